@@ -1,0 +1,45 @@
+"""A measurement: an estimate tied to the dictionary, model and data that it was made with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pytest_sae.metrics.registry import MetricSpec, spec_of
+from pytest_sae.stats import Estimate, Param
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One future row of the report, keyed by (sae, metric, params).
+
+    Args:
+        sae: id of the dictionary in this run.
+        estimate: the number and its uncertainty.
+        seconds: wall time of the family that made it, shared by its metrics.
+        peak_memory: bytes, peak of the process (or of the device where there is one).
+        fingerprints: hashes of what made it: sae, model, site, data, suite, code.
+    """
+
+    sae: str
+    estimate: Estimate
+    seconds: float = 0.0
+    peak_memory: int = 0
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def spec(self) -> MetricSpec:
+        """Direction, unit and range of the metric."""
+        return spec_of(self.estimate.metric)
+
+    @property
+    def key(self) -> str:
+        """Name of metric and setting, as tests and thresholds spell it: `scr:n=20`."""
+        return metric_key(self.estimate.metric, self.estimate.params)
+
+
+def metric_key(metric: str, params: Mapping[str, Param]) -> str:
+    """Return `metric:name=value,...` with the parameters sorted by name."""
+    if not params:
+        return metric
+    return metric + ":" + ",".join(f"{name}={params[name]}" for name in sorted(params))

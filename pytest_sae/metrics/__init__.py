@@ -1,0 +1,1 @@
+"""What the numbers are: pure functions of arrays, one file per metric."""

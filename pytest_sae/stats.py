@@ -1,0 +1,56 @@
+"""Estimates with their uncertainty: the form in which every metric returns its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Status = Literal["ok", "undefined", "not_applicable"]
+Param = str | int | float | bool
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One number of one metric at one setting, not yet tied to a dictionary.
+
+    Args:
+        metric: a name of `metrics.registry`.
+        params: the setting it was measured at, such as {"n": 20}; empty if there is none.
+        value: the estimate, None unless status is `ok`.
+        se: standard error over the independent unit, None where it has none.
+        ci: 95 % interval (low, high), None where it has none.
+        n: how many units it rests on, by kind, such as {"texts": 400, "tasks": 4}.
+        seeds: how many random fits it averages over.
+        status: `ok`, `undefined` (could not be computed) or `not_applicable` (by declaration).
+        reason: why it is not `ok`; empty otherwise.
+        details: plain builtins for the report (curves, per-task values).
+    """
+
+    metric: str
+    value: float | None
+    params: Mapping[str, Param] = field(default_factory=dict)
+    se: float | None = None
+    ci: tuple[float, float] | None = None
+    n: Mapping[str, int] = field(default_factory=dict)
+    seeds: int = 1
+    status: Status = "ok"
+    reason: str = ""
+    details: Mapping[str, object] = field(default_factory=dict)
+
+
+def undefined(
+    metric: str,
+    reason: str,
+    params: Mapping[str, Param] | None = None,
+    details: Mapping[str, object] | None = None,
+) -> Estimate:
+    """Return the estimate of something that could not be computed, with the reason."""
+    return Estimate(
+        metric, None, params or {}, status="undefined", reason=reason, details=details or {}
+    )
+
+
+def not_applicable(metric: str, reason: str) -> Estimate:
+    """Return the estimate of something that does not exist here by declaration."""
+    return Estimate(metric, None, status="not_applicable", reason=reason)
