@@ -1,0 +1,1 @@
+"""Tasks and texts, and where they come from."""

@@ -1,0 +1,118 @@
+"""Where tasks come from: the user's task file, the bundled world, the published datasets."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest_sae.data
+from pytest_sae.data.build import class_task, collect, corpus, spurious_task
+from pytest_sae.data.rows import Codes, Rows, read_rows
+from pytest_sae.data.tasks import Contrast, Corpus, Sizes, SpuriousTask, Tasks
+from pytest_sae.errors import DataError
+
+if TYPE_CHECKING:
+    from pytest_sae.data.taskfile import ContrastTable, DatasetTable, ScrTable, TaskFile
+
+
+def load_tasks(path: Path | str, sizes: Sizes, seed: int) -> Tasks:
+    """Return the tasks that a task file describes (its form is in `taskfile`).
+
+    Every cell of an SCR task and every class of a TPP task gets the same number of texts, chosen
+    by a hash of (seed, task, text).
+
+    Args:
+        path: the TOML file; the files it names are relative to it.
+        sizes: how many texts are taken.
+        seed: of the choice.
+
+    Raises:
+        DataError: a file, column, class or text that cannot be used, with file and line.
+    """
+    from pytest_sae.data.taskfile import read_task_file
+
+    path = Path(path)
+    tasks = read_task_file(path)
+    rows = {name: _splits(tasks, name, path.parent) for name in _used(tasks)}
+    return collect(
+        _corpus(tasks, path.parent, sizes, seed),
+        [_scr(task, rows[task.dataset], sizes, seed) for task in tasks.scr],
+        [
+            class_task(task.name, rows[task.dataset], task.column, task.classes, sizes, seed)
+            for task in tasks.tpp
+        ],
+        str(path),
+    )
+
+
+def bundled_world() -> Path:
+    """Return the directory of the bundled world: model, SAEs, texts and `tasks.toml`.
+
+    Raises:
+        DataError: it is neither in the installed package nor in the source tree.
+    """
+    package = Path(pytest_sae.data.__file__).parents[1]
+    for directory in (package / "world", package.parent / "fixtures" / "world"):
+        if (directory / "tasks.toml").is_file():
+            return directory
+    raise DataError(
+        f"The bundled world is neither in {package / 'world'} nor in "
+        f"{package.parent / 'fixtures' / 'world'}. Expected tasks.toml there: install the package "
+        "again, or run `python -m fixtures.build` in the source tree."
+    )
+
+
+def bundled_tasks(sizes: Sizes, seed: int) -> Tasks:
+    """Return the tasks of the bundled world; see `load_tasks`."""
+    return replace(load_tasks(bundled_world() / "tasks.toml", sizes, seed), source="bundled")
+
+
+def canonical_tasks(
+    sizes: Sizes, seed: int, local: Path | None = None, codes: Codes | None = None
+) -> Tasks:
+    """Return the published Bias in Bios and Amazon tasks; see `canonical.canonical_tasks`."""
+    from pytest_sae.data.canonical import canonical_tasks
+
+    return canonical_tasks(sizes, seed, local, codes)
+
+
+def _used(tasks: TaskFile) -> list[str]:
+    used = {task.dataset for task in tasks.tasks}
+    return [name for name in tasks.datasets if name in used]
+
+
+def _columns(tasks: TaskFile, name: str) -> list[str]:
+    scr = [task for task in tasks.scr if task.dataset == name]
+    columns = [contrast.column for task in scr for contrast in (task.intended, task.spurious)]
+    columns += [task.column for task in tasks.tpp if task.dataset == name]
+    return list(dict.fromkeys(columns))
+
+
+def _splits(tasks: TaskFile, name: str, directory: Path) -> tuple[Rows, Rows]:
+    dataset, columns = tasks.datasets[name], _columns(tasks, name)
+    train = _rows(dataset, dataset.train, columns, directory)
+    return train, _rows(dataset, dataset.test, columns, directory)
+
+
+def _rows(dataset: DatasetTable, split: str, columns: list[str], directory: Path) -> Rows:
+    if dataset.hub is None:
+        return read_rows(directory / split, dataset.text, columns, dataset.values)
+    from pytest_sae.data.hub import hub_rows
+
+    return hub_rows(dataset.hub, dataset.revision, split, dataset.text, columns, dataset.values)
+
+
+def _scr(task: ScrTable, splits: tuple[Rows, Rows], sizes: Sizes, seed: int) -> SpuriousTask:
+    intended, spurious = _contrast(task.intended), _contrast(task.spurious)
+    return spurious_task(task.name, splits, intended, spurious, sizes, seed)
+
+
+def _contrast(table: ContrastTable) -> Contrast:
+    return Contrast(table.column, table.positive, table.negative)
+
+
+def _corpus(tasks: TaskFile, directory: Path, sizes: Sizes, seed: int) -> Corpus | None:
+    if tasks.corpus is None:
+        return None
+    return corpus(read_rows(directory / tasks.corpus.file, tasks.corpus.text, ()), sizes, seed)

@@ -1,0 +1,174 @@
+"""The task file: a small TOML that names texts, label columns and what the labels mean."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from pytest_sae.data.rows import label
+from pytest_sae.data.suggest import suggest
+from pytest_sae.errors import DataError
+
+
+def _label(value: object) -> object:
+    return label(value) if isinstance(value, (bool, int, float)) else value
+
+
+Name = Annotated[str, Field(min_length=1)]
+Label = Annotated[str, BeforeValidator(_label), Field(min_length=1)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class CorpusTable(_Table):
+    """`[corpus]`: unlabelled texts."""
+
+    file: Name
+    text: Name = "text"
+
+
+class DatasetTable(_Table):
+    """`[datasets.NAME]`: two files, or two splits of a dataset on the hub where `hub` is given."""
+
+    train: Name
+    test: Name
+    text: Name = "text"
+    hub: Name | None = None
+    revision: Name | None = None
+    values: dict[str, dict[str, Label]] = Field(default_factory=dict)
+
+
+class ContrastTable(_Table):
+    """One concept of an SCR task."""
+
+    column: Name
+    positive: Label
+    negative: Label
+
+
+class ScrTable(_Table):
+    """`[[scr]]`."""
+
+    name: Name
+    dataset: Name
+    intended: ContrastTable
+    spurious: ContrastTable
+
+
+class TppTable(_Table):
+    """`[[tpp]]`."""
+
+    name: Name
+    dataset: Name
+    column: Name
+    classes: list[Label] = Field(min_length=2)
+
+
+class TaskFile(_Table):
+    """A whole task file."""
+
+    version: int
+    corpus: CorpusTable | None = None
+    datasets: dict[str, DatasetTable] = Field(default_factory=dict)
+    scr: list[ScrTable] = Field(default_factory=list)
+    tpp: list[TppTable] = Field(default_factory=list)
+
+    @property
+    def tasks(self) -> list[ScrTable | TppTable]:
+        """All tasks, of both kinds."""
+        return [*self.scr, *self.tpp]
+
+
+_TABLES: Mapping[int | str, type[_Table]] = {
+    "corpus": CorpusTable,
+    "datasets": DatasetTable,
+    "scr": ScrTable,
+    "tpp": TppTable,
+}
+
+
+def read_task_file(path: Path) -> TaskFile:
+    """Return the checked content of a task file; the files it names are not opened.
+
+    Raises:
+        DataError: no such file, no TOML, another version, an unknown key or dataset, a name
+            used twice, a concept without contrast, or nothing to measure on.
+    """
+    content = _toml(path)
+    if content.get("version") != 1:
+        raise DataError(
+            f"{path} has version = {content.get('version')!r}. Expected version = 1, as this "
+            "release reads: add or correct the line."
+        )
+    try:
+        tasks = TaskFile.model_validate(content)
+    except ValidationError as error:
+        raise DataError(f"{path}: {_explain(error.errors())}") from None
+    _check(tasks, path)
+    return tasks
+
+
+def _toml(path: Path) -> dict[str, object]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(
+            f"{path} does not exist. Expected a task file (TOML): check the path."
+        ) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path} is no TOML ({error}). Expected a task file.") from error
+
+
+def _explain(errors: Sequence[ErrorDetails]) -> str:
+    # A misspelt key is also a missing one; what was written is the better thing to show.
+    error = next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
+    where = ".".join(str(part) for part in error["loc"])
+    if error["type"] != "extra_forbidden":
+        found = "" if error["type"] == "missing" else f" (found {error['input']!r})"
+        return f"{where}: {error['msg']}{found}. Correct the task file."
+    valid = sorted(_table(error["loc"][:-1]).model_fields)
+    key = str(error["loc"][-1])
+    return f"unknown key {where}. Expected {', '.join(valid)}{suggest(key, valid)}."
+
+
+def _table(location: Sequence[int | str]) -> type[_Table]:
+    if not location:
+        return TaskFile
+    in_contrast = location[0] == "scr" and len(location) == 3
+    return ContrastTable if in_contrast else _TABLES[location[0]]
+
+
+def _check(tasks: TaskFile, path: Path) -> None:
+    if not (tasks.corpus or tasks.scr or tasks.tpp):
+        raise DataError(
+            f"{path} has nothing to measure on. Expected a [corpus], a [[scr]] or a [[tpp]] table."
+        )
+    for kind, names in (("scr", [t.name for t in tasks.scr]), ("tpp", [t.name for t in tasks.tpp])):
+        _refuse_twins(names, f"{path}: [[{kind}]] name")
+    known = ", ".join(sorted(tasks.datasets)) or "none, there is no [datasets] table"
+    for task in tasks.tasks:
+        if task.dataset not in tasks.datasets:
+            raise DataError(
+                f"{path}: task {task.name} has dataset = {task.dataset!r}. Expected one of "
+                f"{known}{suggest(task.dataset, tasks.datasets)}."
+            )
+    for scr in tasks.scr:
+        _refuse_twins([scr.intended.column, scr.spurious.column], f"{path}: {scr.name}: column")
+        for contrast in (scr.intended, scr.spurious):
+            values = [contrast.positive, contrast.negative]
+            _refuse_twins(values, f"{path}: {scr.name}: value of {contrast.column}")
+    for tpp in tasks.tpp:
+        _refuse_twins(tpp.classes, f"{path}: {tpp.name}: class")
+
+
+def _refuse_twins(names: list[str], what: str) -> None:
+    twins = sorted({name for name in names if names.count(name) > 1})
+    if twins:
+        raise DataError(f"{what} {twins[0]!r} stands twice. Expected different ones.")

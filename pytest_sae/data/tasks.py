@@ -1,0 +1,152 @@
+"""What a task is: texts, labels, splits, what the labels mean, and a name by content."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How many texts are taken; None means all there are, and fewer are taken where fewer are.
+
+    Args:
+        corpus_texts: texts of the corpus.
+        train_per_cell: of each of the four cells of an SCR task.
+        test_per_cell: the same in the test split.
+        train_per_class: of each class of a TPP task.
+        test_per_class: the same in the test split.
+    """
+
+    corpus_texts: int | None = None
+    train_per_cell: int | None = None
+    test_per_cell: int | None = None
+    train_per_class: int | None = None
+    test_per_class: int | None = None
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Texts without labels, each of them once."""
+
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SpuriousTexts:
+    """One split of an SCR task; the four cells have the same size and stand mixed.
+
+    Args:
+        texts: each of them once.
+        intended: per text, whether it has the positive value of the intended concept.
+        spurious: per text, whether it has the positive value of the spurious concept.
+    """
+
+    texts: tuple[str, ...]
+    intended: tuple[bool, ...]
+    spurious: tuple[bool, ...]
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A concept with two values.
+
+    Args:
+        column: the label column that holds it.
+        positive: the value that counts as positive, as text.
+        negative: the other one.
+    """
+
+    column: str
+    positive: str
+    negative: str
+
+
+@dataclass(frozen=True)
+class SpuriousTask:
+    """An SCR task: two concepts that the confounded probe cannot tell apart.
+
+    Args:
+        name: unique among the SCR tasks.
+        intended: the concept that the probe should read.
+        spurious: the concept that it should not.
+        train: balanced over the four cells.
+        test: balanced over the four cells.
+        dropped: train texts of the four cells left out because they stand in the test split.
+        repeated: texts of the four cells left out because they stand twice in their split (all
+            copies, where these have different labels).
+        fingerprint: sha256 of the name, the concepts, the texts and their labels.
+    """
+
+    name: str
+    intended: Contrast
+    spurious: Contrast
+    train: SpuriousTexts
+    test: SpuriousTexts
+    dropped: int
+    fingerprint: str
+    repeated: int = 0
+
+
+@dataclass(frozen=True)
+class ClassTexts:
+    """One split of a TPP task; the classes have the same size and stand mixed.
+
+    Args:
+        texts: each of them once.
+        labels: per text, the index of its class in the task's `classes`.
+    """
+
+    texts: tuple[str, ...]
+    labels: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ClassTask:
+    """A TPP task: classes, of which each gets a probe against the rest.
+
+    Args:
+        name: unique among the TPP tasks.
+        column: the label column.
+        classes: its values that take part, in the order that labels count.
+        train: balanced over the classes.
+        test: balanced over the classes.
+        dropped: train texts of these classes left out because they stand in the test split.
+        repeated: as in `SpuriousTask`.
+        fingerprint: sha256 of the name, the classes, the texts and their labels.
+    """
+
+    name: str
+    column: str
+    classes: tuple[str, ...]
+    train: ClassTexts
+    test: ClassTexts
+    dropped: int
+    fingerprint: str
+    repeated: int = 0
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Unlabelled texts for reconstruction and behaviour, each of them once."""
+
+    texts: tuple[str, ...]
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """Everything that a run measures on.
+
+    Args:
+        corpus: None where the source has none.
+        scr: in the order of the source.
+        tpp: in the order of the source.
+        source: where it comes from, for people.
+        fingerprint: sha256 of all parts, wherever their files lie.
+    """
+
+    corpus: Corpus | None
+    scr: tuple[SpuriousTask, ...]
+    tpp: tuple[ClassTask, ...]
+    source: str
+    fingerprint: str

@@ -1,0 +1,80 @@
+"""The Dictionary protocol: what every family of sparse dictionaries offers to the metrics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class DictionaryInfo:
+    """What a dictionary's files declare about it.
+
+    Args:
+        source: where it was loaded from, as the user wrote it.
+        family: such as `sae_lens.topk`.
+        model: name or path of the model it was trained on, None if undeclared.
+        hook_in: hook name or module path that it reads, None if undeclared.
+        hook_out: what its reconstruction replaces; the same as hook_in for an autoencoder.
+        context_size: tokens per text in training, None if undeclared.
+        prepend_bos: whether texts began with BOS in training, None if undeclared.
+        k: declared number of active latents, None where the family has none.
+    """
+
+    source: str
+    family: str
+    model: str | None
+    hook_in: str | None
+    hook_out: str | None
+    context_size: int | None = None
+    prepend_bos: bool | None = None
+    k: int | None = None
+
+
+class Dictionary(Protocol):
+    """A sparse dictionary of a network's activations, ready to be evaluated.
+
+    Invariant, proven on random inputs when it is loaded (`prove`):
+    `reconstruct(x) = const(x) + contribution(encode(x), all latents)`.
+    """
+
+    info: DictionaryInfo
+    fingerprint: str
+    d_in: int
+    d_out: int
+    d_sae: int
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type it encodes in."""
+
+    @property
+    def decoder_rows(self) -> Tensor | None:
+        """(d_sae, d_out): what one unit of each latent writes; None if not affine."""
+
+    @property
+    def encoder_rows(self) -> Tensor | None:
+        """(d_sae, d_in): the direction each latent reads, None where there is no such thing."""
+
+    def encode(self, x: Tensor) -> Tensor:
+        """(token, d_in) to latents (token, d_sae)."""
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """(token, d_in) to (token, d_out); not always the decoding of the encoding."""
+
+    def contribution(self, x: Tensor, z: Tensor, latents: Tensor) -> Tensor:
+        """(token, d_out): what ablating `latents` (long indices) removes from the reconstruction.
+
+        x is what z was encoded from; families that normalise per token need it.
+        """
+
+    def const(self, x: Tensor) -> Tensor:
+        """(token, d_out): the reconstruction that is left when every latent is ablated."""

@@ -1,0 +1,151 @@
+"""What is refused before a dictionary is used, each with a sentence that says what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from pytest_sae.dictionaries.base import DictionaryInfo
+from pytest_sae.errors import DictionaryError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+def count(config: Mapping[str, object], name: str, source: str, most: int | None = None) -> int:
+    """Return a declared number of something: a whole number from 1 to `most`.
+
+    Raises:
+        DictionaryError: it is missing, no whole number, or out of range.
+    """
+    value = config.get(name)
+    limit = "" if most is None else f" to {most}"
+    if name not in config:
+        raise DictionaryError(
+            f"{source} declares no {name}. Expected a whole number from 1{limit}: add it to the "
+            "configuration as it was in training (a loader's default would be another SAE)."
+        )
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise DictionaryError(
+            f"{source} declares {name} = {value!r}. Expected a whole number from 1{limit}."
+        )
+    if value < 1 or (most is not None and value > most):
+        raise DictionaryError(
+            f"{source} declares {name} = {value}. Expected a whole number from 1{limit}: "
+            "correct the configuration, or save the SAE again."
+        )
+    return value
+
+
+def flag(config: Mapping[str, object], name: str, source: str) -> None:
+    """Refuse a declared switch that is neither true nor false."""
+    if not isinstance(config.get(name, False), bool):
+        raise DictionaryError(
+            f"{source} declares {name} = {config[name]!r}. Expected true or false."
+        )
+
+
+def shapes(tensors: Mapping[str, Tensor], expected: Shapes, source: str) -> None:
+    """Refuse weights that are not exactly the expected tensors, floating and of their shapes."""
+    missing, extra = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected)
+    if missing or extra:
+        raise DictionaryError(
+            f"{source} has the tensors {', '.join(sorted(tensors)) or 'none'}. Expected "
+            f"{', '.join(sorted(expected))}: missing {', '.join(missing) or 'none'}, unknown "
+            f"{', '.join(extra) or 'none'}. Is `architecture` right?"
+        )
+    for name, shape in sorted(expected.items()):
+        if tuple(tensors[name].shape) != shape:
+            raise DictionaryError(
+                f"{source}: {name} has the shape {tuple(tensors[name].shape)}. Expected {shape} "
+                "from d_in and d_sae of the configuration: do the two files belong together?"
+            )
+        if not tensors[name].is_floating_point():
+            raise DictionaryError(
+                f"{source}: {name} is of type {tensors[name].dtype}. Expected floating point: "
+                "save the SAE unquantised."
+            )
+
+
+def finite(tensors: Mapping[str, Tensor], source: str) -> None:
+    """Refuse weights with NaN or Inf, naming the tensors and how many there are."""
+    broken = [
+        f"{name} ({int(tensor.isnan().sum())} NaN, {int(tensor.isinf().sum())} Inf of "
+        f"{tensor.numel()})"
+        for name, tensor in sorted(tensors.items())
+        if not tensor.isfinite().all()
+    ]
+    if broken:
+        raise DictionaryError(
+            f"{source} has weights that are not finite: {', '.join(broken)}. Expected numbers: "
+            "training diverged or the file is damaged; take an earlier checkpoint."
+        )
+
+
+def folded(normalisation: object, per_token: Sequence[str], source: str) -> None:
+    """Refuse an input normalisation whose factors are not in the files.
+
+    Args:
+        normalisation: as declared.
+        per_token: the kinds that can be computed from one token alone.
+        source: what the message calls the dictionary.
+    """
+    if normalisation in ("none", *per_token):
+        return
+    raise DictionaryError(
+        f"{source} declares normalize_activations = {normalisation!r}: it was trained on scaled "
+        "activations, and the factors are not folded into the weights, so every figure would be "
+        f"wrong. Expected none, {' or '.join(per_token)}: fold them with sae_lens "
+        "(fold_activation_norm_scaling_factor) and save again."
+    )
+
+
+def thresholds(threshold: Tensor, source: str) -> None:
+    """Refuse negative thresholds, the mark of a training that stopped before they were set."""
+    negative = int((threshold < 0).sum())
+    if negative:
+        raise DictionaryError(
+            f"{source} has {negative} of {threshold.numel()} thresholds below 0 (least "
+            f"{threshold.min().item():g}). Expected 0 or more: training stopped before they were "
+            "estimated; train on, or set them and save again."
+        )
+
+
+def decoder(rows: Tensor, source: str, *, divided: bool) -> None:
+    """Refuse decoder rows (d_sae, d_out) that are all zero, or any zero where they are `divided`.
+
+    Args:
+        rows: the decoder's weights.
+        source: what the message calls the dictionary.
+        divided: whether the decoder divides by the rows' norms.
+    """
+    zero = int((rows == 0).all(dim=1).sum())
+    if zero == len(rows):
+        raise DictionaryError(
+            f"{source}: all {zero} decoder rows are zero. Expected rows that write something: "
+            "was it saved before training began?"
+        )
+    if zero and divided:
+        raise DictionaryError(
+            f"{source}: {zero} of {len(rows)} decoder rows are zero, and "
+            "rescale_acts_by_decoder_norm divides by their norms. Expected none: remove these "
+            "latents, or fold the norms and save again."
+        )
+
+
+def require_site(info: DictionaryInfo) -> None:
+    """Refuse a dictionary that does not say which model and which site it belongs to.
+
+    Raises:
+        DictionaryError: the model or the hook name is undeclared.
+    """
+    declared = {"model_name": info.model, "hook_name": info.hook_in}
+    missing = [name for name, value in declared.items() if not value]
+    if missing:
+        raise DictionaryError(
+            f"{info.source} does not declare {' and '.join(missing)}. Expected the model and the "
+            "hook that it was trained on: add them to `metadata` in its configuration (a model "
+            "alone can be given by --sae-model)."
+        )

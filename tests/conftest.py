@@ -1,0 +1,27 @@
+"""Fixtures that several folders of tests share: tiny models and SAEs, made once per session."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture(scope="session")
+def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny Llama of three blocks, 32 wide, with its tokenizer."""
+    from tests.tiny import tiny_model
+
+    return tiny_model(tmp_path_factory.mktemp("model") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def sae_dirs(tmp_path_factory: pytest.TempPathFactory, model_dir: Path) -> dict[str, Path]:
+    """One random SAE of every sae_lens family, by family name, on block 1 of `model_dir`."""
+    from tests.tiny import SAE_ARCHS, tiny_sae
+
+    root = tmp_path_factory.mktemp("saes")
+    return {arch: tiny_sae(root / arch, arch, model=str(model_dir)) for arch in SAE_ARCHS}
