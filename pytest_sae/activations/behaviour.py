@@ -1,0 +1,195 @@
+"""The model's predictions with something else at a site, from cached activations upwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pytest_sae.activations.pooled import chunk_tokens
+from pytest_sae.activations.store import Tensors
+from pytest_sae.activations.stream import ActivationBatch, TokenActivations
+from pytest_sae.dictionaries.base import Dictionary
+from pytest_sae.models.tokenize import Batch
+
+VERSION = "1"  # part of every cache key: raise it when the logits are computed otherwise
+
+Replace = Callable[[Tensor, Batch], Tensor]
+Reduce = Callable[[Tensor, Batch], Tensor]
+
+LOGIT_BYTES = 256 * 2**20  # of one logits tensor; about six times that is needed in all
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Logits of some texts, clean and with something else at the site; all on one device.
+
+    Args:
+        batch: ids, masks and row numbers of these texts.
+        clean: (text, pos, vocab) of the untouched model.
+        spliced: (text, pos, vocab) with the replaced activations.
+    """
+
+    batch: Batch
+    clean: Tensor
+    spliced: Tensor
+
+
+def predictions(
+    activations: TokenActivations,
+    replace: Replace,
+    below: Iterable[ActivationBatch] | None = None,
+    logit_bytes: int = LOGIT_BYTES,
+) -> Iterator[Predictions]:
+    """Run only the layers above the site, with its activations and with replaced ones.
+
+    Special tokens and padding keep their activation, whatever `replace` says about them.
+
+    Args:
+        activations: at the site that is written.
+        replace: (x (text, pos, d), batch) to the activations to put there.
+        below: for a site inside a block, the stream before that block (`stream.below`), in the
+            same batches; without it the whole model is run for such a site.
+        logit_bytes: how large one tensor of logits may be; batches are cut into fewer texts.
+    """
+    for part, stream in with_stream(activations, below):
+        yield from compare(activations, part, replaced(part, replace), stream, logit_bytes)
+
+
+def compare(
+    activations: TokenActivations,
+    part: ActivationBatch,
+    new: Tensor,
+    stream: Tensor | None = None,
+    logit_bytes: int = LOGIT_BYTES,
+) -> Iterator[Predictions]:
+    """Give the logits of one batch, clean and with `new` (text, pos, d) at the site."""
+    pairs = zip(
+        _logits(activations, part, part.x, stream, logit_bytes),
+        _logits(activations, part, new, stream, logit_bytes),
+        strict=True,
+    )
+    for (batch, clean), (_, spliced) in pairs:
+        yield Predictions(batch, clean, spliced)
+
+
+def replaced(part: ActivationBatch, replace: Replace) -> Tensor:
+    """Return (text, pos, d): what `replace` gives at valid tokens, the activations elsewhere."""
+    new = replace(part.x, part.batch).to(part.x)
+    return torch.where(part.batch.valid[..., None], new, part.x)
+
+
+def reconstruction(dictionary: Dictionary) -> Replace:
+    """Put the dictionary's reconstruction in place of valid tokens."""
+
+    def replace(x: Tensor, batch: Batch) -> Tensor:
+        tokens = x[batch.valid].to(dictionary.device, dictionary.dtype)
+        new = x.clone()
+        with torch.no_grad():
+            pieces = [
+                dictionary.reconstruct(piece).to(x)
+                for piece in torch.split(tokens, chunk_tokens(dictionary))
+            ]
+        new[batch.valid] = torch.cat(pieces)
+        return new
+
+    return replace
+
+
+def constant(value: Tensor) -> Replace:
+    """Put one vector (d,) in place of every valid token: `site_mean`, or zeros."""
+    return lambda x, batch: value.to(x).expand_as(x)
+
+
+def zeros(x: Tensor, batch: Batch) -> Tensor:
+    """Put zeros in place of every valid token."""
+    return torch.zeros_like(x)
+
+
+def site_mean(activations: TokenActivations) -> Tensor:
+    """Return the mean activation (d,) over all valid tokens, float64, cached."""
+
+    def make() -> Tensors:
+        total, count = torch.zeros((), dtype=torch.float64), 0
+        for part in activations:
+            total = total + part.x_valid.double().sum(0)
+            count += int(part.batch.valid.sum())
+        return {"mean": total / count}
+
+    key = {"step": "site_mean", "code": VERSION, "activations": activations.key}
+    return activations.store.get(key, make)["mean"]
+
+
+def sums_without_dictionary(
+    activations: TokenActivations,
+    reduce: Reduce,
+    version: str,
+    below: Iterable[ActivationBatch] | None = None,
+) -> Tensors:
+    """Return sums per text that no dictionary changes, cached for all of them.
+
+    Args:
+        activations: at the site.
+        reduce: (logits (text, pos, vocab), batch) to one sum per text (text,).
+        version: names what `reduce` computes; part of the cache key.
+        below: as in `predictions`.
+
+    Returns:
+        `clean`, `mean_ablated`, `zero_ablated`, each (text,) float64 in the order of the texts.
+    """
+
+    def make() -> Tensors:
+        mean = constant(site_mean(activations))
+        found = {
+            name: torch.zeros(len(activations.texts), dtype=torch.float64)
+            for name in ("clean", "mean_ablated", "zero_ablated")
+        }
+        for part, stream in with_stream(activations, below):
+            variants = {
+                "clean": part.x,
+                "mean_ablated": replaced(part, mean),
+                "zero_ablated": replaced(part, zeros),
+            }
+            for name, x in variants.items():
+                for batch, logits in _logits(activations, part, x, stream, LOGIT_BYTES):
+                    found[name][batch.rows.cpu()] = reduce(logits, batch).double().cpu()
+        return found
+
+    key = {
+        "step": "behaviour",
+        "code": [VERSION, version],
+        "activations": activations.key,
+        "full": below is None,
+    }
+    return activations.store.get(key, make)
+
+
+def with_stream(
+    activations: Iterable[ActivationBatch], below: Iterable[ActivationBatch] | None
+) -> Iterator[tuple[ActivationBatch, Tensor | None]]:
+    """Give each batch with the stream before the site's block, where there is one."""
+    if below is None:
+        yield from ((part, None) for part in activations)
+        return
+    for part, under in zip(activations, below, strict=True):
+        yield part, under.x
+
+
+def _logits(
+    activations: TokenActivations,
+    part: ActivationBatch,
+    x: Tensor,
+    stream: Tensor | None,
+    logit_bytes: int,
+) -> Iterator[tuple[Batch, Tensor]]:
+    model = activations.model
+    texts, positions = part.batch.shape
+    size = max(1, logit_bytes // (positions * model.vocab * 4))
+    for start in range(0, texts, size):
+        some = slice(start, start + size)
+        batch = part.batch.take(some).to(model.device)
+        under = None if stream is None else stream[some]
+        yield batch, model.logits_from(batch, activations.site, x[some], under)
+        activations.store.work.upper_passes += 1

@@ -1,0 +1,181 @@
+"""Loading a language model from a directory or the hub, and refusing what is none."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pytest_sae.errors import ModelError
+from pytest_sae.models.model import LanguageModel
+
+WORLD = "pytest-sae/world"
+
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model", "vocab.txt")
+_WEIGHTS = ("*.safetensors", "*.bin")
+
+
+def load(
+    name_or_path: str, device: str = "auto", dtype: torch.dtype | None = None
+) -> LanguageModel:
+    """Return a model with its tokenizer, frozen and in eval mode.
+
+    Args:
+        name_or_path: a directory in transformers' format, a name on the Hugging Face hub (used
+            from its local cache where it is there), or `pytest-sae/world`, the bundled model.
+        device: `auto` (a GPU if there is one), or any of torch's (`cpu`, `cuda:1`).
+        dtype: None takes float32 on the CPU, so that numbers are exact, and the checkpoint's own
+            type elsewhere.
+
+    Raises:
+        ModelError: no such directory or name, no configuration, no tokenizer, damaged or missing
+            weights, an unknown device, or code from the repository would have to be run.
+    """
+    place = _device(device)
+    path = _directory(name_or_path)
+    source = str(path) if path else name_or_path
+    wanted = dtype or (torch.float32 if place.type == "cpu" else "auto")
+    with _quiet_transformers():
+        tokenizer = _tokenizer(source, name_or_path)
+        hf = _weights(source, name_or_path, wanted)
+    hf = hf.to(place).eval().requires_grad_(False)
+    fingerprint = _of_files(path) if path else _of_commit(hf, name_or_path)
+    return LanguageModel(hf, tokenizer, name_or_path, fingerprint, _of_tokenizer(tokenizer))
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ModelError(f"unknown device {name!r}: use auto, cpu, cuda or cuda:N") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ModelError(
+            f"device {name!r} is not there: torch {torch.__version__} sees "
+            f"{torch.cuda.device_count()} GPUs; use auto or cpu"
+        )
+    return device
+
+
+def _directory(name_or_path: str) -> Path | None:
+    if name_or_path == WORLD:
+        from pytest_sae.data.sources import bundled_world
+
+        path = Path(bundled_world()) / "model"
+    else:
+        path = Path(name_or_path).expanduser()
+    if path.is_dir():
+        _require_files(path)
+        return path
+    if path.exists():
+        raise ModelError(f"{path} is a file; a model is a directory with a config.json")
+    if name_or_path == WORLD or name_or_path.startswith((".", "/", "~")):
+        raise ModelError(
+            f"no model at {path}: expected a directory with config.json, weights and a tokenizer"
+        )
+    return None
+
+
+def _require_files(path: Path) -> None:
+    there = sorted(item.name for item in path.iterdir())
+    listing = ", ".join(there[:8]) or "nothing"
+    if "config.json" not in there:
+        raise ModelError(f"{path} has no config.json (there: {listing}): is it a model directory?")
+    if not set(there).intersection(_TOKENIZER_FILES):
+        raise ModelError(
+            f"{path} has no tokenizer (there: {listing}): save it there with "
+            "tokenizer.save_pretrained"
+        )
+    if not any(any(path.glob(pattern)) for pattern in _WEIGHTS):
+        raise ModelError(f"{path} has no weights (there: {listing}): expected *.safetensors")
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    from transformers.utils import logging as log
+
+    logging: Any = log
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _tokenizer(source: str, name: str) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+    except Exception as error:  # transformers and tokenizers raise anything, even bare Exception
+        raise _cannot_load("tokenizer", name, error) from error
+
+
+def _weights(source: str, name: str, dtype: torch.dtype | str) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    try:
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            source, dtype=dtype, trust_remote_code=False, output_loading_info=True
+        )
+    except Exception as error:  # as above; safetensors' own error has no common base with others
+        raise _cannot_load("model", name, error) from error
+    hf, info = loaded
+    missing = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
+    if missing:
+        # transformers fills these with random numbers and only logs it.
+        raise ModelError(
+            f"{name}: {len(missing)} weights are missing from its files ({missing[0]}, ...): "
+            "is config.json that of another model, or the directory incomplete?"
+        )
+    return hf
+
+
+def _cannot_load(what: str, name: str, error: Exception) -> ModelError:
+    reason = str(error).strip().split("\n")[0]
+    if "connect" in reason or "offline" in str(error) or "Connection" in type(error).__name__:
+        return ModelError(
+            f"{name} is neither a directory here nor in the hub's local cache, and the hub cannot "
+            f"be reached: fetch it where there is a network (hf download {name}), or pass "
+            "--sae-model with a directory"
+        )
+    return ModelError(
+        f"cannot load the {what} {name}: {type(error).__name__}: {reason}. Expected a causal "
+        "language model of transformers, whole and without code of its own"
+    )
+
+
+def _of_files(path: Path) -> str:
+    digest = hashlib.sha256()
+    files = [path / "config.json"]
+    for pattern in _WEIGHTS:
+        files += sorted(path.glob(pattern))
+    for file in files:
+        with file.open("rb") as stream:
+            content = hashlib.file_digest(stream, "sha256").hexdigest()
+        digest.update(f"{file.name} {content}\n".encode())
+    return digest.hexdigest()
+
+
+def _of_commit(hf: Any, name: str) -> str:
+    # A hub commit names its content, so gigabytes of weights need not be read again.
+    commit = getattr(hf.config, "_commit_hash", None)
+    if not commit:
+        raise ModelError(f"{name}: the hub gives no commit for it; download it and pass its path")
+    return hashlib.sha256(f"{name}@{commit}".encode()).hexdigest()
+
+
+def _of_tokenizer(tokenizer: Any) -> str:
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    content = backend.to_str() if backend else repr(sorted(tokenizer.get_vocab().items()))
+    special = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
+    return hashlib.sha256(f"{content}\n{special}".encode()).hexdigest()

@@ -1,0 +1,190 @@
+"""From texts to batches of token ids: a pure function of texts, tokenizer and sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pytest_sae.errors import DataError, ModelError
+
+VERSION = "1"  # part of every cache key: raise it when the same texts give other batches
+
+_TEXTS_PER_CALL = 1024  # bounds what the tokenizer holds at once
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Token ids of a sequence of texts, not padded.
+
+    Args:
+        ids: one list per text: the prefix, then the text's own tokens, cut at the context.
+        prefix: how many ids at the start of every text are BOS or other tokens put there by the
+            tokenizer; they are never valid.
+        special: ids that are never valid wherever they stand (BOS, EOS, PAD).
+        pad: what fills the rest of a row; any id will do, since the attention mask hides it.
+    """
+
+    ids: list[list[int]]
+    prefix: int
+    special: frozenset[int]
+    pad: int
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Texts padded on the right to the longest of them.
+
+    Args:
+        ids: (text, pos) long.
+        attention: (text, pos) bool, False at padding.
+        valid: (text, pos) bool, False at BOS, EOS and padding.
+        rows: (text,) long, index of each text in the sequence that was given.
+    """
+
+    ids: Tensor
+    attention: Tensor
+    valid: Tensor
+    rows: Tensor
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Texts and positions."""
+        return self.ids.shape[0], self.ids.shape[1]
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the same batch on another device."""
+        return Batch(
+            self.ids.to(device),
+            self.attention.to(device),
+            self.valid.to(device),
+            self.rows.to(device),
+        )
+
+    def take(self, texts: slice) -> Batch:
+        """Return some of the batch's texts, still padded to the same length."""
+        return Batch(self.ids[texts], self.attention[texts], self.valid[texts], self.rows[texts])
+
+
+def tokenize(texts: Sequence[str], tokenizer: Any, context: int, prepend_bos: bool) -> Tokens:
+    """Return the token ids of each text, cut to `context` with BOS kept.
+
+    What the tokenizer puts before a text stays; BOS is added if it lacks one and removed if it is
+    not wanted. What it appends (an EOS) is left out: in a causal model that changes no other
+    token's activation, and it would take the place of a real token at the cut.
+
+    Args:
+        texts: any length, any number.
+        tokenizer: of transformers; PAD may be EOS, UNK or absent.
+        context: tokens per text at most, BOS included.
+        prepend_bos: whether every text begins with BOS; EOS stands in where there is no BOS.
+
+    Raises:
+        DataError: a text has no token that is valid; the message names it.
+        ModelError: BOS is wanted and the tokenizer has neither BOS nor EOS.
+    """
+    bodies = [body for part in _parts(texts) for body in _bodies(part, tokenizer)]
+    prefix = _prefix(texts, bodies, tokenizer, prepend_bos)
+    if context <= len(prefix):
+        raise DataError(f"a context of {context} leaves no room for text: use {len(prefix) + 1}+")
+    special = _special_ids(tokenizer)
+    _require_valid(texts, [body[: context - len(prefix)] for body in bodies], special)
+    ids = [prefix + body[: context - len(prefix)] for body in bodies]
+    return Tokens(ids, len(prefix), special, tokenizer.pad_token_id or 0)
+
+
+def batches(
+    texts: Sequence[str],
+    tokenizer: Any,
+    context: int,
+    prepend_bos: bool,
+    tokens_per_batch: int = 4096,
+) -> list[Batch]:
+    """Return the texts in batches of similar length, each text once, shortest first.
+
+    Deterministic: sorted by length, then by index; a batch is closed when one more text would
+    make it larger than `tokens_per_batch`, padding included (a longer text has its own batch).
+
+    Raises:
+        DataError, ModelError: as `tokenize`.
+    """
+    tokens = tokenize(texts, tokenizer, context, prepend_bos)
+    return [_pad(tokens, group) for group in _buckets(tokens.ids, tokens_per_batch)]
+
+
+def _parts(texts: Sequence[str]) -> Iterator[list[str]]:
+    for start in range(0, len(texts), _TEXTS_PER_CALL):
+        yield list(texts[start : start + _TEXTS_PER_CALL])
+
+
+def _bodies(texts: list[str], tokenizer: Any) -> list[list[int]]:
+    encoded = tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)
+    return list(encoded["input_ids"])
+
+
+def _prefix(
+    texts: Sequence[str], bodies: list[list[int]], tokenizer: Any, prepend_bos: bool
+) -> list[int]:
+    own = _own_prefix(texts, bodies, tokenizer)
+    bos = tokenizer.bos_token_id
+    if not prepend_bos:
+        return [token for token in own if token != bos]
+    if bos is None:
+        bos = tokenizer.eos_token_id
+    if bos is None:
+        raise ModelError(
+            f"{type(tokenizer).__name__} has neither a BOS nor an EOS token, but texts should "
+            "begin with BOS: set prepend_bos to false, as the SAE was trained"
+        )
+    return own if bos in own else [bos, *own]
+
+
+def _own_prefix(texts: Sequence[str], bodies: list[list[int]], tokenizer: Any) -> list[int]:
+    example = next((text for text, body in zip(texts, bodies, strict=True) if body), None)
+    if example is None:
+        return []
+    encoded = tokenizer(example, return_special_tokens_mask=True, verbose=False)
+    mask = [*encoded["special_tokens_mask"], 0]
+    return list(encoded["input_ids"][: mask.index(0)])
+
+
+def _special_ids(tokenizer: Any) -> frozenset[int]:
+    # A PAD that is UNK marks unknown words of the text too; there only the mask tells padding.
+    pad = tokenizer.pad_token_id
+    pad = None if pad == tokenizer.unk_token_id else pad
+    ids = (tokenizer.bos_token_id, tokenizer.eos_token_id, pad)
+    return frozenset(token for token in ids if token is not None)
+
+
+def _require_valid(texts: Sequence[str], bodies: list[list[int]], special: frozenset[int]) -> None:
+    for index, body in enumerate(bodies):
+        if special.issuperset(body):
+            raise DataError(
+                f"text {index} ({texts[index][:60]!r}) has no token besides BOS, EOS and padding: "
+                "remove it from the task"
+            )
+
+
+def _buckets(ids: list[list[int]], tokens_per_batch: int) -> Iterator[list[int]]:
+    group: list[int] = []
+    for index in sorted(range(len(ids)), key=lambda i: (len(ids[i]), i)):
+        if group and (len(group) + 1) * len(ids[index]) > tokens_per_batch:
+            yield group
+            group = []
+        group.append(index)
+    if group:
+        yield group
+
+
+def _pad(tokens: Tokens, group: list[int]) -> Batch:
+    lengths = torch.tensor([len(tokens.ids[index]) for index in group])
+    longest = int(lengths.max())
+    rows = [tokens.ids[index] for index in group]
+    ids = torch.tensor([row + [tokens.pad] * (longest - len(row)) for row in rows])
+    attention = torch.arange(longest) < lengths[:, None]
+    valid = attention & ~torch.isin(ids, torch.tensor(sorted(tokens.special), dtype=torch.long))
+    valid[:, : tokens.prefix] = False
+    return Batch(ids, attention, valid, torch.tensor(group))

@@ -1,0 +1,14 @@
+"""The tiny model, loaded once for this folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pytest_sae.models.model import LanguageModel
+
+
+@pytest.fixture(scope="session")
+def model(model_dir: Path) -> LanguageModel:
+    return LanguageModel.load(str(model_dir), device="cpu")
