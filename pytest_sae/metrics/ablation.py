@@ -1,0 +1,144 @@
+"""What linear probes read after latents have been ablated, without decoding anything.
+
+For mean-pooled linear probes and an affine decoder, with latents ordered by effect,
+
+    logit_i(n) = w . x̄_i + b - sum_{r <= n} z̄_{i,(r)} (w . d_(r))
+
+exactly: the reconstruction error and b_dec stay where they are and cancel. One encode of each
+text gives every n, every ablated concept and every probe.
+
+    mean_difference(z, positive, negative) -> (d_sae,)
+    written(decoder, weight) -> (d_sae, probe)
+    order(effects, most) -> latent indices                       # descending, positive effects only
+    Removal (protocol) .logits(orders, ns, weight) -> (order, n, text, probe)   # what is taken away
+    AffineRemoval(z, decoder)      MeasuredRemoval(means)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from pytest_sae.bootstrap import Floats
+
+Bools = NDArray[np.bool_]
+Indices = NDArray[np.int64]
+
+_ROWS = 4096
+
+
+def mean_difference(z: sparse.csr_array, positive: NDArray[Any], negative: NDArray[Any]) -> Floats:
+    """Return `mean_pos z̄_j - mean_neg z̄_j` of every latent, (d_sae,) float64.
+
+    Args:
+        z: (text, d_sae) pooled latents of the training texts.
+        positive: (text,) bool, or the weights of a weighted mean.
+        negative: (text,) likewise; texts in neither are left out.
+    """
+    contrast = positive / positive.sum() - negative / negative.sum()
+    difference: Floats = z.T @ contrast
+    return difference
+
+
+def written(decoder: NDArray[np.floating], weight: NDArray[np.floating]) -> Floats:
+    """Return `w_c . d_j`, what one unit of each latent adds to each probe, (d_sae, probe) float64.
+
+    Args:
+        decoder: (d_sae, d_out) decoder rows, taken in blocks: no float64 copy of all of them.
+        weight: (probe, d_out).
+    """
+    probes = np.asarray(weight, np.float64).T
+    result = np.empty((len(decoder), probes.shape[1]))
+    for start in range(0, len(decoder), _ROWS):
+        rows = np.asarray(decoder[start : start + _ROWS], np.float64)
+        result[start : start + _ROWS] = rows @ probes
+    return result
+
+
+def order(effects: Floats, most: int) -> Indices:
+    """Return the latents to ablate, by descending effect; ties go to the lower index.
+
+    Only positive effects count: ablating a latent without one removes nothing that was asked for,
+    so the result may be shorter than `most`. Without ties the choice does not depend on how the
+    latents are numbered.
+
+    Args:
+        effects: (d_sae,).
+        most: at most this many.
+    """
+    candidates = np.flatnonzero(effects > 0)
+    if len(candidates) > most:
+        last = np.partition(effects[candidates], len(candidates) - most)[len(candidates) - most]
+        candidates = candidates[effects[candidates] >= last]
+    return candidates[np.argsort(-effects[candidates], kind="stable")][:most]
+
+
+class Removal(Protocol):
+    """What ablating latents takes away from the logits of linear probes on x̄."""
+
+    def logits(
+        self, orders: Sequence[Indices], ns: Sequence[int], weight: NDArray[np.floating]
+    ) -> Floats:
+        """Return what is removed, (order, n, text, probe) float64.
+
+        Args:
+            orders: latents, the first n of which are ablated together.
+            ns: ascending numbers of latents; a shorter order is ablated as far as it goes.
+            weight: (probe, d_out) of the probes.
+        """
+
+
+@dataclass(frozen=True)
+class AffineRemoval:
+    """The identity above, for dictionaries whose decoder is affine.
+
+    Args:
+        z: (text, d_sae) pooled latents of the texts that are read.
+        decoder: (d_sae, d_out) decoder rows.
+    """
+
+    z: sparse.csr_array
+    decoder: NDArray[np.floating]
+
+    @cached_property
+    def _columns(self) -> sparse.csc_array:
+        return self.z.tocsc()
+
+    def logits(
+        self, orders: Sequence[Indices], ns: Sequence[int], weight: NDArray[np.floating]
+    ) -> Floats:
+        """Return what is removed, (order, n, text, probe); see `Removal`."""
+        removed = np.zeros((len(orders), len(ns), self.z.shape[0], len(weight)))
+        for each, latents in enumerate(orders):
+            adds = written(self.decoder[latents], weight)
+            amounts = self._columns[:, latents].toarray().astype(np.float64)
+            for place, (low, high) in enumerate(zip((0, *ns), ns, strict=False)):
+                removed[each, place] = amounts[:, low:high] @ adds[low:high]
+        return np.cumsum(removed, axis=1)
+
+
+@dataclass(frozen=True)
+class MeasuredRemoval:
+    """The general path: what ablation removes is measured by decoding, whatever the decoder.
+
+    Args:
+        means: given latent sets, returns (set, text, d_out): the mean over each text's valid
+            tokens of what ablating the set removes from the reconstruction (x̄ less the mean
+            of the ablated activations).
+    """
+
+    means: Callable[[list[Indices]], NDArray[np.floating]]
+
+    def logits(
+        self, orders: Sequence[Indices], ns: Sequence[int], weight: NDArray[np.floating]
+    ) -> Floats:
+        """Return what is removed, (order, n, text, probe); see `Removal`."""
+        sets = [latents[:n] for latents in orders for n in ns]
+        removed: Floats = np.asarray(self.means(sets), np.float64) @ np.asarray(weight, float).T
+        return removed.reshape(len(orders), len(ns), *removed.shape[1:])

@@ -1,0 +1,237 @@
+"""Spurious correlation removal, the automated SHIFT (Karvonen et al. 2024, arXiv 2411.18895).
+
+    Quadrants(intended, spurious)                                     # the labels of a split
+    fit_probes(task, x, quadrants, seed, fits=5) -> ProbeSets        # no dictionary: cache it
+    task_gaps(task, x_test, test, probes, seed) -> list[Gap]         # in `scr_gaps`: before any SAE
+    score_task(task, probes, train, z_train, test, x_test, decoder, removal, ns=NS) -> ScrTask
+    estimates(tasks, seed, headline_n=20) -> list[Estimate]           # in `scr_estimates`
+
+A probe fitted where an intended concept (profession) and a spurious one (gender) always go
+together leans on both. Ablating the latents of one of them should leave a probe that reads the
+other: `score = (ablated - confounded) / (clean - confounded)`, clean being the probe fitted for
+the concept that is read. 1 is as good as that probe, 0 no better than doing nothing.
+
+Two directions: `spurious` ablates the spurious concept's latents and reads the intended label;
+`intended` the other way round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from pytest_sae.bootstrap import Floats, generator, resample
+from pytest_sae.errors import DataError
+from pytest_sae.metrics.ablation import Bools, Indices, Removal, mean_difference, order, written
+from pytest_sae.metrics.protocol import FITS, NS
+from pytest_sae.metrics.readings import equal_cells
+from pytest_sae.probes import (
+    PUBLISHED,
+    LinearProbes,
+    ProbeSets,
+    Recipe,
+    fit_logistic,
+    fit_published,
+)
+
+Concept = Literal["intended", "spurious"]
+Measure = Literal["accuracy", "margin"]
+
+#: The concept whose latents are ablated; the other one's label is READ.
+DIRECTIONS: tuple[Concept, ...] = ("spurious", "intended")
+#: The probes of a set, in this order.
+CONCEPTS = ("intended", "spurious", "confounded")
+READ: dict[Concept, Concept] = {"spurious": "intended", "intended": "spurious"}
+
+
+@dataclass(frozen=True)
+class Quadrants:
+    """The two labels of every text of a split.
+
+    Args:
+        intended: (text,) bool.
+        spurious: (text,) bool.
+
+    Raises:
+        DataError: one of the four combinations has no text.
+    """
+
+    intended: Bools
+    spurious: Bools
+
+    def __post_init__(self) -> None:
+        missing = sorted({0, 1, 2, 3} - set(self.cells.tolist()))
+        if missing:
+            names = ["neither", "spurious only", "intended only", "both"]
+            raise DataError(
+                "an SCR task needs texts of all four combinations of its labels; there "
+                f"is none with: {', '.join(names[cell] for cell in missing)}"
+            )
+
+    @property
+    def cells(self) -> NDArray[np.int64]:
+        """(text,) the quadrant, 0 to 3."""
+        return 2 * self.intended.astype(np.int64) + self.spurious
+
+    def label(self, concept: Concept) -> Bools:
+        """(text,) the label of one concept."""
+        return self.intended if concept == "intended" else self.spurious
+
+
+def fit_probes(
+    task: str,
+    x: NDArray[np.floating],
+    quadrants: Quadrants,
+    seed: int,
+    fits: int = FITS,
+    recipe: Recipe = PUBLISHED,
+) -> ProbeSets:
+    """Fit the intended, spurious and confounded probes of a task.
+
+    The confounded ones see only the texts where both labels agree.
+
+    Args:
+        task: its name, part of what seeds the randomness.
+        x: (text, d) pooled activations of the training texts.
+        quadrants: their labels.
+        seed: the run's.
+        fits: number of bootstrap resamples (within quadrants) for the default estimator.
+        recipe: of the published fit.
+
+    Returns:
+        ProbeSets, three probes per set in the order of CONCEPTS.
+    """
+    labels = np.stack([quadrants.intended, quadrants.spurious, quadrants.intended])
+    agree = quadrants.intended == quadrants.spurious
+    used = np.stack([np.ones_like(agree), np.ones_like(agree), agree])
+    published = fit_published(
+        x,
+        labels,
+        [np.flatnonzero(row) for row in used],
+        [generator(seed, "scr", task, name) for name in CONCEPTS],
+        recipe,
+    )
+    counts = resample(len(x), generator(seed, "scr", task, "fits"), quadrants.cells, fits).counts
+    weights = (counts * equal_cells(quadrants.cells))[:, None] * used
+    together = fit_logistic(x, np.tile(labels, (fits, 1)), weights.reshape(-1, len(x)))
+    return ProbeSets(
+        published, tuple(together.take(slice(3 * fit, 3 * fit + 3)) for fit in range(fits))
+    )
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the probes of one direction say about the test texts, as logits.
+
+    Args:
+        own: (fit, text) of the probe fitted for the concept that is read.
+        confounded: (fit, text) of the confounded probe.
+        ablated: (n, fit, text) of the confounded probe after ablation.
+        latents: (fit,) how many latents there were to ablate, at most max(ns).
+    """
+
+    own: Floats
+    confounded: Floats
+    ablated: Floats
+    latents: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ScrTask:
+    """One task read through one dictionary: everything the estimates need.
+
+    Args:
+        name: of the task.
+        ns: numbers of ablated latents.
+        test: labels of the test texts.
+        published: per direction, with the published probes (one fit).
+        fits: per direction, with the resampled ones.
+    """
+
+    name: str
+    ns: tuple[int, ...]
+    test: Quadrants
+    published: Mapping[Concept, Reading]
+    fits: Mapping[Concept, Reading]
+
+
+def score_task(
+    task: str,
+    probes: ProbeSets,
+    train: Quadrants,
+    z_train: sparse.csr_array,
+    test: Quadrants,
+    x_test: NDArray[np.floating],
+    decoder: NDArray[np.floating],
+    removal: Removal,
+    ns: Sequence[int] = NS,
+) -> ScrTask:
+    """Read one task's probes after ablation; clean and ablated values share texts and probes.
+
+    Latents are ranked by `|mean_pos z̄_j - mean_neg z̄_j| |w_c . d_j|` on the training texts.
+
+    Args:
+        task: its name.
+        probes: from `fit_probes`.
+        train: labels of the training texts.
+        z_train: (text, d_sae) their pooled latents.
+        test: labels of the test texts.
+        x_test: (text, d) their pooled activations, at the site that the dictionary writes to.
+        decoder: (d_sae, d) rows for the ranking.
+        removal: `AffineRemoval(z_test, decoder)`, or a `MeasuredRemoval`.
+        ns: ascending numbers of latents.
+    """
+    sets = (probes.published, *probes.fits)
+    adds = written(decoder, np.concatenate([each.weight[:2] for each in sets]))
+    contrast = {
+        concept: np.abs(mean_difference(z_train, train.label(concept), ~train.label(concept)))
+        for concept in DIRECTIONS
+    }
+    readings = []
+    for place, each in enumerate(sets):
+        reads = {"intended": adds[:, 2 * place], "spurious": adds[:, 2 * place + 1]}
+        orders = [
+            order(contrast[concept] * np.abs(reads[concept]), max(ns)) for concept in DIRECTIONS
+        ]
+        readings.append(_read(each, x_test, orders, removal, ns))
+    fits = {
+        direction: _stack([reading[direction] for reading in readings[1:]])
+        for direction in DIRECTIONS
+    }
+    return ScrTask(task, tuple(ns), test, readings[0], fits)
+
+
+def _read(
+    probes: LinearProbes,
+    x: NDArray[np.floating],
+    orders: list[Indices],
+    removal: Removal,
+    ns: Sequence[int],
+) -> dict[Concept, Reading]:
+    """Read one set of three probes in both directions, as readings of a single fit."""
+    logits = probes.logits(x)
+    confounded = logits[2:]
+    removed = removal.logits(orders, ns, probes.weight[2:])[..., 0]
+    return {
+        direction: Reading(
+            logits[None, CONCEPTS.index(READ[direction])],
+            confounded,
+            (confounded - removed[place])[:, None],
+            np.array([len(orders[place])]),
+        )
+        for place, direction in enumerate(DIRECTIONS)
+    }
+
+
+def _stack(readings: list[Reading]) -> Reading:
+    return Reading(
+        np.concatenate([reading.own for reading in readings]),
+        np.concatenate([reading.confounded for reading in readings]),
+        np.concatenate([reading.ablated for reading in readings], axis=1),
+        np.concatenate([reading.latents for reading in readings]),
+    )

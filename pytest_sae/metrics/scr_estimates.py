@@ -1,0 +1,262 @@
+"""From what probes read after ablation to the SCR figures, default and canonical.
+
+    estimates(tasks, seed, headline_n=20) -> list[Estimate]
+
+- `scr` and `scr.margin`, one per direction: `sum over tasks of (ablated - confounded) / sum over
+  tasks of (clean - confounded)`, averaged over the probe fits, over the tasks whose gap is usable.
+- `scr.canonical`: the published score, a mean of ratios over all tasks.
+
+The margin. A literal "mean logit margin toward the intended label" can't score an erasure: over
+balanced quadrants the spurious part of the logit adds as much where it is right as it takes away
+where it is wrong, so that removing all of it changes nothing. What it does change is how much of
+the logit is *about* the intended label. So the margin here is standardised by the logit's own
+spread, `mean(y logit) / sd(logit)`, y = +-1: the correlation of labels and logits, in [-1, 1],
+without steps, blind to a rescaled probe, lowered by a spurious concept as by any other noise.
+
+It is blind to a shifted threshold too, on purpose. Ablation sets latents to zero, not to their
+mean: removing a latent that fires for one value of the spurious concept only (and none for the
+other) moves every logit the same way. Accuracy then falls although the concept is gone; the margin
+does not. Where the two disagree, the threshold has moved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pytest_sae.bootstrap import Floats, divide
+from pytest_sae.metrics.protocol import HEADLINE_N, SMALLEST_GAP
+from pytest_sae.metrics.readings import (
+    Draws,
+    curve,
+    equal_cells,
+    estimate_of,
+    number,
+    point,
+    surely_positive,
+)
+from pytest_sae.metrics.scr import (
+    DIRECTIONS,
+    READ,
+    Concept,
+    Measure,
+    Quadrants,
+    Reading,
+    ScrTask,
+)
+from pytest_sae.metrics.scr_gaps import Gap, draw_task, gap_of, hits
+from pytest_sae.stats import Estimate, Param, undefined
+
+_NAMES: dict[Measure, str] = {"accuracy": "scr", "margin": "scr.margin"}
+
+
+def estimates(tasks: Sequence[ScrTask], seed: int, headline_n: int = HEADLINE_N) -> list[Estimate]:
+    """Return `scr` and `scr.margin` in both directions, and `scr.canonical`; higher is better.
+
+    Args:
+        tasks: from `score_task`, all with the same ns.
+        seed: the run's; intervals of two dictionaries use the same draws.
+        headline_n: the n of the estimates; the others are in their details.
+
+    Raises:
+        ValueError: no task, or headline_n was not measured.
+    """
+    if not tasks:
+        raise ValueError("SCR needs at least one task")
+    if headline_n not in tasks[0].ns:
+        raise ValueError(f"n={headline_n} was not measured; measured: {tasks[0].ns}")
+    drawn = [
+        _Drawn(task, draw_task(task.name, task.test, len(task.fits["spurious"].own), seed))
+        for task in tasks
+    ]
+    default = [
+        _default(drawn, direction, measure, headline_n)
+        for measure in _NAMES
+        for direction in DIRECTIONS
+    ]
+    return [*default, _canonical(drawn, headline_n)]
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """A task and its bootstrap draws, shared by all figures."""
+
+    task: ScrTask
+    draws: Draws
+
+    def gap(self, direction: Concept) -> Gap:
+        reading = self.task.fits[direction]
+        return gap_of(
+            self.task.name, direction, self.task.test, reading.own, reading.confounded, self.draws
+        )
+
+    def values(self, direction: Concept, measure: Measure) -> _Values:
+        gains, gaps = values_of(
+            self.task.fits[direction], self.task, direction, measure, self.draws
+        )
+        return _Values(self.draws.over_fits(gains), self.draws.over_fits(gaps), gains[0], gaps[0])
+
+
+@dataclass(frozen=True)
+class _Values:
+    gain: Floats  # (draw, n)
+    gap: Floats  # (draw,)
+    fit_gain: Floats  # (n, fit), of the sample itself
+    fit_gap: Floats  # (fit,)
+
+
+def values_of(
+    reading: Reading, task: ScrTask, direction: Concept, measure: Measure, draws: Draws
+) -> tuple[Floats, Floats]:
+    """Return gains (draw, n, fit), ablated over confounded, and gaps (draw, fit), clean over it."""
+    logits = np.concatenate([reading.own[None], reading.confounded[None], reading.ablated])
+    if measure == "accuracy":
+        correct = hits(logits, task.test, direction)
+        # Differences before sums: a dictionary that does nothing gains exactly 0.
+        gains = draws.over_texts(correct[2:] - correct[1])
+        return gains, draws.over_texts(correct[0] - correct[1])
+    margin = _margin(*(draws.over_texts(part) for part in _moments(logits, task.test, direction)))
+    return margin[:, 2:] - margin[:, 1:2], margin[:, 0] - margin[:, 1]
+
+
+def _moments(logits: Floats, test: Quadrants, direction: Concept) -> tuple[Floats, Floats, Floats]:
+    """(..., text) logits to the weighted `y logit`, `logit` and `logit^2` of the margin."""
+    weights = equal_cells(test.cells)
+    signs = np.where(test.label(READ[direction]), 1.0, -1.0)
+    weighted = logits * weights
+    return weighted * signs, weighted, weighted * logits
+
+
+def _margin(toward: Floats, mean: Floats, square: Floats) -> Floats:
+    """Means of `y logit`, `logit` and `logit^2` to the correlation with the balanced labels."""
+    variance = square - mean * mean
+    # Logits that are all alike say nothing about the label; what is left of them is rounding.
+    varied = variance > 1e-12 * square
+    margin: Floats = np.where(varied, toward / np.sqrt(np.where(varied, variance, 1.0)), 0.0)
+    return margin
+
+
+def _default(
+    drawn: Sequence[_Drawn], direction: Concept, measure: Measure, headline_n: int
+) -> Estimate:
+    metric, ns = _NAMES[measure], drawn[0].task.ns
+    params: dict[str, Param] = {"n": headline_n, "direction": direction}
+    gaps = [each.gap(direction) for each in drawn]
+    used = [each for each, gap in zip(drawn, gaps, strict=True) if gap.usable]
+    coverage = {
+        "used": len(used),
+        "expected": len(drawn),
+        "excluded": [_told(gap) for gap in gaps if not gap.usable],
+    }
+    if not used:
+        return undefined(
+            metric,
+            f"no task of {len(drawn)} has a gap between the clean and the "
+            "confounded probe of more than three standard errors",
+            params,
+            coverage,
+        )
+    parts = [each.values(direction, measure) for each in used]
+    gap_sum = np.sum([part.gap for part in parts], axis=0)
+    if not surely_positive(gap_sum):
+        return undefined(
+            metric,
+            f"over the tasks together the gap is {gap_sum[0]:.3g}, not more "
+            "than three standard errors above zero",
+            params,
+            coverage,
+        )
+    scores = np.sum([part.gain for part in parts], axis=0) / gap_sum[:, None]
+    place = ns.index(headline_n)
+    details = {
+        **coverage,
+        "curve": curve(ns, scores),
+        "fit_sd": _fit_sd(parts, place),
+        "tasks": {
+            each.task.name: _task_details(each.task, direction, part, place)
+            for each, part in zip(used, parts, strict=True)
+        },
+    }
+    n = {"texts": sum(len(each.task.test.cells) for each in used), "tasks": len(used)}
+    return estimate_of(
+        metric, scores[:, place], params, n, len(used[0].task.fits[direction].own), details
+    )
+
+
+def _told(gap: Gap) -> dict[str, object]:
+    return {"task": gap.task, "clean": gap.clean, "confounded": gap.confounded, "se": gap.se}
+
+
+def _fit_sd(parts: Sequence[_Values], place: int) -> float | None:
+    """Spread of the score from one probe fit to the next, all tasks together."""
+    gains = np.sum([part.fit_gain[place] for part in parts], axis=0)
+    scores = divide(gains, np.sum([part.fit_gap for part in parts], axis=0))
+    return number(scores.std(ddof=1)) if len(scores) > 1 else None
+
+
+def _task_details(
+    task: ScrTask, direction: Concept, values: _Values, place: int
+) -> dict[str, object]:
+    latents = task.fits[direction].latents
+    return {
+        "gap": point(values.gap),
+        "gain": point(values.gain[:, place]),
+        "latents": int(latents.min()),
+    }
+
+
+def _canonical(drawn: Sequence[_Drawn], headline_n: int) -> Estimate:
+    ns = drawn[0].task.ns
+    params: dict[str, Param] = {"n": headline_n}
+    found = {each.task.name: _canonical_task(each.task, each.draws) for each in drawn}
+    scores = {name: result for name, result in found.items() if not isinstance(result, str)}
+    reasons = {name: result for name, result in found.items() if isinstance(result, str)}
+    place = ns.index(headline_n)
+    details: dict[str, object] = {
+        "used": len(scores),
+        "expected": len(drawn),
+        "undefined": reasons,
+        "tasks": {
+            name: point(values[:, place]) | {"ablated": ablated}
+            for name, (values, ablated) in scores.items()
+        },
+    }
+    if reasons:
+        return undefined(
+            "scr.canonical",
+            f"{len(reasons)} of {len(drawn)} tasks have no score: "
+            + "; ".join(f"{name}: {why}" for name, why in reasons.items()),
+            params,
+            details,
+        )
+    mean = np.mean([values for values, _ in scores.values()], axis=0)
+    details["curve"] = curve(ns, mean)
+    n = {"texts": sum(len(each.task.test.cells) for each in drawn), "tasks": len(drawn)}
+    return estimate_of("scr.canonical", mean[:, place], params, n, 1, details)
+
+
+def _canonical_task(task: ScrTask, draws: Draws) -> tuple[Floats, str] | str:
+    """Return (draw, n) and the direction, or why there is no score.
+
+    The direction is the one whose confounded accuracy is lower, chosen on the sample and kept in
+    the replicates; a tie takes the mean of both (the published code drops the task).
+    """
+    one_fit = Draws(draws.texts, np.ones((len(draws.texts), 1)))
+    accuracy = {
+        direction: hits(task.published[direction].confounded, task.test, direction).sum()
+        for direction in DIRECTIONS
+    }
+    tie = abs(accuracy["spurious"] - accuracy["intended"]) < 1e-9
+    chosen = DIRECTIONS if tie else (min(DIRECTIONS, key=lambda each: accuracy[each]),)
+    scores = []
+    for direction in chosen:
+        gains, gaps = (
+            one_fit.over_fits(part)
+            for part in values_of(task.published[direction], task, direction, "accuracy", one_fit)
+        )
+        if gaps[0] <= SMALLEST_GAP:
+            return f"{direction} direction: clean minus confounded accuracy is {gaps[0]:.4f}"
+        scores.append(gains / np.where(gaps > SMALLEST_GAP, gaps, np.nan)[:, None])
+    return np.mean(scores, axis=0), "both" if tie else chosen[0]

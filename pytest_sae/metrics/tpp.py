@@ -1,0 +1,283 @@
+"""Targeted probe perturbation (Karvonen et al. 2024, arXiv 2411.18895).
+
+    fit_probes(task, x, labels, classes, seed, fits=5) -> ProbeSets       # no dictionary: cache it
+    score_task(task, probes, train, z_train, test, x_test, decoder, removal, seed, ns=NS) -> TppTask
+    estimates(tasks, seed, headline_n=20) -> list[Estimate]
+
+Ablating the latents of class c should cost class c's probe, and no other:
+`tpp_c = loss of probe c - mean over c' != c of the loss of probe c'`.
+
+- `tpp.canonical`: loss in accuracy, published probes, negatives drawn once (seeded) and the same
+  for the clean and the ablated value; mean over classes, then over tasks.
+- `tpp`: balanced accuracy over *all* other classes in equal shares (so nothing is drawn), divided
+  by what can be lost (clean minus chance); ratio of sums over classes and tasks, mean over fits.
+- `tpp.margin`: the same with the mean logit margin in units of its own spread on the clean texts,
+  divided by the clean margin. (Over balanced labels the mean margin is blind to a shift of the
+  threshold, which is what is wanted here: shifting a probe does not unlearn its class.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from pytest_sae.bootstrap import Floats, generator, resample
+from pytest_sae.errors import DataError
+from pytest_sae.metrics.ablation import Bools, Indices, Removal, mean_difference, order, written
+from pytest_sae.metrics.protocol import FITS, NS
+from pytest_sae.metrics.readings import equal_cells
+from pytest_sae.probes import (
+    PUBLISHED,
+    LinearProbes,
+    ProbeSets,
+    Recipe,
+    fit_logistic,
+    fit_published,
+)
+
+Variant = Literal["canonical", "accuracy", "margin"]
+
+
+@dataclass(frozen=True)
+class Effects:
+    """What ablation does to the probes, per text: sums over texts are the values.
+
+    Args:
+        intended: (n, fit, text) mean over classes of the loss of the class' own probe.
+        unintended: (n, fit, text) mean over classes of the other probes' mean loss.
+        achievable: (fit, text) mean over classes of clean minus chance.
+        losses: (n, class, probe) loss of each probe when each class is ablated, mean over fits.
+        latents: (fit, class) how many latents had a positive effect, at most max(ns).
+    """
+
+    intended: Floats
+    unintended: Floats
+    achievable: Floats
+    losses: Floats
+    latents: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class TppTask:
+    """One task read through one dictionary.
+
+    Args:
+        name: of the task.
+        classes: their names.
+        ns: numbers of ablated latents.
+        labels: (text,) class of each test text.
+        effects: per variant.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    ns: tuple[int, ...]
+    labels: NDArray[np.int64]
+    effects: Mapping[Variant, Effects]
+
+
+def fit_probes(
+    task: str,
+    x: NDArray[np.floating],
+    labels: Indices,
+    classes: int,
+    seed: int,
+    fits: int = FITS,
+    recipe: Recipe = PUBLISHED,
+) -> ProbeSets:
+    """Fit one one-versus-rest probe per class.
+
+    Args:
+        task: its name, part of what seeds the randomness.
+        x: (text, d) pooled activations of the training texts.
+        labels: (text,) class indices.
+        classes: how many classes there are.
+        seed: the run's.
+        fits: number of bootstrap resamples (within classes) for the default estimator.
+        recipe: of the published fit, whose negatives are drawn as `members` does.
+
+    Returns:
+        ProbeSets, one probe per class in every set.
+
+    Raises:
+        DataError: a class without texts, or a single class.
+    """
+    targets = one_versus_rest(labels, classes)
+    chosen = members(labels, classes, generator(seed, "tpp", task, "train"))
+    rngs = [generator(seed, "tpp", task, str(c)) for c in range(classes)]
+    published = fit_published(x, targets, [np.flatnonzero(row) for row in chosen], rngs, recipe)
+    counts = resample(len(x), generator(seed, "tpp", task, "fits"), labels, fits).counts
+    weights = counts[:, None] * balanced(labels, classes)
+    together = fit_logistic(x, np.tile(targets, (fits, 1)), weights.reshape(-1, len(x)))
+    return ProbeSets(
+        published,
+        tuple(together.take(slice(classes * fit, classes * (fit + 1))) for fit in range(fits)),
+    )
+
+
+def one_versus_rest(labels: Indices, classes: int) -> Bools:
+    """(text,) class indices to (class, text) bool.
+
+    Raises:
+        DataError: a class without texts, or a single class.
+    """
+    targets: Bools = labels == np.arange(classes)[:, None]
+    empty = np.flatnonzero(~targets.any(1))
+    if classes < 2 or len(empty):
+        raise DataError(
+            f"TPP needs two or more classes with texts each; of {classes} classes "
+            f"these have none: {empty.tolist()}"
+        )
+    return targets
+
+
+def balanced(labels: Indices, classes: int) -> Floats:
+    """Return (class, text) weights: half to the class, half to the others in equal shares."""
+    targets = one_versus_rest(labels, classes)
+    share = equal_cells(labels) * classes
+    weights: Floats = np.where(targets, share / 2, share / (2 * (classes - 1)))
+    return weights
+
+
+def members(labels: Indices, classes: int, rng: np.random.Generator) -> Bools:
+    """Choose each probe's texts as the published protocol does, (class, text) bool.
+
+    All of its class, and `ceil(n / (classes - 1))` of each other class (all of it if smaller).
+    Drawn once: clean and ablated values must be read on the same negatives.
+    """
+    targets = one_versus_rest(labels, classes)
+    chosen = targets.copy()
+    for c in range(classes):
+        wanted = -(-int(targets[c].sum()) // (classes - 1))
+        for other in range(classes):
+            if other != c:
+                chosen[c, rng.permutation(np.flatnonzero(targets[other]))[:wanted]] = True
+    return chosen
+
+
+def score_task(
+    task: str,
+    classes: Sequence[str],
+    probes: ProbeSets,
+    train: Indices,
+    z_train: sparse.csr_array,
+    test: Indices,
+    x_test: NDArray[np.floating],
+    decoder: NDArray[np.floating],
+    removal: Removal,
+    seed: int,
+    ns: Sequence[int] = NS,
+) -> TppTask:
+    """Read one task's probes after ablating each class.
+
+    Latents are ranked by `max(0, mean_pos z̄_j - mean_neg z̄_j) (w_c . d_j)` on the training texts;
+    only positive effects are ablated, fewer than n if there are fewer.
+
+    Args:
+        task: its name.
+        classes: names of the classes.
+        probes: from `fit_probes`.
+        train: (text,) class indices of the training texts.
+        z_train: (text, d_sae) their pooled latents.
+        test: (text,) class indices of the test texts.
+        x_test: (text, d) their pooled activations, at the site that the dictionary writes to.
+        decoder: (d_sae, d) rows for the ranking.
+        removal: `AffineRemoval(z_test, decoder)`, or a `MeasuredRemoval`.
+        seed: the run's, for the canonical negatives.
+        ns: ascending numbers of latents.
+    """
+    count = len(classes)
+    reader = _Reader(one_versus_rest(test, count), x_test, removal, tuple(ns))
+    sets = (probes.published, *probes.fits)
+    adds = written(decoder, np.concatenate([each.weight for each in sets]))
+    orders = [
+        _orders(adds[:, count * place : count * (place + 1)], z_train, train, max(ns))
+        for place in range(len(sets))
+    ]
+    chosen = members(test, count, generator(seed, "tpp", task, "test"))
+    fixed, even = chosen / chosen.sum(1, keepdims=True), balanced(test, count)
+    readings = [reader.read(each, places) for each, places in zip(sets, orders, strict=True)]
+    effects: dict[Variant, Effects] = {
+        "canonical": _stack([_accuracy(readings[0], reader.targets, fixed)]),
+        "accuracy": _stack([_accuracy(each, reader.targets, even) for each in readings[1:]]),
+        "margin": _stack([_margin(each, reader.targets, even) for each in readings[1:]]),
+    }
+    return TppTask(task, tuple(classes), tuple(ns), test, effects)
+
+
+def _orders(adds: Floats, z: sparse.csr_array, labels: Indices, most: int) -> list[Indices]:
+    """The latents of each class; adds: (d_sae, class)."""
+    targets = one_versus_rest(labels, adds.shape[1])
+    # The negatives' mean gives every other class the same share, as their probes do.
+    share = equal_cells(labels)
+    return [
+        order(
+            np.maximum(0.0, mean_difference(z, target * share, ~target * share)) * adds[:, c], most
+        )
+        for c, target in enumerate(targets)
+    ]
+
+
+@dataclass(frozen=True)
+class _Reading:
+    clean: Floats  # (probe, text)
+    removed: Floats  # (class, n, probe, text)
+    latents: NDArray[np.int64]  # (class,)
+
+
+@dataclass(frozen=True)
+class _Reader:
+    targets: Bools
+    x: NDArray[np.floating]
+    removal: Removal
+    ns: tuple[int, ...]
+
+    def read(self, probes: LinearProbes, orders: list[Indices]) -> _Reading:
+        removed = self.removal.logits(orders, self.ns, probes.weight)
+        return _Reading(
+            probes.logits(self.x),
+            np.swapaxes(removed, 2, 3),
+            np.array([len(latents) for latents in orders]),
+        )
+
+
+def _accuracy(reading: _Reading, targets: Bools, weights: Floats) -> Effects:
+    """Losses of accuracy; chance is what a coin gets on half positives, half negatives."""
+    right = (reading.clean > 0) == targets
+    kept = (reading.clean - reading.removed > 0) == targets
+    losses = (right.astype(np.float64) - kept) * weights
+    return _split(losses, (right - 0.5) * weights, reading.latents)
+
+
+def _margin(reading: _Reading, targets: Bools, weights: Floats) -> Effects:
+    """Losses of the mean margin `y logit`, in units of its spread over the clean texts."""
+    signs = np.where(targets, 1.0, -1.0)
+    clean = signs * reading.clean
+    mean = (clean * weights).sum(1, keepdims=True)
+    spread = np.sqrt((np.square(clean - mean) * weights).sum(1, keepdims=True))
+    scaled = weights * signs / np.where(spread > 0, spread, 1.0)
+    return _split(reading.removed * scaled, reading.clean * scaled, reading.latents)
+
+
+def _split(losses: Floats, achievable: Floats, latents: NDArray[np.int64]) -> Effects:
+    """(class, n, probe, text) losses to the effects of one fit."""
+    own = np.einsum("cnct->cnt", losses)
+    others = (losses.sum(2) - own) / (len(losses) - 1)
+    return Effects(
+        own.mean(0), others.mean(0), achievable.mean(0), np.swapaxes(losses.sum(-1), 0, 1), latents
+    )
+
+
+def _stack(fits: Sequence[Effects]) -> Effects:
+    return Effects(
+        np.stack([fit.intended for fit in fits], axis=1),
+        np.stack([fit.unintended for fit in fits], axis=1),
+        np.stack([fit.achievable for fit in fits]),
+        np.mean([fit.losses for fit in fits], axis=0),
+        np.stack([fit.latents for fit in fits]),
+    )

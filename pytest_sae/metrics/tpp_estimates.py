@@ -1,0 +1,126 @@
+"""From what probes lose after ablation to the TPP figures, default and canonical.
+
+estimates(tasks, seed, headline_n=20) -> list[Estimate]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pytest_sae.bootstrap import Floats, divide, generator
+from pytest_sae.metrics.protocol import HEADLINE_N
+from pytest_sae.metrics.readings import Draws, curve, draw, estimate_of, number, surely_positive
+from pytest_sae.metrics.tpp import TppTask, Variant
+from pytest_sae.stats import Estimate, Param, undefined
+
+_NAMES: dict[Variant, str] = {
+    "accuracy": "tpp",
+    "margin": "tpp.margin",
+    "canonical": "tpp.canonical",
+}
+
+
+def estimates(tasks: Sequence[TppTask], seed: int, headline_n: int = HEADLINE_N) -> list[Estimate]:
+    """Return `tpp`, `tpp.margin` and `tpp.canonical`; higher is better, 0 for a no-op dictionary.
+
+    `tpp` and `tpp.margin` reach 1 when ablating a class takes its own probe to chance and leaves
+    all others as they were; `tpp.canonical` is not divided by what can be lost.
+
+    Args:
+        tasks: from `score_task`, all with the same ns.
+        seed: the run's; intervals of two dictionaries use the same draws.
+        headline_n: the n of the estimates; the others are in their details.
+
+    Raises:
+        ValueError: no task, or headline_n was not measured.
+    """
+    if not tasks:
+        raise ValueError("TPP needs at least one task")
+    if headline_n not in tasks[0].ns:
+        raise ValueError(f"n={headline_n} was not measured; measured: {tasks[0].ns}")
+    fits = len(tasks[0].effects["accuracy"].achievable)
+    drawn = [(task, draw(task.labels, fits, generator(seed, "tpp", task.name))) for task in tasks]
+    return [_estimate(drawn, variant, headline_n) for variant in _NAMES]
+
+
+def _estimate(
+    drawn: Sequence[tuple[TppTask, Draws]], variant: Variant, headline_n: int
+) -> Estimate:
+    metric, ns = _NAMES[variant], drawn[0][0].ns
+    params: dict[str, Param] = {"n": headline_n}
+    place = ns.index(headline_n)
+    totals = _totals(drawn, variant)
+    details: dict[str, object] = {
+        "tasks": {task.name: _task_details(task, variant, place) for task, _ in drawn}
+    }
+    if not surely_positive(totals.achievable):
+        reason = (
+            f"the probes are {totals.achievable[0]:.3g} above chance over all classes, not more "
+            "than three standard errors: there is nothing to lose"
+        )
+        return undefined(metric, reason, params, details)
+    scale = totals.achievable[:, None]
+    scores = (totals.intended - totals.unintended) / scale
+    details |= {
+        "curve": curve(ns, scores),
+        "intended": curve(ns, totals.intended / scale),
+        "unintended": curve(ns, totals.unintended / scale),
+        "fit_sd": _fit_sd(totals.fit_scores[place]),
+    }
+    n = {
+        "texts": sum(len(task.labels) for task, _ in drawn),
+        "tasks": len(drawn),
+        "classes": sum(len(task.classes) for task, _ in drawn),
+    }
+    seeds = totals.fit_scores.shape[1]
+    return estimate_of(metric, scores[:, place], params, n, seeds, details)
+
+
+@dataclass(frozen=True)
+class _Totals:
+    """Weighted sums over the tasks."""
+
+    intended: Floats  # (draw, n)
+    unintended: Floats  # (draw, n)
+    achievable: Floats  # (draw,), ones for the canonical variant: it is divided by nothing
+    fit_scores: Floats  # (n, fit), of the sample itself
+
+
+def _totals(drawn: Sequence[tuple[TppTask, Draws]], variant: Variant) -> _Totals:
+    canonical = variant == "canonical"
+    sums = [np.zeros(())] * 3
+    fit_sums = [np.zeros(())] * 3
+    for task, draws in drawn:
+        effects = task.effects[variant]
+        # Ratio of sums over classes: a task weighs as many classes as it has. Canonical: a mean.
+        weight = 1 / len(drawn) if canonical else len(task.classes)
+        used = Draws(draws.texts, np.ones((len(draws.texts), 1))) if canonical else draws
+        for which, part in enumerate((effects.intended, effects.unintended, effects.achievable)):
+            over_texts = weight * used.over_texts(part)
+            sums[which] = sums[which] + used.over_fits(over_texts)
+            fit_sums[which] = fit_sums[which] + over_texts[0]
+    if canonical:
+        sums[2], fit_sums[2] = np.ones_like(sums[2]), np.ones_like(fit_sums[2])
+    return _Totals(sums[0], sums[1], sums[2], divide(fit_sums[0] - fit_sums[1], fit_sums[2]))
+
+
+def _fit_sd(scores: Floats) -> float | None:
+    """Spread of the score from one probe fit to the next, all tasks together."""
+    return number(scores.std(ddof=1)) if len(scores) > 1 else None
+
+
+def _task_details(task: TppTask, variant: Variant, place: int) -> dict[str, object]:
+    """Per class, at the headline n: own loss, mean loss of the others, latents there were."""
+    effects = task.effects[variant]
+    losses, others = effects.losses[place], len(task.classes) - 1
+    return {
+        name: {
+            "intended": float(losses[c, c]),
+            "unintended": float((losses[c].sum() - losses[c, c]) / others),
+            "latents": int(effects.latents[:, c].min()),
+        }
+        for c, name in enumerate(task.classes)
+    }

@@ -1,0 +1,151 @@
+"""The default probe: L2-regularised logistic regression, many at once, fitted to convergence."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pytest_sae.bootstrap import Floats
+from pytest_sae.errors import MeasurementError
+from pytest_sae.probes.linear import Bools, LinearProbes, require_finite, with_ones
+
+#: Penalty of the default probes, on standardised inputs and the mean loss: the sklearn C that
+#: gives the same fit is 1 / (L2 * texts). Fixed beforehand: nothing is selected on the test split.
+L2 = 0.01
+
+
+def fit_logistic(
+    x: NDArray[np.floating], labels: Bools, weights: NDArray[np.floating], l2: float = L2
+) -> LinearProbes:
+    """Fit L2-regularised logistic regressions to convergence, all probes together.
+
+    Minimises `sum_i a_i log(1 + exp(-y_i (v.s_i + b))) / sum_i a_i + l2/2 |v|^2` over v and b, s
+    the inputs standardised by mean and deviation of *all* rows of x (so that a fit depends on x
+    and its own weights only, not on the other probes), folded back to act on x itself. The problem
+    is strictly convex in v: the fit has no randomness of its own.
+
+    Args:
+        x: (text, d).
+        labels: (probe, text) bool.
+        weights: (probe, text), not negative; 0 leaves a text out, a bootstrap's counts are weights.
+        l2: penalty.
+
+    Returns:
+        LinearProbes, float32, fitted in float64.
+
+    Raises:
+        MeasurementError: x is not finite, a probe sees one label only, or a fit doesn't converge.
+    """
+    wide = require_finite(np.asarray(x, np.float64))
+    mean, deviation = wide.mean(0), wide.std(0)
+    scale = np.where(deviation > 1e-12 * np.abs(mean), deviation, 1.0)
+    inputs = with_ones(torch.as_tensor((wide - mean) / scale))
+    signs = torch.as_tensor(np.where(labels, 1.0, -1.0))
+    shares = _shares(labels, np.asarray(weights, np.float64))
+    found = _minimise(_Logistic(inputs, signs, shares, l2)).numpy()
+    weight = found[:, :-1] / scale
+    bias = found[:, -1] - weight @ mean
+    return LinearProbes(weight.astype(np.float32), bias.astype(np.float32))
+
+
+def _shares(labels: Bools, weights: Floats) -> Tensor:
+    for name, chosen in (("positive", labels), ("negative", ~labels)):
+        empty = np.flatnonzero((weights * chosen).sum(1) <= 0)
+        if len(empty):
+            raise MeasurementError(
+                f"probe {empty[0]} has no {name} training text: a probe needs texts of both labels"
+            )
+    return torch.as_tensor(weights / weights.sum(1, keepdims=True))
+
+
+class _Logistic:
+    """The loss of many logistic regressions and a metric in which they are well conditioned."""
+
+    def __init__(self, inputs: Tensor, signs: Tensor, shares: Tensor, l2: float) -> None:
+        self.inputs, self.signs, self.shares = inputs, signs, shares
+        self.penalty = torch.full((inputs.shape[1],), l2, dtype=torch.float64)
+        self.penalty[-1] = 0.0
+        # The loss' curvature at most: x'x/4. Its inverse is where L-BFGS begins.
+        curvature = inputs.T @ inputs / (4 * len(inputs)) + torch.diag(self.penalty)
+        self.root = torch.linalg.cholesky(curvature + 1e-9 * torch.eye(len(curvature)))
+
+    def value_and_gradient(self, v: Tensor) -> tuple[Tensor, Tensor]:
+        """(probe, d+1) to (probe,) and (probe, d+1)."""
+        margins = self.signs * (v @ self.inputs.T)
+        value = (self.shares * torch.nn.functional.softplus(-margins)).sum(1)
+        slopes = -self.shares * self.signs * torch.sigmoid(-margins)
+        return (
+            value + 0.5 * (self.penalty * v * v).sum(1),
+            slopes @ self.inputs + self.penalty * v,
+        )
+
+    def precondition(self, gradient: Tensor) -> Tensor:
+        """(probe, d+1) gradient times the inverse of the largest curvature."""
+        return torch.cholesky_solve(gradient.T, self.root).T
+
+
+_MEMORY = 10  # pairs of steps that L-BFGS remembers
+_TOLERANCE = 1e-9  # on the largest entry of the gradient, of a loss near one
+_MAX_STEPS = 1000
+
+
+@torch.inference_mode()
+def _minimise(loss: _Logistic) -> Tensor:
+    """Batched L-BFGS with backtracking, one step size per probe; (probe, d+1)."""
+    point = torch.zeros(len(loss.shares), loss.inputs.shape[1], dtype=torch.float64)
+    value, gradient = loss.value_and_gradient(point)
+    steps: list[tuple[Tensor, Tensor]] = []
+    for _ in range(_MAX_STEPS):
+        if gradient.abs().max() < _TOLERANCE:
+            return point
+        direction = -_inverse_curvature(loss, steps, gradient)
+        moved, value, slope = _backtrack(loss, point, value, gradient, direction)
+        steps = [*steps[1 - _MEMORY :], (moved - point, slope - gradient)]
+        point, gradient = moved, slope
+    raise MeasurementError(
+        f"{_MAX_STEPS} steps did not fit the probes: largest gradient "
+        f"{gradient.abs().max():.1e}; is l2 far too small?"
+    )
+
+
+def _inverse_curvature(
+    loss: _Logistic, steps: list[tuple[Tensor, Tensor]], gradient: Tensor
+) -> Tensor:
+    """The two-loop recursion (Nocedal 1980), every probe on its own."""
+    direction, sizes = gradient.clone(), []
+    for step, change in reversed(steps):
+        size = _safe_divide((step * direction).sum(1), (step * change).sum(1))
+        direction -= size[:, None] * change
+        sizes.append(size)
+    direction = loss.precondition(direction)
+    if steps:
+        step, change = steps[-1]
+        ratio = (step * change).sum(1) / (change * loss.precondition(change)).sum(1)
+        direction *= torch.where(ratio > 0, ratio, 1.0)[:, None]
+    for (step, change), size in zip(steps, reversed(sizes), strict=True):
+        again = _safe_divide((change * direction).sum(1), (step * change).sum(1))
+        direction += (size - again)[:, None] * step
+    return direction
+
+
+def _safe_divide(above: Tensor, below: Tensor) -> Tensor:
+    """0 where a probe has converged and no longer moves."""
+    return torch.where(below > 0, above / torch.where(below > 0, below, 1.0), 0.0)
+
+
+def _backtrack(
+    loss: _Logistic, point: Tensor, value: Tensor, gradient: Tensor, direction: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Halve each probe's step until its loss has fallen enough (Armijo)."""
+    size, descent = torch.ones(len(point), dtype=torch.float64), (gradient * direction).sum(1)
+    for _ in range(40):
+        moved = point + size[:, None] * direction
+        reached, slope = loss.value_and_gradient(moved)
+        # A converged probe's decrease is below what the loss can resolve.
+        enough = reached <= value + 1e-4 * size * descent + 1e-14
+        if enough.all():
+            break
+        size = torch.where(enough, size, size / 2)
+    return moved, reached, slope

@@ -1,0 +1,256 @@
+"""TPP on worlds whose truth is planted, and what may not change it."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pytest_sae.bootstrap import generator
+from pytest_sae.errors import DataError
+from pytest_sae.metrics import tpp
+from pytest_sae.metrics.ablation import AffineRemoval
+from pytest_sae.metrics.tpp import Effects, TppTask, balanced, members, one_versus_rest
+from pytest_sae.metrics.tpp_estimates import estimates
+from tests.metrics.planted import CLASSES, LATENTS, TppWorld, permuted, rescaled, tpp_world
+
+
+@pytest.fixture(scope="module")
+def world() -> TppWorld:
+    return tpp_world()
+
+
+def figures(task: TppTask, n: int = 1):
+    return {estimate.metric: estimate for estimate in estimates([task], seed=0, headline_n=n)}
+
+
+def values(task: TppTask, n: int = 1) -> dict[str, float]:
+    return {metric: estimate.value for metric, estimate in figures(task, n).items()}
+
+
+def curves(task: TppTask) -> list[float]:
+    return [
+        point["value"]
+        for estimate in figures(task).values()
+        for name in ("curve", "intended", "unintended")
+        for point in estimate.details[name].values()
+    ]
+
+
+@given(seed=st.integers(0, 1000))
+@settings(max_examples=8, deadline=None)
+def test_the_numbering_of_the_latents_changes_nothing(world: TppWorld, seed: int) -> None:
+    permutation = np.random.default_rng(seed).permutation(LATENTS)
+    changed = world.score(**permuted(world, permutation))
+    assert curves(changed) == pytest.approx(curves(world.score()), abs=1e-9)
+
+
+@given(seed=st.integers(0, 1000))
+@settings(max_examples=8, deadline=None)
+def test_the_units_of_the_latents_change_nothing(world: TppWorld, seed: int) -> None:
+    scale = 2.0 ** np.random.default_rng(seed).integers(-6, 7, LATENTS)
+    changed = world.score(**rescaled(world, scale))
+    assert curves(changed) == pytest.approx(curves(world.score()), abs=1e-9)
+
+
+@given(seed=st.integers(0, 1000))
+@settings(max_examples=8, deadline=None)
+def test_the_order_of_the_test_texts_changes_no_default_value(world: TppWorld, seed: int) -> None:
+    """Not the canonical one: which negatives it draws is by position."""
+    texts = np.random.default_rng(seed).permutation(len(world.test))
+    z = world.test_split.z[texts]
+    changed = tpp.score_task(
+        "planted",
+        CLASSES,
+        world.probes,
+        world.train,
+        world.train_split.z,
+        world.test[texts],
+        world.test_split.x[texts],
+        world.rows,
+        AffineRemoval(z, world.rows),
+        0,
+        (1, 5, 20),
+    )
+    for metric in ("tpp", "tpp.margin"):
+        assert values(changed)[metric] == pytest.approx(values(world.score())[metric], abs=1e-9)
+
+
+def test_ablating_a_class_own_latent_costs_that_class_alone(world: TppWorld) -> None:
+    found = figures(world.score())["tpp"]
+    assert found.value == pytest.approx(1.0, abs=0.03)
+    assert found.details["unintended"]["1"]["value"] == pytest.approx(0.0, abs=0.03)
+    assert found.details["intended"]["1"]["value"] == pytest.approx(1.0, abs=0.03)
+
+
+def test_latents_that_know_nothing_cost_no_class(world: TppWorld) -> None:
+    rows = world.rows.copy()
+    rows[: len(CLASSES)] = 0
+    found = figures(world.score(rows=rows))
+    assert found["tpp"].value == pytest.approx(0.0, abs=0.02)
+    assert found["tpp.margin"].value == pytest.approx(0.0, abs=0.02)
+
+
+def test_brute_force_that_costs_all_classes_alike_scores_nothing(world: TppWorld) -> None:
+    """Every ablation takes every probe to chance: intended 1, unintended 1."""
+    task = world.score()
+    whole = {
+        variant: replace(effects, unintended=effects.intended)
+        for variant, effects in task.effects.items()
+    }
+    assert set(values(replace(task, effects=whole)).values()) == {0.0}
+
+
+def test_a_dictionary_that_writes_nothing_scores_exactly_zero(world: TppWorld) -> None:
+    for estimate in figures(world.score(rows=np.zeros_like(world.rows))).values():
+        assert (estimate.value, estimate.se, estimate.ci) == (0.0, 0.0, (0.0, 0.0))
+
+
+def test_latents_that_speak_against_a_class_are_not_ablated(world: TppWorld) -> None:
+    """Signed effects: a class told by the absence of its latent scores nothing."""
+    rows = -world.rows
+    found = figures(world.score(rows=rows))["tpp.margin"]
+    assert found.value < 0.05
+    latents = [each["latents"] for each in found.details["tasks"]["planted"].values()]
+    assert max(latents) <= 20
+
+
+def test_fewer_positive_effects_than_n_are_counted(world: TppWorld) -> None:
+    rows = world.rows.copy()
+    rows[len(CLASSES) :] = 0
+    details = figures(world.score(rows=rows), n=20)["tpp"].details["tasks"]["planted"]
+    assert {each["latents"] for each in details.values()} == {1}
+
+
+def test_classes_that_cannot_be_told_apart_have_nothing_to_lose() -> None:
+    found = figures(tpp_world(strength=0.0).score())
+    for metric in ("tpp", "tpp.margin"):
+        assert (found[metric].status, found[metric].value) == ("undefined", None)
+        assert "nothing to lose" in found[metric].reason
+    assert found["tpp.canonical"].value == pytest.approx(0.0, abs=0.1)
+
+
+def test_shuffled_labels_have_nothing_to_lose(world: TppWorld) -> None:
+    labels = np.random.default_rng(2).permutation(world.train)
+    probes = tpp.fit_probes("planted", world.train_split.x, labels, len(CLASSES), 0)
+    assert figures(replace(world, probes=probes).score())["tpp"].status == "undefined"
+
+
+def test_canonical_is_the_mean_over_classes_of_own_minus_other_losses(world: TppWorld) -> None:
+    """Against the definition, cell by cell, from accuracies on the fixed negatives."""
+    task, probes, count = world.score(), world.probes.published, len(CLASSES)
+    chosen = members(world.test, count, generator(0, "tpp", "planted", "test"))
+    targets = one_versus_rest(world.test, count)
+    x = world.test_split.x.astype("f8")
+    z, rows = world.test_split.z.toarray(), world.rows
+
+    def accuracy(probe: int, activations: np.ndarray) -> float:
+        logits = activations @ probes.weight[probe] + probes.bias[probe]
+        return float(((logits > 0) == targets[probe])[chosen[probe]].mean())
+
+    scores = []
+    dense = world.train_split.z.toarray().astype("f8")
+    for c in range(count):
+        mine = world.train == c
+        contrast = dense[mine].mean(0) - dense[~mine].mean(0)
+        effects = np.maximum(0, contrast) * (rows @ probes.weight[c])
+        ablated = [j for j in np.argsort(-effects)[:5] if effects[j] > 0]
+        changed = x - z[:, ablated] @ rows[ablated]
+        losses = [accuracy(probe, x) - accuracy(probe, changed) for probe in range(count)]
+        scores.append(losses[c] - (sum(losses) - losses[c]) / (count - 1))
+    assert figures(task, n=5)["tpp.canonical"].value == pytest.approx(np.mean(scores), abs=1e-12)
+
+
+def test_balanced_weights_give_every_other_class_the_same_share() -> None:
+    labels = np.array([0, 0, 0, 1, 1, 2])
+    weights = balanced(labels, 3)
+    np.testing.assert_allclose(weights.sum(1), 1.0)
+    for c in range(3):
+        shares = [weights[c][labels == other].sum() for other in range(3)]
+        assert shares == pytest.approx([0.5 if other == c else 0.25 for other in range(3)])
+
+
+@given(sizes=st.lists(st.integers(1, 12), min_size=2, max_size=5), seed=st.integers(0, 50))
+def test_canonical_negatives_are_stratified_over_the_other_classes(
+    sizes: list[int],
+    seed: int,
+) -> None:
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    chosen = members(labels, len(sizes), np.random.default_rng(seed))
+    for c, row in enumerate(chosen):
+        wanted = -(-sizes[c] // (len(sizes) - 1))
+        for other, size in enumerate(sizes):
+            expected = size if other == c else min(wanted, size)
+            assert row[labels == other].sum() == expected
+
+
+def by_hand(intended: float, unintended: float, achievable: float, each: int, name: str) -> TppTask:
+    labels = np.arange(len(CLASSES) * each) % len(CLASSES)
+    share = np.full((1, 1, len(labels)), 1 / len(labels))
+    losses = np.zeros((1, len(CLASSES), len(CLASSES)))
+    effects = Effects(
+        intended * share,
+        unintended * share,
+        achievable * share[0],
+        losses,
+        np.full((1, len(CLASSES)), 20),
+    )
+    return TppTask(
+        name, CLASSES, (20,), labels, {"canonical": effects, "accuracy": effects, "margin": effects}
+    )
+
+
+def test_default_is_a_ratio_of_sums_and_canonical_a_mean_over_tasks() -> None:
+    tasks = [by_hand(0.4, 0.1, 0.4, 50, "one"), by_hand(0.1, 0.1, 0.2, 20, "two")]
+    default, _, canonical = estimates(tasks, seed=0)
+    assert default.value == pytest.approx((0.3 + 0.0) / (0.4 + 0.2))
+    assert canonical.value == pytest.approx((0.3 + 0.0) / 2)
+    assert default.n == {"texts": 280, "tasks": 2, "classes": 8}
+
+
+def test_the_margin_is_blind_to_a_shifted_threshold(world: TppWorld) -> None:
+    """A latent that is always on moves every logit alike: nothing is unlearned by removing it."""
+    z_train, z_test = world.train_split.z.tolil(), world.test_split.z.tolil()
+    z_train[:, 10], z_test[:, 10] = 1.0, 1.0
+    before = values(world.score(), n=20)["tpp.margin"]
+    after = values(world.score(z_train=z_train.tocsr(), z_test=z_test.tocsr()), n=20)["tpp.margin"]
+    assert after == pytest.approx(before, abs=0.02)
+
+
+def test_the_interval_widens_with_fewer_texts() -> None:
+    few, many = (
+        figures(tpp_world(strength=0.15, test=each).score())["tpp"].se for each in (20, 180)
+    )
+    assert few > 1.5 * many
+
+
+def test_the_same_run_gives_the_same_bits(world: TppWorld) -> None:
+    assert figures(world.score()) == figures(world.score())
+
+
+def test_details_are_strict_json_with_the_curve_over_n(world: TppWorld) -> None:
+    for estimate in figures(world.score()).values():
+        details = json.loads(json.dumps(dict(estimate.details), allow_nan=False))
+        assert list(details["curve"]) == ["1", "5", "20"]
+        assert details["curve"]["1"]["value"] == estimate.value
+        assert list(details["tasks"]["planted"]) == list(CLASSES)
+
+
+@pytest.mark.parametrize("labels", [[0, 0, 2], [0, 0, 0]])
+def test_a_class_without_texts_is_an_error_that_names_it(labels: list[int]) -> None:
+    with pytest.raises(DataError, match=r"these have none: \[1"):
+        one_versus_rest(np.array(labels), 3)
+
+
+def test_an_n_that_was_not_measured_is_an_error(world: TppWorld) -> None:
+    with pytest.raises(ValueError, match="n=7 was not measured"):
+        estimates([world.score()], seed=0, headline_n=7)
+    with pytest.raises(ValueError, match="at least one task"):
+        estimates([], seed=0)
+
+
+def test_a_permuted_decoder_collapses(world: TppWorld) -> None:
+    rows = world.rows[np.random.default_rng(3).permutation(LATENTS)]
+    assert figures(world.score(rows=rows))["tpp"].value < 0.3
