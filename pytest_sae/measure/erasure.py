@@ -1,0 +1,165 @@
+"""SCR and TPP of one dictionary: pooled once, probes fitted once per model, the rest is sums.
+
+measure_scr(latents, tasks, seed, fits) -> list[Estimate]
+measure_tpp(latents, tasks, seed, fits) -> list[Estimate]
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+
+from pytest_sae.data.tasks import ClassTask, ClassTexts, SpuriousTask, SpuriousTexts, Tasks
+from pytest_sae.measure.latents import Latents
+from pytest_sae.metrics import scr, scr_estimates, tpp, tpp_estimates
+from pytest_sae.metrics.ablation import AffineRemoval, MeasuredRemoval, Removal
+from pytest_sae.probes import ProbeSets
+from pytest_sae.stats import Estimate, undefined
+
+VERSION = "1"  # part of the probes' cache key: raise it when the same texts give other probes
+
+
+def measure_scr(latents: Latents, tasks: Tasks, seed: int, fits: int) -> list[Estimate]:
+    """Return scr, scr.margin (both directions) and scr.canonical over the tasks' [[scr]] tables.
+
+    Args:
+        latents: of the dictionary.
+        tasks: data of the run; every text of every task is encoded in one pass.
+        seed: the run's.
+        fits: probe fits that the default figures average over.
+    """
+    if not tasks.scr:
+        return _no_tasks("scr", tasks)
+    texts = erasure_texts(tasks)
+    scored = [_score_scr(latents, texts, task, seed, fits) for task in tasks.scr]
+    return scr_estimates.estimates(scored, seed)
+
+
+def measure_tpp(latents: Latents, tasks: Tasks, seed: int, fits: int) -> list[Estimate]:
+    """Return tpp, tpp.margin and tpp.canonical over the tasks' [[tpp]] tables; as `measure_scr`."""
+    if not tasks.tpp:
+        return _no_tasks("tpp", tasks)
+    texts = erasure_texts(tasks)
+    scored = [_score_tpp(latents, texts, task, seed, fits) for task in tasks.tpp]
+    return tpp_estimates.estimates(scored, seed)
+
+
+def erasure_texts(tasks: Tasks) -> tuple[str, ...]:
+    """Return every distinct text of every SCR and TPP task.
+
+    All of them together whichever family is asked for: what a text is batched with must not
+    depend on which tests are selected, or the last bits of the numbers would.
+    """
+    both: list[SpuriousTask | ClassTask] = [*tasks.scr, *tasks.tpp]
+    texts = (text for task in both for text in (*task.train.texts, *task.test.texts))
+    return tuple(dict.fromkeys(texts))
+
+
+def _no_tasks(family: str, tasks: Tasks) -> list[Estimate]:
+    reason = f"{tasks.source} has no [[{family}]] table"
+    if family == "tpp":
+        names = ("tpp.canonical", "tpp", "tpp.margin")
+        return [undefined(name, reason, {"n": 20}) for name in names]
+    directed = [
+        undefined(name, reason, {"n": 20, "direction": direction})
+        for name in ("scr", "scr.margin")
+        for direction in scr.DIRECTIONS
+    ]
+    return [*directed, undefined("scr.canonical", reason, {"n": 20})]
+
+
+def _score_scr(
+    latents: Latents, texts: Sequence[str], task: SpuriousTask, seed: int, fits: int
+) -> scr.ScrTask:
+    train, test = _quadrants(task.train), _quadrants(task.test)
+    view = _View.of(latents, texts, task.train.texts, task.test.texts)
+    probes = _cached_probes(
+        latents,
+        view.x_train,
+        {"step": "probes.scr", "task": task.fingerprint, "seed": seed, "fits": fits},
+        lambda: scr.fit_probes(task.name, view.x_train, train, seed, fits),
+    )
+    return scr.score_task(
+        task.name, probes, train, view.z_train, test, view.x_test, view.rows, view.removal
+    )
+
+
+def _score_tpp(
+    latents: Latents, texts: Sequence[str], task: ClassTask, seed: int, fits: int
+) -> tpp.TppTask:
+    train, test = _labels(task.train), _labels(task.test)
+    view = _View.of(latents, texts, task.train.texts, task.test.texts)
+    count = len(task.classes)
+    probes = _cached_probes(
+        latents,
+        view.x_train,
+        {"step": "probes.tpp", "task": task.fingerprint, "seed": seed, "fits": fits},
+        lambda: tpp.fit_probes(task.name, view.x_train, train, count, seed, fits),
+    )
+    return tpp.score_task(
+        task.name,
+        task.classes,
+        probes,
+        train,
+        view.z_train,
+        test,
+        view.x_test,
+        view.rows,
+        view.removal,
+        seed,
+    )
+
+
+def _quadrants(split: SpuriousTexts) -> scr.Quadrants:
+    return scr.Quadrants(np.array(split.intended), np.array(split.spurious))
+
+
+def _labels(split: ClassTexts) -> NDArray[np.int64]:
+    return np.array(split.labels, np.int64)
+
+
+@dataclass(frozen=True)
+class _View:
+    """One task's part of what was pooled."""
+
+    x_train: NDArray[np.float32]
+    x_test: NDArray[np.float32]
+    z_train: sparse.csr_array
+    removal: Removal
+    rows: NDArray[np.float32]
+
+    @classmethod
+    def of(
+        cls, latents: Latents, texts: Sequence[str], train: Sequence[str], test: Sequence[str]
+    ) -> _View:
+        pooled = latents.pooled(texts)
+        first, second = latents.places(texts, train), latents.places(texts, test)
+        rows = latents.written_rows(texts)
+        removal: Removal
+        if latents.dictionary.decoder_rows is None:
+            removal = MeasuredRemoval(lambda sets: latents.ablated(texts, sets)[:, second])
+        else:
+            removal = AffineRemoval(pooled.z[second], rows)
+        return cls(pooled.x[first], pooled.x[second], pooled.z[first], removal, rows)
+
+
+def _cached_probes(
+    latents: Latents,
+    x: NDArray[np.float32],
+    key: dict[str, object],
+    fit: Callable[[], ProbeSets],
+) -> ProbeSets:
+    """Fit once per model, site, task and seed; what they were fitted on is part of the key."""
+    seen = hashlib.sha256(np.ascontiguousarray(x).tobytes()).hexdigest()
+    with latents.store.work.timed("probes"):
+        tensors = latents.store.get(
+            {**key, "version": VERSION, "x": seen},
+            lambda: {name: torch.from_numpy(a) for name, a in fit().to_arrays().items()},
+        )
+    return ProbeSets.from_arrays({name: tensor.numpy() for name, tensor in tensors.items()})

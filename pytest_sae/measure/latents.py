@@ -1,0 +1,126 @@
+"""One dictionary over one model's activations: the value of the `latents` fixture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pytest_sae.activations import pooled as pooling
+from pytest_sae.activations.pooled import Pooled
+from pytest_sae.activations.store import Store
+from pytest_sae.activations.stream import ActivationBatch, TokenActivations
+from pytest_sae.dictionaries.base import Dictionary
+from pytest_sae.models.model import LanguageModel
+from pytest_sae.models.site import Site
+
+Progress = Callable[[str, int, int], None]
+
+_ROWS = 1024  # latents whose written rows are found at once
+
+
+class Latents:
+    """What a dictionary makes of texts; each set of texts is run and encoded once.
+
+    Args:
+        dictionary: encodes.
+        model: gives the activations.
+        site: where they are read.
+        store: keeps the activations, for every dictionary of the same model and site.
+        context: tokens per text at most.
+        progress: called with (stage, done, total).
+    """
+
+    def __init__(
+        self,
+        dictionary: Dictionary,
+        model: LanguageModel,
+        site: Site,
+        store: Store,
+        context: int,
+        progress: Progress,
+    ) -> None:
+        self.dictionary = dictionary
+        self.model = model
+        self.site = site
+        self.store = store
+        self.context = context
+        self.progress = progress
+        self._streams: dict[tuple[str, ...], TokenActivations] = {}
+        self._pooled: dict[tuple[str, ...], Pooled] = {}
+        self._places: dict[tuple[str, ...], dict[str, int]] = {}
+
+    def tokens(self, texts: Sequence[str]) -> TokenActivations:
+        """Return the activations of distinct texts, batch by batch, special tokens included."""
+        key = tuple(texts)
+        if key not in self._streams:
+            bos = self.dictionary.info.prepend_bos
+            self._streams[key] = TokenActivations(
+                self.model, self.site, key, self.context, bos is not False, self.store
+            )
+        return self._streams[key]
+
+    def pooled(self, texts: Sequence[str]) -> Pooled:
+        """Return mean activations and mean latents of distinct texts, in their order.
+
+        Raises:
+            DataError: a text without a token besides BOS, EOS and padding.
+        """
+        key = tuple(texts)
+        if key not in self._pooled:
+            stream = self.tokens(key)
+            self._pooled[key] = pooling.pool(
+                self.shown("encoding texts", stream), self.dictionary, len(key), self.store.work
+            )
+        return self._pooled[key]
+
+    def places(self, texts: Sequence[str], wanted: Sequence[str]) -> NDArray[np.int64]:
+        """Return the index in `texts` of each wanted text."""
+        key = tuple(texts)
+        if key not in self._places:
+            self._places[key] = {text: place for place, text in enumerate(key)}
+        return np.array([self._places[key][text] for text in wanted], np.int64)
+
+    def ablated(
+        self, texts: Sequence[str], sets: Sequence[NDArray[np.int64]]
+    ) -> NDArray[np.float32]:
+        """Return what ablating each set takes from each text's mean, (set, text, d_out).
+
+        By decoding with and without: for dictionaries whose decoder is not affine.
+        """
+        stream = self.tokens(texts)
+        kept = pooling.ablated_means(stream, self.dictionary, [torch.from_numpy(s) for s in sets])
+        removed: NDArray[np.float32] = self.pooled(texts).x - kept
+        return removed
+
+    def written_rows(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return what one unit of each latent writes, (d_sae, d_out).
+
+        Where that depends on the token, at the mean activation of the texts: good enough to rank
+        latents by effect, which is all it is used for then.
+        """
+        rows = self.dictionary.decoder_rows
+        if rows is None:
+            rows = self._rows_at(torch.from_numpy(self.pooled(texts).x.mean(0)))
+        array: NDArray[np.float32] = rows.detach().float().cpu().numpy()
+        return array
+
+    def _rows_at(self, mean: torch.Tensor) -> torch.Tensor:
+        dictionary = self.dictionary
+        x = mean.to(dictionary.device, dictionary.dtype).expand(_ROWS, -1)
+        rows = []
+        for block in torch.arange(dictionary.d_sae, device=dictionary.device).split(_ROWS):
+            z = torch.zeros(len(block), dictionary.d_sae, device=x.device, dtype=x.dtype)
+            z[torch.arange(len(block)), block] = 1
+            rows.append(dictionary.contribution(x[: len(block)], z, block))
+        return torch.cat(rows)
+
+    def shown(self, stage: str, stream: TokenActivations) -> Iterator[ActivationBatch]:
+        """Give a stream's batches and report progress after each."""
+        done = 0
+        for part in stream:
+            yield part
+            done += part.batch.shape[0]
+            self.progress(stage, done, len(stream.texts))

@@ -1,0 +1,162 @@
+"""The `core` family of one dictionary: one encode of the corpus serves every figure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pytest_sae.activations import behaviour as splicing
+from pytest_sae.activations.pooled import chunk_tokens
+from pytest_sae.activations.stream import ActivationBatch, TokenActivations, below, run
+from pytest_sae.data.tasks import Corpus
+from pytest_sae.dictionaries.base import Dictionary
+from pytest_sae.errors import DictionaryError
+from pytest_sae.measure.latents import Latents
+from pytest_sae.metrics import behaviour, core, weights
+from pytest_sae.models.tokenize import Batch
+from pytest_sae.stats import Estimate
+
+FAR = 3.0  # an L0 off by this factor from the declared k is another dictionary's
+VERSION = "1"  # part of the cache key of the cross-entropies that no dictionary changes
+
+
+def measure(latents: Latents, corpus: Corpus, seed: int) -> list[Estimate]:
+    """Return reconstruction, sparsity, behaviour and weight figures; see `metrics`.
+
+    Args:
+        latents: of the dictionary.
+        corpus: texts that neither model nor dictionary were trained on.
+        seed: of the bootstrap.
+    """
+    stream = latents.tokens(corpus.texts)
+    under = below(stream)
+    run([stream] if under is None else [stream, under])
+    dictionary = latents.dictionary
+    sums = core.CoreSums(
+        len(corpus.texts),
+        dictionary.d_out,
+        dictionary.d_sae,
+        dictionary.device,
+        splicing.site_mean(stream),
+    )
+    spliced = _Spliced(torch.zeros(3, len(corpus.texts), dtype=torch.float64))
+    parts = latents.shown("splicing reconstructions", stream)
+    work = latents.store.work
+    with torch.no_grad():
+        for part, residual in splicing.with_stream(parts, under):
+            with work.timed("reconstruct"):
+                new = _reconstruct(part, dictionary, sums)
+            work.encode_passes += 1
+            work.encoded_tokens += int(part.batch.valid.sum())
+            with work.timed("splice"):
+                spliced.add(stream, part, new, residual)
+    figures = core.finish(sums, seed)
+    _check_sparsity(dictionary, figures)
+    return [
+        *figures,
+        *behaviour.finish(spliced.sums(_without_dictionary(stream, under)), seed),
+        *weights.weight_estimates(dictionary.decoder_rows, dictionary.encoder_rows),
+    ]
+
+
+def _check_sparsity(dictionary: Dictionary, figures: list[Estimate]) -> None:
+    """Refuse a dictionary that is not nearly as sparse as it declares.
+
+    A TopK checkpoint read as a ReLU, or activations of another scale than in training, give
+    plausible numbers; the number of active latents gives them away.
+    """
+    k, l0 = dictionary.info.k, next(each.value for each in figures if each.metric == "l0")
+    if k is None or l0 is None or k / FAR <= l0 <= k * FAR:
+        return
+    raise DictionaryError(
+        f"{dictionary.info.source} ({dictionary.info.family}) declares k={k}, but {l0:.1f} latents "
+        "are active per token on these texts. Expected about as many as declared: was it trained "
+        "on another site, another scale of the activations, or saved as another architecture?"
+    )
+
+
+@dataclass(frozen=True)
+class _Spliced:
+    """Per-text sums of predictions, cross-entropy and KL with the reconstruction in place."""
+
+    table: Tensor  # (3, text)
+
+    def add(
+        self,
+        stream: TokenActivations,
+        part: ActivationBatch,
+        new: Tensor,
+        residual: Tensor | None,
+    ) -> None:
+        for seen in splicing.compare(stream, part, new, residual):
+            batch = seen.batch
+            mask = behaviour.predictions(batch.valid)
+            rows = batch.rows.cpu()
+            self.table[0, rows] = mask.sum(1).double().cpu()
+            self.table[1, rows] = behaviour.cross_entropy(seen.spliced, batch.ids, mask).cpu()
+            self.table[2, rows] = behaviour.kl(seen.clean, seen.spliced, mask).cpu()
+
+    def sums(self, others: dict[str, Tensor]) -> behaviour.BehaviourSums:
+        tokens, spliced, kl = self.table.numpy()
+        return behaviour.BehaviourSums(
+            tokens=tokens,
+            clean=others["clean"].numpy(),
+            spliced=spliced,
+            mean_ablated=others["mean_ablated"].numpy(),
+            zero_ablated=others["zero_ablated"].numpy(),
+            kl=kl,
+        )
+
+
+def _without_dictionary(
+    stream: TokenActivations, under: TokenActivations | None
+) -> dict[str, Tensor]:
+    def reduce(logits: Tensor, batch: Batch) -> Tensor:
+        return behaviour.cross_entropy(logits, batch.ids, behaviour.predictions(batch.valid))
+
+    with stream.store.work.timed("cross-entropy of the model"):
+        return splicing.sums_without_dictionary(stream, reduce, VERSION, under)
+
+
+def _reconstruct(part: ActivationBatch, dictionary: Dictionary, sums: core.CoreSums) -> Tensor:
+    """Add a batch to the sums; return (text, pos, d) with reconstructions at valid tokens."""
+    new = part.x.clone()
+    groups = _groups(part.batch)
+    for name in core.GROUPS:
+        mask = groups[name]
+        if not mask.any():
+            continue
+        x, places = part.x[mask], part.batch.rows[mask.nonzero()[:, 0]]
+        pieces = []
+        size = chunk_tokens(dictionary)
+        for tokens, rows in zip(x.split(size), places.split(size), strict=True):
+            tokens = tokens.to(dictionary.device, dictionary.dtype)
+            z, x_hat = _decoded(dictionary, tokens)
+            sums.update(tokens, x_hat, z, rows.to(dictionary.device), name)
+            pieces.append(x_hat.to(x))
+        if name != "special":
+            new[mask] = torch.cat(pieces)
+    return new
+
+
+def _groups(batch: Batch) -> dict[core.Group, Tensor]:
+    first = batch.valid & (batch.valid.cumsum(1) == 1)
+    return {
+        "ordinary": batch.valid & ~first,
+        "first": first,
+        "special": batch.attention & ~batch.valid,
+    }
+
+
+def _decoded(dictionary: Dictionary, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return latents and reconstruction, with one encode where the decoder is affine.
+
+    That the two ways agree is proven when a dictionary is loaded.
+    """
+    z = dictionary.encode(x)
+    rows = dictionary.decoder_rows
+    if rows is None:
+        return z, dictionary.reconstruct(x)
+    return z, dictionary.const(x) + z.to(rows.dtype) @ rows

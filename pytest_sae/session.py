@@ -1,0 +1,252 @@
+"""What one process of a run holds: data, models, the cache; and measuring a family on an SAE."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+import pytest_sae
+from pytest_sae.activations.store import Store
+from pytest_sae.data.sources import bundled_tasks, canonical_tasks, load_tasks
+from pytest_sae.data.tasks import Tasks
+from pytest_sae.dictionaries.base import Dictionary
+from pytest_sae.dictionaries.load import load
+from pytest_sae.dictionaries.preflight import require_site
+from pytest_sae.errors import DataError
+from pytest_sae.measure import erasure, reconstruction
+from pytest_sae.measure.latents import Latents
+from pytest_sae.measurement import Measurement
+from pytest_sae.models.model import LanguageModel
+from pytest_sae.models.prove import check_fit
+from pytest_sae.models.site import Site
+from pytest_sae.stats import Estimate
+from pytest_sae.suites import SUITES, Suite
+
+if TYPE_CHECKING:
+    from pytest_sae.dictionaries.spec import SAESpec
+    from pytest_sae.options import Options
+
+Progress = Callable[[str, int, int], None]
+
+#: Raise a family's version when the same inputs give it other numbers.
+CODE = {"core": "1", "scr": "1", "tpp": "1"}
+
+
+@dataclass(frozen=True)
+class LoadedSAE:
+    """A dictionary ready to be measured: the value of the `sae` fixture.
+
+    Args:
+        id: its name in this run.
+        dictionary: the dictionary itself.
+        model: the model that it is evaluated on.
+        site: where it reads and writes.
+        fingerprints: hashes of dictionary, model, site, data and suite.
+    """
+
+    id: str
+    dictionary: Dictionary
+    model: LanguageModel
+    site: Site
+    fingerprints: Mapping[str, str]
+
+    def measured(self, estimate: Estimate, *, seconds: float = 0.0, code: str = "1") -> Measurement:
+        """Return an estimate as a measurement of this SAE, ready for `gate`.
+
+        Args:
+            estimate: of any registered metric.
+            seconds: how long it took.
+            code: version of what computed it, part of the fingerprints.
+        """
+        fingerprints = {**self.fingerprints, "code": f"{pytest_sae.__version__}/{code}"}
+        return Measurement(self.id, estimate, seconds, peak_memory(), fingerprints)
+
+
+class EvalSession:
+    """Loads each thing once and measures each family once per SAE.
+
+    Args:
+        options: of the run.
+        progress: called with (stage, done, total) on long steps.
+    """
+
+    def __init__(self, options: Options, progress: Progress | None = None) -> None:
+        self.options = options
+        self.suite: Suite = SUITES[options.suite]
+        self.progress = progress or _silent
+        self.store = Store(options.cache)
+        self._models: dict[str, LanguageModel] = {}
+        self._latents: dict[str, Latents] = {}
+        self._measured: dict[tuple[str, str], tuple[Measurement, ...]] = {}
+        self._threads = torch.get_num_threads()
+        torch.set_num_threads(options.threads)
+
+    def close(self) -> None:
+        """Give torch its threads back and drop everything that was loaded."""
+        torch.set_num_threads(self._threads)
+        self._models.clear()
+        self._latents.clear()
+
+    @cached_property
+    def tasks(self) -> Tasks:
+        """The texts of the run; read, and refused, before any model is loaded."""
+        data, sizes, seed = self.options.data, self.suite.sizes, self.options.seed
+        if data is None:
+            return bundled_tasks(sizes, seed)
+        if data == "canonical":
+            return canonical_tasks(sizes, seed, None)
+        if data.startswith("canonical:"):
+            return canonical_tasks(sizes, seed, Path(data.removeprefix("canonical:")))
+        return load_tasks(Path(data), sizes, seed)
+
+    def load(self, spec: SAESpec) -> LoadedSAE:
+        """Load a dictionary with its model, check that they fit, and prove the site.
+
+        Raises:
+            DataError, DictionaryError, ModelError: with what to do about it.
+        """
+        tasks = self.tasks
+        with self.store.work.timed("load dictionary"):
+            dictionary = load(spec.path, device=self._device, dtype=self._encode_dtype)
+        info = replace(dictionary.info, model=self.options.model or dictionary.info.model)
+        require_site(info)
+        model = self._model(str(info.model))
+        site = model.site(str(info.hook_in))
+        check_fit(spec.id, dictionary.d_in, model, site)
+        model.prove(site)
+        fingerprints = {
+            "sae": dictionary.fingerprint,
+            "model": model.fingerprint,
+            "site": f"{site.module}:{site.reads}",
+            "data": tasks.fingerprint,
+            "suite": f"{self.suite.name}/seed={self.options.seed}",
+        }
+        return LoadedSAE(spec.id, dictionary, model, site, fingerprints)
+
+    def release(self, sae: LoadedSAE) -> None:
+        """Forget an SAE's latents, so that at most one SAE is resident."""
+        self._latents.pop(sae.id, None)
+
+    def model(self, sae: LoadedSAE) -> LanguageModel:
+        """Return the SAE's model, loaded once per process."""
+        return sae.model
+
+    def latents(self, sae: LoadedSAE) -> Latents:
+        """Return the SAE's latents over any texts, each text encoded once."""
+        if sae.id not in self._latents:
+            self._latents[sae.id] = Latents(
+                sae.dictionary, sae.model, sae.site, self.store, self.suite.context, self.progress
+            )
+        return self._latents[sae.id]
+
+    def measure(self, family: str, sae: LoadedSAE) -> tuple[Measurement, ...]:
+        """Measure `core`, `scr` or `tpp` on an SAE, once.
+
+        Raises:
+            DataError: the run's data lacks what the family needs.
+        """
+        key = (family, sae.id)
+        if key not in self._measured:
+            started = time.perf_counter()
+            estimates = self._estimates(family, sae)
+            seconds = time.perf_counter() - started
+            self._measured[key] = tuple(
+                sae.measured(each, seconds=seconds, code=CODE[family]) for each in estimates
+            )
+        return self._measured[key]
+
+    def describe(self) -> dict[str, object]:
+        """Return what the numbers were made with and what they cost, as plain builtins."""
+        return {
+            "versions": _versions(),
+            "device": str(self._device),
+            "threads": self.options.threads,
+            "models": {name: each.fingerprint for name, each in sorted(self._models.items())},
+            "data": _data(self.tasks) if "tasks" in vars(self) else {},
+            "work": {**self.store.work.record(), "peak_memory": peak_memory()},
+        }
+
+    def _estimates(self, family: str, sae: LoadedSAE) -> list[Estimate]:
+        latents, seed = self.latents(sae), self.options.seed
+        if family == "scr":
+            return erasure.measure_scr(latents, self.tasks, seed, self.suite.probe_fits)
+        if family == "tpp":
+            return erasure.measure_tpp(latents, self.tasks, seed, self.suite.probe_fits)
+        if self.tasks.corpus is None:
+            raise DataError(
+                f"{self.tasks.source} has no [corpus] table: name a file of held-out texts there "
+                "to measure reconstruction, or leave test_reconstruction.py out"
+            )
+        return reconstruction.measure(latents, self.tasks.corpus, seed)
+
+    def _model(self, name: str) -> LanguageModel:
+        if name not in self._models:
+            with self.store.work.timed("load model"):
+                dtype = None if self.options.dtype == "float32" else self._dtype
+                self._models[name] = LanguageModel.load(name, str(self._device), dtype)
+        return self._models[name]
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        dtype: torch.dtype = getattr(torch, self.options.dtype)
+        return dtype
+
+    @property
+    def _encode_dtype(self) -> torch.dtype | None:
+        return self._dtype
+
+    @cached_property
+    def _device(self) -> torch.device:
+        if self.options.device != "auto":
+            return torch.device(self.options.device)
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def peak_memory() -> int:
+    """Return the most bytes in use so far: of the GPU if one was used, else of this process."""
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return int(torch.cuda.max_memory_allocated())
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    """Show nothing."""
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    names = ("torch", "transformers", "sae-lens", "numpy", "scipy")
+    found = {name: version(name) for name in names}
+    return {"pytest-sae": pytest_sae.__version__, "python": sys.version.split()[0], **found}
+
+
+def _data(tasks: Tasks) -> dict[str, object]:
+    parts = [*tasks.scr, *tasks.tpp]
+    return (
+        {
+            "source": tasks.source,
+            "fingerprint": tasks.fingerprint,
+            "corpus_texts": len(tasks.corpus.texts) if tasks.corpus else 0,
+            "tasks": {
+                f"{kind}/{task.name}": {
+                    "train": len(task.train.texts),
+                    "test": len(task.test.texts),
+                    "dropped_from_train": task.dropped,
+                }
+                for kind, group in (("scr", tasks.scr), ("tpp", tasks.tpp))
+                for task in group
+            },
+        }
+        if parts or tasks.corpus
+        else {}
+    )

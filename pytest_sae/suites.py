@@ -1,0 +1,36 @@
+"""The sizes of a run: how many texts, tokens and probe fits each suite spends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pytest_sae.data.tasks import Sizes
+
+
+@dataclass(frozen=True)
+class Suite:
+    """What a run spends; part of every fingerprint, so that suites are never compared.
+
+    Args:
+        name: as `--sae-suite` spells it.
+        context: most tokens of a text, special tokens included.
+        sizes: how many texts are taken of each part of the data.
+        probe_fits: fits over which the default SCR and TPP average.
+    """
+
+    name: str
+    context: int
+    sizes: Sizes
+    probe_fits: int
+
+
+SUITES = {
+    suite.name: suite
+    for suite in (
+        Suite("smoke", 128, Sizes(200, 50, 25, 50, 25), probe_fits=2),
+        Suite("standard", 128, Sizes(None, 1000, 250, 1000, 250), probe_fits=5),
+        # Published: 4000 train and 1000 test texts a task, a quarter of them in each SCR cell and
+        # half of them positive in each TPP probe (arXiv 2411.18895).
+        Suite("paper", 128, Sizes(None, 1000, 250, 2000, 500), probe_fits=5),
+    )
+}
