@@ -115,7 +115,7 @@ class EvalSession:
         """
         tasks = self.tasks
         with self.store.work.timed("load dictionary"):
-            dictionary = load(spec.path, device=self._device, dtype=self._encode_dtype)
+            dictionary = load(spec.path, device=self._device, dtype=self._dtype)
         info = replace(dictionary.info, model=self.options.model or dictionary.info.model)
         require_site(info)
         model = self._model(str(info.model))
@@ -190,18 +190,13 @@ class EvalSession:
     def _model(self, name: str) -> LanguageModel:
         if name not in self._models:
             with self.store.work.timed("load model"):
-                dtype = None if self.options.dtype == "float32" else self._dtype
-                self._models[name] = LanguageModel.load(name, str(self._device), dtype)
+                self._models[name] = LanguageModel.load(name, str(self._device), self._dtype)
         return self._models[name]
 
     @property
     def _dtype(self) -> torch.dtype:
         dtype: torch.dtype = getattr(torch, self.options.dtype)
         return dtype
-
-    @property
-    def _encode_dtype(self) -> torch.dtype | None:
-        return self._dtype
 
     @cached_property
     def _device(self) -> torch.device:

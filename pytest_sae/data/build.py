@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from pytest_sae.data.rows import Rows
-from pytest_sae.data.suggest import suggest
 from pytest_sae.data.tasks import (
     ClassTask,
     ClassTexts,
@@ -21,6 +20,7 @@ from pytest_sae.data.tasks import (
     Tasks,
 )
 from pytest_sae.errors import DataError
+from pytest_sae.suggest import suggest
 
 FEWEST = 10  # texts in a cell or class, below which a probe and its interval mean nothing
 
@@ -136,7 +136,7 @@ def _require(task: str, rows: Rows, column: str, values: Sequence[str]) -> None:
         shown = ", ".join(listed[:40]) + (", ..." if len(listed) > 40 else "")
         raise DataError(
             f"Task {task}: {rows.source} has no {column} {missing[0]!r}. Expected one of "
-            f"{shown}{suggest(missing[0], listed)}."
+            f"{shown}.{suggest(missing[0], listed)}"
         )
 
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_sae.data.suggest import suggest
 from pytest_sae.errors import DataError
+from pytest_sae.suggest import suggest
 
 Record = Mapping[str, object]
 Codes = Mapping[str, Mapping[str, str]]  # column -> stored value -> what it means
@@ -95,7 +95,7 @@ def unknown_column(where: str, column: str, there: Iterable[str]) -> DataError:
     names = sorted(there)
     return DataError(
         f"{where}: no column {column!r}. Expected one of {', '.join(names)}"
-        f"{suggest(column, names)}."
+        f".{suggest(column, names)}"
     )
 
 

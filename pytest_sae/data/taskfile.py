@@ -11,8 +11,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import ErrorDetails
 
 from pytest_sae.data.rows import label
-from pytest_sae.data.suggest import suggest
 from pytest_sae.errors import DataError
+from pytest_sae.suggest import suggest
 
 
 def _label(value: object) -> object:
@@ -135,7 +135,7 @@ def _explain(errors: Sequence[ErrorDetails]) -> str:
         return f"{where}: {error['msg']}{found}. Correct the task file."
     valid = sorted(_table(error["loc"][:-1]).model_fields)
     key = str(error["loc"][-1])
-    return f"unknown key {where}. Expected {', '.join(valid)}{suggest(key, valid)}."
+    return f"unknown key {where}. Expected {', '.join(valid)}.{suggest(key, valid)}"
 
 
 def _table(location: Sequence[int | str]) -> type[_Table]:
@@ -157,7 +157,7 @@ def _check(tasks: TaskFile, path: Path) -> None:
         if task.dataset not in tasks.datasets:
             raise DataError(
                 f"{path}: task {task.name} has dataset = {task.dataset!r}. Expected one of "
-                f"{known}{suggest(task.dataset, tasks.datasets)}."
+                f"{known}.{suggest(task.dataset, tasks.datasets)}"
             )
     for scr in tasks.scr:
         _refuse_twins([scr.intended.column, scr.spurious.column], f"{path}: {scr.name}: column")

@@ -28,14 +28,14 @@ def expected(path: Path) -> str:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("file =", "fil =", "unknown key corpus.fil. Expected file, text (did you mean 'file'?)"),
-        ("column = ", "colum = ", "colum. Expected column, negative, positive (did you mean"),
+        ("file =", "fil =", "unknown key corpus.fil. Expected file, text. Did you mean 'file'?"),
+        ("column = ", "colum = ", "colum. Expected column, negative, positive. Did you mean"),
         ("classes =", "clases =", "unknown key tpp.0.clases. Expected classes, column, dataset"),
         ("[[scr]]", "[[src]]", "unknown key src. Expected corpus, datasets, scr, tpp, version"),
         ('train = "', 'trian = "', "unknown key datasets.people.trian. Expected hub, revision"),
-        ('dataset = "people"', 'dataset = "peopel"', "(did you mean 'people'?)"),
+        ('dataset = "people"', 'dataset = "peopel"', "Did you mean 'people'?"),
         ('positive = "cook"', 'positive = "cok"', "no job 'cok'. Expected one of clerk, cook"),
-        ('"clerk"]', '"clark"]', "(did you mean 'clerk'?)"),
+        ('"clerk"]', '"clark"]', "Did you mean 'clerk'?"),
         ('column = "sex"', 'column = "sx"', "no column 'sx'. Expected one of age, job, sex, words"),
         ('text = "words"', 'text = "word"', "line 1: no column 'word'"),
         ("train.jsonl", "trian.jsonl", "trian.jsonl does not exist"),

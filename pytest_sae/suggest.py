@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 
 def suggest(found: str, valid: Iterable[str]) -> str:
-    """Return ` (did you mean 'x'?)`, or nothing where no valid name is close."""
+    """Return ` Did you mean 'x'?`, or nothing where no valid name is close."""
     from difflib import get_close_matches
 
     close = get_close_matches(found, list(valid), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+    return f" Did you mean {close[0]!r}?" if close else ""

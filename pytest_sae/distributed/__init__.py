@@ -1,0 +1,1 @@
+"""One dictionary per worker, GPU pinning, the ledger of tests that must end in a record."""

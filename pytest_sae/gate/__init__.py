@@ -1,0 +1,1 @@
+"""Bounds and the one pure function that turns a measurement into a verdict."""

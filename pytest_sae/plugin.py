@@ -1,0 +1,218 @@
+"""The pytest plugin: hooks and fixtures, each a few lines that delegate.
+
+It is loaded in every pytest run of an environment, so nothing heavy is imported here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_sae.errors import PytestSAEError
+from pytest_sae.options import add_options
+
+if TYPE_CHECKING:
+    from pytest_sae.dictionaries.spec import SAESpec
+    from pytest_sae.distributed.pinning import Spec
+    from pytest_sae.measured import Measured
+    from pytest_sae.recording import Gate
+    from pytest_sae.run import Run
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare flags and ini keys."""
+    add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Read the options, refuse what cannot be used, and start keeping records."""
+    config.addinivalue_line(
+        "markers", "sae_metric(*names, **settings): one test per metric and setting of an SAE"
+    )
+    try:
+        run = _run(config)
+        if run.options.asked:
+            run.foreseen_thresholds()
+        if config.getoption("sae"):
+            _ = run.specs
+    except PytestSAEError as error:
+        raise pytest.UsageError(str(error)) from None
+    if not hasattr(config, "workerinput"):
+        from pytest_sae.controller import Controller
+
+        config.pluginmanager.register(Controller(run), "sae-controller")
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Say what will be evaluated, if anything may be."""
+    from pytest_sae.header import header
+
+    return header(_run(config))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make one test per SAE, and one per metric and setting."""
+    if "sae_spec" in metafunc.fixturenames or metafunc.definition.get_closest_marker("sae_metric"):
+        from pytest_sae.parametrise import parametrise
+
+        parametrise(metafunc, _run(metafunc.config))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Put what a test measured on its report."""
+    report = yield
+    if "sae_spec" in getattr(item, "fixturenames", ()):
+        from pytest_sae.recording import attach_rows
+
+        attach_rows(item, call, report)
+    return report
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Send the controller what this worker was and did."""
+    output = getattr(session.config, "workeroutput", None)
+    description = _run(session.config).describe()
+    if output is not None and description is not None:
+        import json
+
+        output["sae"] = json.dumps(description)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Send a worker the options and the SAEs, resolved once."""
+    node.workerinput["sae"] = _run(node.config).for_worker()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config, specs: Sequence[Spec]) -> None:
+    """Give every worker a GPU of its own."""
+    run = _run(config)
+    if run.options.device != "cpu" and run.expects_sae_tests():
+        from pytest_sae.distributed.pinning import pin, visible_devices
+
+        pin(specs, visible_devices())
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Start as many workers as there are SAEs or GPUs, where there are GPUs."""
+    from pytest_sae.distributed.pinning import visible_devices
+
+    try:
+        run = _run(config)
+        wanted = run.options.device != "cpu" and run.expects_sae_tests()
+        devices = visible_devices() if wanted else []
+        return min(len(devices), len(run.specs)) or None
+    except PytestSAEError:
+        return None  # pytest_configure comes later, and says what is wrong.
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object | None:
+    """Let one worker own one SAE under plain `-n`."""
+    ids = _run(config).sae_ids
+    if config.getoption("dist") != "load" or not ids:
+        return None
+    from pytest_sae.distributed.scheduler import SAEOrLoadScheduling
+
+    return SAEOrLoadScheduling(config, log, ids)
+
+
+@pytest.fixture(scope="session")
+def sae_spec(request: pytest.FixtureRequest) -> SAESpec:
+    """Id and path of the SAE under test; what tests are parametrised over."""
+    spec: SAESpec = request.param
+    return spec
+
+
+@pytest.fixture(scope="session")
+def eval_session(pytestconfig: pytest.Config) -> Iterator[Any]:
+    """The one evaluation session of this process: models, caches, measurements."""
+    from pytest_sae.measured import guarded
+
+    run = _run(pytestconfig)
+    run.session = guarded("starting the evaluation", lambda: _make_session(run))
+    yield run.session
+    run.end_session()
+
+
+@pytest.fixture(scope="session")
+def sae(sae_spec: SAESpec, eval_session: Any) -> Iterator[Any]:
+    """The SAE under test; at most one is loaded at a time."""
+    from pytest_sae.measured import guarded
+
+    loaded = guarded(f"loading {sae_spec.id}", lambda: eval_session.load(sae_spec))
+    yield loaded
+    eval_session.release(loaded)
+
+
+@pytest.fixture(scope="session")
+def model(sae: Any, eval_session: Any) -> Any:
+    """The language model that the SAE was trained on."""
+    return _guarded("loading the model", lambda: eval_session.model(sae))
+
+
+@pytest.fixture(scope="session")
+def latents(sae: Any, eval_session: Any) -> Any:
+    """What the SAE makes of the run's texts."""
+    return _guarded("encoding the texts", lambda: eval_session.latents(sae))
+
+
+@pytest.fixture(scope="session")
+def core(sae: Any, eval_session: Any) -> Measured:
+    """Reconstruction, sparsity and the model's loss, by metric."""
+    return _measured("core", sae, eval_session)
+
+
+@pytest.fixture(scope="session")
+def scr(sae: Any, eval_session: Any) -> Measured:
+    """Spurious correlation removal, by metric and n."""
+    return _measured("scr", sae, eval_session)
+
+
+@pytest.fixture(scope="session")
+def tpp(sae: Any, eval_session: Any) -> Measured:
+    """Targeted probe perturbation, by metric and n."""
+    return _measured("tpp", sae, eval_session)
+
+
+@pytest.fixture
+def gate(request: pytest.FixtureRequest) -> Gate:
+    """Judge a measurement: record it, and fail the test unless it is inside its bounds."""
+    from pytest_sae.recording import Gate
+
+    return Gate(request.node, _run(request.config))
+
+
+def _run(config: pytest.Config) -> Run:
+    from pytest_sae.run import Run
+
+    return Run.of(config)
+
+
+def _make_session(run: Run) -> Any:
+    from pytest_sae.progress import Progress
+    from pytest_sae.session import EvalSession
+
+    return EvalSession(run.options, Progress(run.config))
+
+
+def _guarded(what: str, make: Callable[[], Any]) -> Any:
+    from pytest_sae.measured import guarded
+
+    return guarded(what, make)
+
+
+def _measured(family: str, sae: Any, evaluation: Any) -> Measured:
+    from pytest_sae.measured import Measured
+
+    what = f"measuring {family} on {sae.id}"
+    return Measured(family, _guarded(what, lambda: evaluation.measure(family, sae)))

@@ -1,0 +1,1 @@
+"""Reports, all drawn from the same records."""

@@ -1,0 +1,62 @@
+"""report.md: the verdict first, then what failed, then everything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pytest_sae.reports.rows import Row, key_of, shown_bound, shown_value
+from pytest_sae.reports.summary import Report, failures, is_red_row, source_of, verdict_line
+
+_HEADER = "| SAE | metric | value ± se | bound | verdict | rule |\n|---|---|---|---|---|---|"
+
+
+def markdown(report: Report) -> str:
+    """Return the report as Markdown, drawn from report.json alone."""
+    rows = report["measurements"]
+    red = [row for row in rows if is_red_row(row)]
+    rest = [row for row in rows if not is_red_row(row)]
+    parts = [f"## {_escaped(verdict_line(report))}", _failures(report)]
+    if red:
+        parts.append(_table(red))
+    if rest:
+        parts.append(_folded(f"{len(rest)} measurements that do not fail", _table(rest)))
+    parts.append(_footer(report))
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _failures(report: Report) -> str:
+    return "\n".join(f"- {_escaped(line)}" for line in failures(report))
+
+
+def _table(rows: Sequence[Row]) -> str:
+    return "\n".join([_HEADER, *map(_line, rows)])
+
+
+def _line(row: Row) -> str:
+    cells = (
+        row["sae"], key_of(row), shown_value(row), shown_bound(row), row["verdict"], source_of(row),
+    )  # fmt: skip
+    return f"| {' | '.join(map(_escaped, cells))} |"
+
+
+def _folded(title: str, content: str) -> str:
+    return f"<details><summary>{title}</summary>\n\n{content}\n\n</details>"
+
+
+def _footer(report: Report) -> str:
+    told = [f"{name} {version}" for name, version in report["versions"].items()]
+    files = [f"{each['file']} ({each['sha256'][:8]})" for each in report["thresholds"]]
+    suite = report["options"].get("suite", "")
+    return _escaped(f"suite {suite}; bounds {', '.join(files) or 'none'}; {', '.join(told)}")
+
+
+def _escaped(text: str) -> str:
+    # Ids and reasons come from files under test: none of them may draw anything.
+    for character in "\\`*_[]<>|#":
+        text = text.replace(
+            character, f"\\{character}" if character not in "<>" else _ENTITIES[character]
+        )
+    return " ".join(text.split())
+
+
+_ENTITIES = {"<": "&lt;", ">": "&gt;"}

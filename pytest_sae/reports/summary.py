@@ -1,0 +1,57 @@
+"""What every report says first: the verdict in one line, the failures, the counts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from pytest_sae.gate.verdict import is_red
+from pytest_sae.reports.rows import Row, headline_of
+
+Report = Mapping[str, Any]
+
+
+def verdict_line(report: Report) -> str:
+    """Return the verdict of the run with its counts, in one line."""
+    saes = len({row["sae"] for row in report["measurements"]})
+    cut = "" if report["complete"] else ", incomplete"
+    return f"SAE gate: {report['verdict']}{cut} ({counts(report)}; {saes} SAE{'s' * (saes != 1)})"
+
+
+def counts(report: Report) -> str:
+    """Return how many rows have which verdict: `2 fail, 31 pass, 4 ungated`."""
+    counted = Counter(row["verdict"] for row in report["measurements"])
+    return ", ".join(f"{counted[name]} {name}" for name in sorted(counted)) or "nothing measured"
+
+
+def is_red_row(row: Row) -> bool:
+    """Whether a row fails the run."""
+    return is_red(row["verdict"], row["outcome"])
+
+
+def red_rows(report: Report) -> list[Row]:
+    """Return the rows that fail the run, in the order of the report."""
+    return [row for row in report["measurements"] if is_red_row(row)]
+
+
+def source_of(row: Row) -> str:
+    """Return file:line of the rule of a row, empty where it has none."""
+    return f"{row['rule']['file']}:{row['rule']['line']}" if row["rule"] else ""
+
+
+def failures(report: Report) -> list[str]:
+    """Return a line for everything that makes the run red: problems, rows, then tests."""
+    rows = [_failure(row) for row in red_rows(report)]
+    shown = {row["nodeid"] for row in report["measurements"] if is_red_row(row)}
+    tests = [
+        f"{test['nodeid']} {test['outcome']}: {test['reason'] or 'see the test run'}"
+        for test in report["tests"]
+        if test["nodeid"] not in shown and test["outcome"] not in ("passed", "xfailed")
+    ]
+    return [*report["problems"], *rows, *tests]
+
+
+def _failure(row: Row) -> str:
+    source = source_of(row)
+    return f"{headline_of(row)}{f'  {source}' if source else ''}"

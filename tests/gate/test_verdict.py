@@ -1,0 +1,179 @@
+"""The verdict: total, monotone, and never green without a finite value inside its bounds."""
+
+from __future__ import annotations
+
+import math
+from decimal import Decimal
+from fractions import Fraction
+from typing import get_args
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pytest_sae.gate.bounds import Rule
+from pytest_sae.gate.verdict import RED, VerdictName, as_number, headline, is_red, judge
+from pytest_sae.stats import Estimate, not_applicable, undefined
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+anything = st.one_of(
+    st.none(), st.floats(), st.booleans(), st.text(), st.integers(), st.just(Decimal("0.5")),
+    st.just([0.5]), st.complex_numbers(), st.just(10**400), st.just(Fraction(1, 3)),
+)  # fmt: skip
+statuses = st.sampled_from(["ok", "undefined", "not_applicable", "nonsense"])
+rules = st.one_of(
+    st.none(),
+    st.builds(
+        Rule,
+        name=st.just("l0"),
+        min=st.none() | finite,
+        max=st.none() | finite,
+        max_se=st.none() | st.floats(0, 1e6),
+        gate=st.booleans(),
+        reason=st.text(),
+    ),
+)
+NOT_GREEN = {*RED, "ungated"}
+
+
+def estimate(value: object, se: object = None, status: str = "ok") -> Estimate:
+    return Estimate("l0", value, se=se, status=status)  # type: ignore[arg-type]
+
+
+@settings(max_examples=100, deadline=None)
+@given(anything, anything, statuses, rules)
+def test_every_input_has_a_verdict(
+    value: object, se: object, status: str, rule: Rule | None
+) -> None:
+    verdict = judge(estimate(value, se, status), rule)
+    assert verdict.name in get_args(VerdictName)
+    assert verdict.reason or (rule is not None and not rule.gate) or rule is None
+
+
+@settings(max_examples=100, deadline=None)
+@given(anything, anything, statuses, rules)
+def test_green_means_a_finite_value_inside_gating_bounds(
+    value: object, se: object, status: str, rule: Rule | None
+) -> None:
+    if judge(estimate(value, se, status), rule).name in NOT_GREEN:
+        return
+    number = as_number(value)
+    assert number is not None
+    assert status == "ok"
+    assert rule is not None
+    assert rule.gate
+    assert rule.min is None or number >= rule.min
+    assert rule.max is None or number <= rule.max
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.sampled_from([math.nan, math.inf, -math.inf, np.nan, np.float32("nan")]), rules)
+def test_nan_and_infinity_are_unmeasured_under_every_rule(value: float, rule: Rule | None) -> None:
+    assert judge(estimate(value), rule).name == "unmeasured"
+
+
+@settings(max_examples=100, deadline=None)
+@given(finite, finite, finite)
+def test_raising_the_value_never_turns_pass_into_fail_under_a_minimum(
+    low: float, high: float, bound: float
+) -> None:
+    low, high = sorted([low, high])
+    rule = Rule("l0", min=bound)
+    assert not (judge(estimate(low), rule).name == "pass" and judge(estimate(high), rule).red)
+
+
+@settings(max_examples=100, deadline=None)
+@given(finite, finite, finite)
+def test_lowering_the_value_never_turns_pass_into_fail_under_a_maximum(
+    low: float, high: float, bound: float
+) -> None:
+    low, high = sorted([low, high])
+    rule = Rule("l0", max=bound)
+    assert not (judge(estimate(high), rule).name == "pass" and judge(estimate(low), rule).red)
+
+
+@settings(max_examples=100, deadline=None)
+@given(finite, rules)
+def test_numpy_scalars_are_judged_like_floats(value: float, rule: Rule | None) -> None:
+    assert judge(estimate(np.float64(value)), rule) == judge(estimate(value), rule)
+
+
+@pytest.mark.parametrize("se", [None, math.nan, -0.1, "0.001", 0.02])
+def test_demanded_precision_that_is_not_shown_is_unmeasured(se: object) -> None:
+    verdict = judge(estimate(0.9, se), Rule("l0", min=0.5, max_se=0.01))
+    assert verdict.name == "unmeasured"
+    assert verdict.reason.startswith("not precise enough")
+    assert verdict.decided_by == "max_se"
+
+
+def test_a_value_outside_its_bounds_fails_however_imprecise() -> None:
+    assert judge(estimate(0.4, 9.0), Rule("l0", min=0.5, max_se=0.01)).name == "fail"
+
+
+def test_bounds_are_inclusive() -> None:
+    assert judge(estimate(0.5, 0.01), Rule("l0", min=0.5, max=0.5, max_se=0.01)).name == "pass"
+
+
+def test_not_applicable_is_shown_and_not_red() -> None:
+    verdict = judge(not_applicable("l0", "a transcoder"), Rule("l0", min=0.5))
+    assert (verdict.name, verdict.reason) == ("ungated", "not applicable: a transcoder")
+
+
+def test_not_applicable_with_a_value_is_unmeasured() -> None:
+    assert judge(estimate(0.9, status="not_applicable"), None).name == "unmeasured"
+
+
+def test_undefined_gives_its_reason() -> None:
+    verdict = judge(undefined("l0", "no token fired"), Rule("l0", min=0.5))
+    assert (verdict.name, verdict.reason) == ("unmeasured", "no token fired")
+
+
+def test_undefined_under_an_advisory_rule_is_shown_and_not_red() -> None:
+    verdict = judge(undefined("l0", "no token fired"), Rule("l0", gate=False, reason="noisy"))
+    assert (verdict.name, verdict.reason) == ("ungated", "undefined: no token fired")
+
+
+def test_undefined_without_a_rule_is_red() -> None:
+    assert judge(undefined("l0", "no token fired"), None).red
+
+
+def test_an_advisory_rule_never_decides() -> None:
+    verdict = judge(estimate(0.1), Rule("l0", min=0.5, gate=False, reason="noisy"))
+    assert (verdict.name, verdict.reason) == ("ungated", "noisy")
+
+
+def test_a_metric_without_a_rule_says_where_it_was_looked_for() -> None:
+    verdict = judge(estimate(0.1), None, "no rule in bounds.toml")
+    assert (verdict.name, verdict.reason) == ("ungated", "no rule in bounds.toml")
+
+
+def test_xfail_excuses_a_failure_but_not_a_missing_measurement() -> None:
+    assert not is_red("fail", "xfailed")
+    assert is_red("unmeasured", "xfailed")
+    assert is_red("fail", "failed")
+
+
+@pytest.mark.parametrize(
+    ("value", "rule", "line"),
+    [
+        (0.612, Rule("l0", min=0.7), "l0 0.6120 < min 0.7000 [topk]"),
+        (130.0, Rule("l0", max=120), "l0 130.0000 > max 120.0000 [topk]"),
+        (0.69999999, Rule("l0", min=0.7), "l0 0.69999999 < min 0.7 [topk]"),
+        (1e-7, Rule("l0", min=0.7), "l0 1e-07 < min 0.7000 [topk]"),
+        (0.9, Rule("l0", min=0.7), "l0 0.9000 >= min 0.7 [topk]"),
+        (30.0, Rule("l0", min=20, max=120), "l0 30.0000 in 20..120 [topk]"),
+        (math.nan, Rule("l0", min=0.7), "l0 unmeasured: value is nan [topk]"),
+        (None, Rule("l0", min=0.7), "l0 unmeasured: no value [topk]"),
+        (
+            True,
+            Rule("l0", min=0.7),
+            "l0 unmeasured: value is bool, no number that can be compared [topk]",
+        ),
+        (0.9, None, "l0 0.9000 not gated: no rule [topk]"),
+    ],
+)
+def test_the_first_line_is_complete(value: object, rule: Rule | None, line: str) -> None:
+    verdict = judge(estimate(value), rule)
+    shown = as_number(value)
+    assert headline("topk", "l0", shown, verdict.name, verdict.reason) == line

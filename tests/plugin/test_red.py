@@ -1,0 +1,237 @@
+"""Nothing is green without a measurement: every way not to measure makes the run red."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.plugin.project import Project
+
+ONE = """
+import pytest
+@pytest.mark.sae_metric("l0")
+{marks}
+def test_core({arguments}, gate, metric):
+    {body}
+"""
+
+
+def one(
+    project: Project, body: str = "gate(core[metric])", marks: str = "", arguments: str = "core"
+) -> None:
+    project.write("evals/test_evals.py", ONE.format(body=body, marks=marks, arguments=arguments))
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("float('nan')", "value is nan"),
+        ("float('inf')", "value is inf"),
+        ("None", "no value"),
+        ("'high'", "value is str, no number that can be compared"),
+    ],
+)
+def test_a_value_that_is_none_is_red(project: Project, value: str, reason: str) -> None:
+    project.measures(f"return [Estimate('l0', {value})]")
+    one(project)
+    result = project.run()
+    assert result.ret == 1
+    result.assert_outcomes(failed=1)
+    row = project.rows()["a l0"]
+    assert (row["verdict"], row["reason"], row["value"], row["status"]) == (
+        "unmeasured", reason, None, "undefined",
+    )  # fmt: skip
+
+
+def test_undefined_is_red_and_says_why(project: Project) -> None:
+    project.measures("return [undefined('l0', 'no token fired')]")
+    one(project)
+    result = project.run()
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["l0 unmeasured: no token fired [[]a[]]"])
+
+
+def test_not_applicable_is_shown_but_does_not_stand_for_a_gate(project: Project) -> None:
+    project.measures("return [not_applicable('l0', 'a transcoder')]")
+    one(project)
+    result = project.run()
+    result.assert_outcomes(passed=1)
+    row = project.rows()["a l0"]
+    assert (row["verdict"], row["status"]) == ("ungated", "not_applicable")
+    assert result.ret == 1
+
+
+@pytest.mark.parametrize(
+    ("marks", "body", "reason"),
+    [
+        ("@pytest.mark.skip(reason='no time')", "pass", "skipped: no time"),
+        ("@pytest.mark.skipif(True, reason='no GPU')", "pass", "skipped: no GPU"),
+        ("", "pytest.skip('no key')", "skipped: no key"),
+        ("", "gate(core[metric]); pytest.skip('after all')", "skipped: after all"),
+        ("@pytest.mark.xfail(run=False, reason='known')", "gate(core[metric])", "[NOTRUN] known"),
+        ("@pytest.mark.xfail(reason='known')", "raise ValueError('x')", "ValueError: x"),
+        ("", "pass", "the test never called gate"),
+        ("", "gate(core['explained_variance'])", "the test judged explained_variance instead"),
+        ("", "assert 0, 'before'", "AssertionError: before"),
+    ],
+)
+def test_a_test_that_does_not_judge_is_red(
+    project: Project, marks: str, body: str, reason: str
+) -> None:
+    one(project, body, marks)
+    result = project.run()
+    assert result.ret == 1
+    row = project.rows()["a l0"]
+    assert row["verdict"] == "unmeasured"
+    assert reason in row["reason"]
+    assert project.report()["verdict"] == "unmeasured"
+    assert any("l0 unmeasured" in line and reason in line for line in result.outlines)
+
+
+def test_all_skipped_is_red(project: Project) -> None:
+    project.write(
+        "evals/conftest.py",
+        "import pytest\n@pytest.fixture(autouse=True)\ndef no(): pytest.skip('no')",
+    )
+    result = project.run()
+    assert result.ret == 1
+    result.assert_outcomes(skipped=4)
+    assert set(project.verdicts().values()) == {"unmeasured"}
+
+
+def test_a_known_failure_declared_as_xfail_is_shown_and_accepted(project: Project) -> None:
+    project.thresholds("[metrics.l0]\nmax = 1")
+    one(project, marks="@pytest.mark.xfail(strict=True, reason='dense')")
+    result = project.run()
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["a    l0      32.5000     max 1  fail (xfail)"])
+    assert project.rows()["a l0"]["outcome"] == "xfailed"
+    assert project.report()["verdict"] == "pass"
+
+
+def test_a_known_failure_that_passes_is_red(project: Project) -> None:
+    one(project, marks="@pytest.mark.xfail(strict=True, reason='dense')")
+    assert project.run().ret == 1
+
+
+def test_no_rule_is_red_for_an_sae_that_nothing_else_gates(project: Project) -> None:
+    project.thresholds("[metrics.tpp]\nmin = 0.1")
+    result = project.run()
+    result.assert_outcomes(passed=4)
+    assert result.ret == 1
+    assert set(project.verdicts().values()) == {"ungated"}
+    result.stdout.fnmatch_lines(["no metric of a was judged: evals/thresholds.toml has no rule*"])
+    assert project.report()["verdict"] == "unmeasured"
+    assert project.run("--sae-no-gate").ret == 0
+
+
+def test_sae_without_a_test_that_uses_it_is_red(project: Project) -> None:
+    project.tests("def test_plain(): pass")
+    result = project.run()
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["pytest-sae: --sae was given, but no test that ran uses an SAE"])
+    assert not (project.path / "sae-report").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        ("RuntimeError('CUDA out of memory')", "failed: RuntimeError: CUDA out of memory"),
+        ("DataError('no texts here')", "no texts here"),
+    ],
+)
+def test_an_exception_while_measuring_is_an_error_not_a_failure(
+    project: Project, error: str, says: str
+) -> None:
+    project.measures(f"from pytest_sae.errors import DataError\nraise {error}")
+    one(project)
+    result = project.run()
+    assert result.ret == 1
+    result.assert_outcomes(errors=1)
+    row = project.rows()["a l0"]
+    assert (row["verdict"], row["outcome"]) == ("unmeasured", "error")
+    assert row["reason"].endswith(says)
+    assert "Traceback" not in result.stdout.str()
+    assert ("measure.py" in result.stdout.str()) == ("CUDA" in says)
+
+
+def test_an_exception_while_measuring_frees_what_was_measured_on(project: Project) -> None:
+    project.measures("""
+        import weakref
+        class Tensor: pass
+        big = Tensor()
+        pytest.big = weakref.ref(big)
+        raise RuntimeError("out of memory")
+    """)
+    project.tests("""
+        import pytest
+        @pytest.mark.sae_metric("l0", "mse")
+        def test_core(core, gate, metric): pass
+        def test_freed(): assert pytest.big() is None
+    """)
+    project.run().assert_outcomes(errors=2, passed=1)
+
+
+@pytest.mark.parametrize("where", ["load", "__init__"])
+def test_an_sae_that_cannot_be_loaded_is_an_error_with_the_message_alone(
+    project: Project, where: str
+) -> None:
+    source = (project.path / "conftest.py").read_text()
+    head, definition, rest = source.partition(f"def {where}(self")
+    head, definition, rest = (
+        source.rpartition(f"def {where}(self") if where == "__init__" else (head, definition, rest)
+    )
+    line, _, rest = rest.partition("\n")
+    error = "__import__('pytest_sae.errors').errors.DictionaryError('k is missing')"
+    body = f"\n        raise {error}\n"
+    (project.path / "conftest.py").write_text(head + definition + line + body + rest)
+    result = project.run()
+    assert result.ret == 1
+    result.assert_outcomes(errors=4)
+    assert {row["reason"] for row in project.rows().values()} == {"k is missing"}
+    assert "Traceback" not in result.stdout.str()
+
+
+@pytest.mark.parametrize("flag", ["-x", "--maxfail=1"])
+def test_a_run_that_stops_early_is_incomplete(project: Project, flag: str) -> None:
+    project.thresholds("[metrics.explained_variance]\nmin = 0.95")
+    result = project.run(flag)
+    assert result.ret != 0
+    report = project.report()
+    assert report["complete"] is False
+    assert project.verdicts() == {
+        "a explained_variance": "fail", "a l0": "unmeasured", "a scr 5": "unmeasured",
+        "a scr 20": "unmeasured",
+    }  # fmt: skip
+    assert project.rows()["a l0"]["reason"] == "not run: the run was stopped early"
+
+
+def test_an_interrupted_run_leaves_an_incomplete_report(project: Project) -> None:
+    one(project, "raise KeyboardInterrupt")
+    result = project.run_apart()
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    assert project.report()["complete"] is False
+    assert project.report()["exit_status"] == 2
+    assert project.verdicts() == {"a l0": "unmeasured"}
+
+
+@pytest.mark.parametrize("flag", ["--collect-only", "--setup-plan", "--setup-only", "--fixtures"])
+def test_runs_that_call_no_test_are_green_and_write_nothing(project: Project, flag: str) -> None:
+    assert project.run(flag).ret == 0
+    assert not (project.path / "sae-report").exists()
+
+
+def test_deselecting_everything_is_not_green(project: Project) -> None:
+    assert project.run("-k", "nothing").ret == pytest.ExitCode.NO_TESTS_COLLECTED
+
+
+def test_an_error_in_teardown_is_red(project: Project) -> None:
+    project.write(
+        "evals/conftest.py",
+        "import pytest\n@pytest.fixture(autouse=True)\ndef bad():\n    yield\n    assert 0, 'late'",
+    )
+    one(project)
+    result = project.run()
+    assert result.ret == 1
+    assert project.verdicts() == {"a l0": "pass"}
+    assert project.report()["verdict"] != "pass"
+    assert [test["outcome"] for test in project.report()["tests"]] == ["error"]
