@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ import torch
 import pytest_sae
 from pytest_sae.activations.store import Store
 from pytest_sae.data.sources import bundled_tasks, canonical_tasks, load_tasks
-from pytest_sae.data.tasks import Tasks
+from pytest_sae.data.tasks import ClassTask, SpuriousTask, Tasks
 from pytest_sae.dictionaries.base import Dictionary
 from pytest_sae.dictionaries.load import load
 from pytest_sae.dictionaries.preflight import require_site
@@ -166,7 +166,6 @@ class EvalSession:
     def describe(self) -> dict[str, object]:
         """Return what the numbers were made with and what they cost, as plain builtins."""
         return {
-            "versions": _versions(),
             "device": str(self._device),
             "threads": self.options.threads,
             "models": {name: each.fingerprint for name, each in sorted(self._models.items())},
@@ -217,31 +216,23 @@ def _silent(stage: str, done: int, total: int) -> None:
     """Show nothing."""
 
 
-def _versions() -> dict[str, str]:
-    from importlib.metadata import version
-
-    names = ("torch", "transformers", "sae-lens", "numpy", "scipy")
-    found = {name: version(name) for name in names}
-    return {"pytest-sae": pytest_sae.__version__, "python": sys.version.split()[0], **found}
-
-
 def _data(tasks: Tasks) -> dict[str, object]:
-    parts = [*tasks.scr, *tasks.tpp]
-    return (
-        {
-            "source": tasks.source,
-            "fingerprint": tasks.fingerprint,
-            "corpus_texts": len(tasks.corpus.texts) if tasks.corpus else 0,
-            "tasks": {
-                f"{kind}/{task.name}": {
-                    "train": len(task.train.texts),
-                    "test": len(task.test.texts),
-                    "dropped_from_train": task.dropped,
-                }
-                for kind, group in (("scr", tasks.scr), ("tpp", tasks.tpp))
-                for task in group
-            },
-        }
-        if parts or tasks.corpus
-        else {}
-    )
+    groups: list[tuple[str, Sequence[SpuriousTask | ClassTask]]] = [
+        ("scr", tasks.scr),
+        ("tpp", tasks.tpp),
+    ]
+    return {
+        "source": tasks.source,
+        "fingerprint": tasks.fingerprint,
+        "corpus_texts": len(tasks.corpus.texts) if tasks.corpus else 0,
+        "tasks": {f"{kind}/{task.name}": _counts(task) for kind, group in groups for task in group},
+    }
+
+
+def _counts(task: SpuriousTask | ClassTask) -> dict[str, int]:
+    return {
+        "train": len(task.train.texts),
+        "test": len(task.test.texts),
+        "dropped_from_train": task.dropped,
+        "repeated": task.repeated,
+    }

@@ -28,7 +28,7 @@ SUITES = {
     suite.name: suite
     for suite in (
         Suite("smoke", 128, Sizes(200, 50, 25, 50, 25), probe_fits=2),
-        Suite("standard", 128, Sizes(None, 1000, 250, 1000, 250), probe_fits=5),
+        Suite("standard", 128, Sizes(1000, 1000, 250, 1000, 250), probe_fits=5),
         # Published: 4000 train and 1000 test texts a task, a quarter of them in each SCR cell and
         # half of them positive in each TPP probe (arXiv 2411.18895).
         Suite("paper", 128, Sizes(None, 1000, 250, 2000, 500), probe_fits=5),

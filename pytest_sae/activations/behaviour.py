@@ -122,13 +122,13 @@ def site_mean(activations: TokenActivations) -> Tensor:
     return activations.store.get(key, make)["mean"]
 
 
-def sums_without_dictionary(
+def ablated_sums(
     activations: TokenActivations,
     reduce: Reduce,
     version: str,
     below: Iterable[ActivationBatch] | None = None,
 ) -> Tensors:
-    """Return sums per text that no dictionary changes, cached for all of them.
+    """Return sums per text with the site ablated, which no dictionary changes: cached for all.
 
     Args:
         activations: at the site.
@@ -137,18 +137,17 @@ def sums_without_dictionary(
         below: as in `predictions`.
 
     Returns:
-        `clean`, `mean_ablated`, `zero_ablated`, each (text,) float64 in the order of the texts.
+        `mean_ablated` and `zero_ablated`, each (text,) float64 in the order of the texts.
     """
 
     def make() -> Tensors:
         mean = constant(site_mean(activations))
         found = {
             name: torch.zeros(len(activations.texts), dtype=torch.float64)
-            for name in ("clean", "mean_ablated", "zero_ablated")
+            for name in ("mean_ablated", "zero_ablated")
         }
         for part, stream in with_stream(activations, below):
             variants = {
-                "clean": part.x,
                 "mean_ablated": replaced(part, mean),
                 "zero_ablated": replaced(part, zeros),
             }

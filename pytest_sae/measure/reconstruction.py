@@ -41,7 +41,7 @@ def measure(latents: Latents, corpus: Corpus, seed: int) -> list[Estimate]:
         dictionary.device,
         splicing.site_mean(stream),
     )
-    spliced = _Spliced(torch.zeros(3, len(corpus.texts), dtype=torch.float64))
+    spliced = _Spliced(torch.zeros(4, len(corpus.texts), dtype=torch.float64))
     parts = latents.shown("splicing reconstructions", stream)
     work = latents.store.work
     with torch.no_grad():
@@ -56,7 +56,7 @@ def measure(latents: Latents, corpus: Corpus, seed: int) -> list[Estimate]:
     _check_sparsity(dictionary, figures)
     return [
         *figures,
-        *behaviour.finish(spliced.sums(_without_dictionary(stream, under)), seed),
+        *behaviour.finish(spliced.sums(_ablated(stream, under)), seed),
         *weights.weight_estimates(dictionary.decoder_rows, dictionary.encoder_rows),
     ]
 
@@ -79,9 +79,9 @@ def _check_sparsity(dictionary: Dictionary, figures: list[Estimate]) -> None:
 
 @dataclass(frozen=True)
 class _Spliced:
-    """Per-text sums of predictions, cross-entropy and KL with the reconstruction in place."""
+    """Per-text sums: predictions, cross-entropy clean and spliced, KL between the two."""
 
-    table: Tensor  # (3, text)
+    table: Tensor  # (4, text)
 
     def add(
         self,
@@ -95,29 +95,28 @@ class _Spliced:
             mask = behaviour.predictions(batch.valid)
             rows = batch.rows.cpu()
             self.table[0, rows] = mask.sum(1).double().cpu()
-            self.table[1, rows] = behaviour.cross_entropy(seen.spliced, batch.ids, mask).cpu()
-            self.table[2, rows] = behaviour.kl(seen.clean, seen.spliced, mask).cpu()
+            self.table[1, rows] = behaviour.cross_entropy(seen.clean, batch.ids, mask).cpu()
+            self.table[2, rows] = behaviour.cross_entropy(seen.spliced, batch.ids, mask).cpu()
+            self.table[3, rows] = behaviour.kl(seen.clean, seen.spliced, mask).cpu()
 
-    def sums(self, others: dict[str, Tensor]) -> behaviour.BehaviourSums:
-        tokens, spliced, kl = self.table.numpy()
+    def sums(self, ablated: dict[str, Tensor]) -> behaviour.BehaviourSums:
+        tokens, clean, spliced, kl = self.table.numpy()
         return behaviour.BehaviourSums(
             tokens=tokens,
-            clean=others["clean"].numpy(),
+            clean=clean,
             spliced=spliced,
-            mean_ablated=others["mean_ablated"].numpy(),
-            zero_ablated=others["zero_ablated"].numpy(),
+            mean_ablated=ablated["mean_ablated"].numpy(),
+            zero_ablated=ablated["zero_ablated"].numpy(),
             kl=kl,
         )
 
 
-def _without_dictionary(
-    stream: TokenActivations, under: TokenActivations | None
-) -> dict[str, Tensor]:
+def _ablated(stream: TokenActivations, under: TokenActivations | None) -> dict[str, Tensor]:
     def reduce(logits: Tensor, batch: Batch) -> Tensor:
         return behaviour.cross_entropy(logits, batch.ids, behaviour.predictions(batch.valid))
 
-    with stream.store.work.timed("cross-entropy of the model"):
-        return splicing.sums_without_dictionary(stream, reduce, VERSION, under)
+    with stream.store.work.timed("ablate"):
+        return splicing.ablated_sums(stream, reduce, VERSION, under)
 
 
 def _reconstruct(part: ActivationBatch, dictionary: Dictionary, sums: core.CoreSums) -> Tensor:

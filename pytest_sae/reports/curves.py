@@ -10,7 +10,9 @@ from typing import Any
 
 from pytest_sae.gate.verdict import as_number
 
-_WIDTH, _HEIGHT, _MARGIN = 300, 130, 34
+_WIDTH, _HEIGHT = 360, 190
+_LEFT, _RIGHT, _TOP, _BOTTOM = 42, 12, 10, 24
+_APART = 18  # labels of n nearer than this would overlap
 
 
 @dataclass(frozen=True)
@@ -59,23 +61,30 @@ def _number(n: object) -> float | None:
         return None
 
 
-def curve_svg(title: str, curve: object) -> str:
-    """Return a small chart of a curve with its band, n on a logarithmic axis; empty if no curve."""
-    line = points(curve)
-    if len(line) < 2:
-        return ""
-    low, high = min(0.0, *(p.low for p in line)), max(0.0, *(p.high for p in line))
-    place = _Frame(math.log(max(line[0].n, 1)), math.log(max(line[-1].n, 2)), low, high or 1.0)
-    upper = [place.at(p.n, p.high) for p in line]
-    lower = [place.at(p.n, p.low) for p in reversed(line)]
-    marks = "".join(_mark(place, p) for p in line)
-    ticks = "".join(_tick(place, p.n) for p in line)
+@dataclass(frozen=True)
+class Line:
+    """The curve of one SAE, and the class that gives it a colour."""
+
+    sae: str
+    colour: str
+    points: tuple[Point, ...]
+
+
+def chart(caption: str, lines: Sequence[Line], marked: Sequence[float]) -> str:
+    """Return one chart with the curves of all SAEs and their bands.
+
+    Args:
+        caption: HTML.
+        lines: at least one, of at least one point each.
+        marked: the n that the headline numbers are taken at.
+    """
+    frame = _frame([point for line in lines for point in line.points])
+    ns = sorted({point.n for line in lines for point in line.points})
     return (
-        f'<figure><figcaption>{escape(title)}</figcaption><svg viewBox="0 0 {_WIDTH} {_HEIGHT}" '
-        f'role="img" width="{_WIDTH}">{_axis(place, low, high)}'
-        f'<polygon class="band" points="{" ".join(upper + lower)}"/>'
-        f'<polyline class="line" points="{" ".join(place.at(p.n, p.value) for p in line)}"/>'
-        f"{marks}{ticks}</svg></figure>"
+        f'<figure><figcaption>{caption}</figcaption><svg viewBox="0 0 {_WIDTH} {_HEIGHT}" '
+        f'role="img">{_levels(frame)}{"".join(_headline(frame, n) for n in marked if n in ns)}'
+        f"{_labels(frame, ns, marked)}{''.join(_band(frame, line) for line in lines)}"
+        f"{''.join(_curve(frame, line) for line in lines)}</svg></figure>"
     )
 
 
@@ -87,32 +96,92 @@ class _Frame:
     high: float
 
     def x(self, n: float) -> float:
-        share = (math.log(max(n, 1)) - self.left) / ((self.right - self.left) or 1.0)
-        return _MARGIN + share * (_WIDTH - 2 * _MARGIN)
+        share = (_log(n) - self.left) / ((self.right - self.left) or 1.0)
+        return _LEFT + share * (_WIDTH - _LEFT - _RIGHT)
 
     def y(self, value: float) -> float:
-        share = (value - self.low) / ((self.high - self.low) or 1.0)
-        return _HEIGHT - 20 - share * (_HEIGHT - 34)
+        # Halved first: the distance of two finite numbers can be infinite.
+        share = (value / 2 - self.low / 2) / ((self.high / 2 - self.low / 2) or 1.0)
+        return _HEIGHT - _BOTTOM - share * (_HEIGHT - _TOP - _BOTTOM)
 
     def at(self, n: float, value: float) -> str:
         return f"{self.x(n):.1f},{self.y(value):.1f}"
 
 
-def _mark(place: _Frame, point: Point) -> str:
-    told = f"n={point.n:g}: {point.value:.4g} ({point.low:.4g} to {point.high:.4g})"
-    x, y = place.at(point.n, point.value).split(",")
-    return f'<circle class="mark" cx="{x}" cy="{y}" r="2.5"><title>{told}</title></circle>'
+def _log(n: float) -> float:
+    return math.log(max(n, 1.0))
 
 
-def _tick(place: _Frame, n: float) -> str:
-    return f'<text x="{place.x(n):.1f}" y="{_HEIGHT - 6}" text-anchor="middle">{n:g}</text>'
+def _frame(shown: Sequence[Point]) -> _Frame:
+    low, high = min(0.0, *(p.low for p in shown)), max(0.0, *(p.high for p in shown))
+    logs = [_log(p.n) for p in shown]
+    return _Frame(min(logs), max(logs), low, high)
 
 
-def _axis(place: _Frame, low: float, high: float) -> str:
-    labels: Sequence[float] = sorted({low, 0.0, high})
-    return "".join(
-        f'<line class="axis" x1="{_MARGIN}" x2="{_WIDTH - _MARGIN}" y1="{place.y(at):.1f}" '
-        f'y2="{place.y(at):.1f}"/><text x="{_MARGIN - 4}" y="{place.y(at) + 3:.1f}" '
-        f'text-anchor="end">{at:.2g}</text>'
-        for at in labels
+def _band(frame: _Frame, line: Line) -> str:
+    upper = [frame.at(p.n, p.high) for p in line.points]
+    lower = [frame.at(p.n, p.low) for p in reversed(line.points)]
+    return (
+        f'<g class="{line.colour}"><polygon class="band" points="{" ".join(upper + lower)}"/></g>'
     )
+
+
+def _curve(frame: _Frame, line: Line) -> str:
+    path = " ".join(frame.at(p.n, p.value) for p in line.points)
+    marks = "".join(_mark(frame, line.sae, p) for p in line.points)
+    return f'<g class="{line.colour}"><polyline class="line" points="{path}"/>{marks}</g>'
+
+
+def _mark(frame: _Frame, sae: str, point: Point) -> str:
+    told = f"{sae}, n={point.n:g}: {point.value:.4g} ({point.low:.4g} to {point.high:.4g})"
+    x, y = frame.at(point.n, point.value).split(",")
+    return f'<circle class="mark" cx="{x}" cy="{y}" r="2.8"><title>{escape(told)}</title></circle>'
+
+
+def _headline(frame: _Frame, n: float) -> str:
+    x = f"{frame.x(n):.1f}"
+    return f'<line class="headline" x1="{x}" x2="{x}" y1="{_TOP}" y2="{_HEIGHT - _BOTTOM}"/>'
+
+
+def _labels(frame: _Frame, ns: Sequence[float], marked: Sequence[float]) -> str:
+    kept: list[float] = []
+    for n in sorted(ns, key=lambda n: (n not in marked, n)):
+        if all(abs(frame.x(n) - frame.x(other)) >= _APART for other in kept):
+            kept.append(n)
+    return "".join(_label(frame, n, n in marked) for n in sorted(kept))
+
+
+def _label(frame: _Frame, n: float, marked: bool) -> str:
+    kind = ' class="strong"' if marked else ""
+    text = f"n={n:g}" if marked else f"{n:g}"
+    return f'<text{kind} x="{frame.x(n):.1f}" y="{_HEIGHT - 8}" text-anchor="middle">{text}</text>'
+
+
+def _levels(frame: _Frame) -> str:
+    return "".join(
+        f'<line class="{"zero" if level == 0 else "axis"}" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" '
+        f'y1="{frame.y(level):.1f}" y2="{frame.y(level):.1f}"/>'
+        f'<text x="{_LEFT - 5}" y="{frame.y(level) + 3.5:.1f}" text-anchor="end">{level:.3g}</text>'
+        for level in levels(frame.low, frame.high)
+    )
+
+
+def levels(low: float, high: float) -> list[float]:
+    """Return round numbers between the ends, zero among them.
+
+    Args:
+        low: zero or less.
+        high: zero or more.
+    """
+    rough = high / 4 - low / 4
+    step = next((each for each in _steps(rough) if each >= rough), 0.0)
+    if not 0 < step < math.inf:
+        return sorted({low, 0.0, high})
+    return [at * step for at in range(math.ceil(low / step), math.floor(high / step) + 1)]
+
+
+def _steps(rough: float) -> list[float]:
+    if rough < 1e-300:
+        return []
+    power = 10.0 ** math.floor(math.log10(rough))
+    return [power * digit for digit in (1, 2, 5, 10)]

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from pytest_sae.activations import behaviour
 from pytest_sae.activations.behaviour import (
+    ablated_sums,
     constant,
     predictions,
     reconstruction,
     site_mean,
-    sums_without_dictionary,
     zeros,
 )
 from pytest_sae.activations.store import Store
@@ -132,24 +132,23 @@ def confidence(logits: Tensor, batch: Batch) -> Tensor:
     return (logits.float().logsumexp(-1) * batch.valid).sum(1)
 
 
-def test_sums_without_a_dictionary_are_made_once(
+def test_ablated_sums_are_made_once_for_all_dictionaries(
     model: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     activations = make(model, HOOKS[0], Store(tmp_path))
-    sums = sums_without_dictionary(activations, confidence, "1")
+    sums = ablated_sums(activations, confidence, "1")
     mean = constant(site_mean(activations))
     for name, replace in (("mean_ablated", mean), ("zero_ablated", zeros)):
         for part in predictions(activations, replace):
             rows = part.batch.rows
             expected = confidence(part.spliced, part.batch).double()
             assert torch.equal(sums[name][rows], expected)
-            assert torch.equal(sums["clean"][rows], confidence(part.clean, part.batch).double())
     monkeypatch.setattr(behaviour, "_logits", None)
     warm = make(model, HOOKS[0], Store(tmp_path))
-    for name, found in sums_without_dictionary(warm, confidence, "1").items():
+    for name, found in ablated_sums(warm, confidence, "1").items():
         assert torch.equal(found, sums[name])
     with pytest.raises(TypeError):
-        sums_without_dictionary(warm, confidence, "2")
+        ablated_sums(warm, confidence, "2")
 
 
 def test_a_reconstruction_is_written_only_where_tokens_are_valid(model: LanguageModel) -> None:

@@ -1,0 +1,106 @@
+"""Bars that compare one metric across SAEs: value, interval and bounds on a common scale."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pytest_sae.gate.verdict import number
+from pytest_sae.reports.rows import Row
+
+_HEIGHT = 14
+_SEEN = 0.005  # a smaller share of the scale is under a pixel
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The common scale of a row of the table, from low to high."""
+
+    low: float
+    high: float
+
+    def share(self, value: float) -> float:
+        """Return where a value lies between the ends, 0 to 1."""
+        # Halved first: the distance of two finite numbers can be infinite.
+        return (value / 2 - self.low / 2) / ((self.high / 2 - self.low / 2) or 1.0)
+
+    def x(self, value: float) -> float:
+        """Return where a value lies in percent of the width, off the very edges."""
+        return 1 + 98 * self.share(value)
+
+
+def scale_of(rows: Sequence[Row]) -> Scale | None:
+    """Return the scale that the rows of one metric share; None where bars would say nothing.
+
+    They say something against a largest possible value, a bound, or other values.
+    """
+    measured = [row for row in rows if row["value"] is not None]
+    values = [row["value"] for row in measured]
+    limits = [limit for row in measured for limit in limits_of(row)]
+    ranges = [end for row in measured for end in row["range"] if end is not None]
+    ends = [end for row in measured for end in interval_of(row)]
+    marks = [0.0, *values, *limits, *ranges, *ends]
+    scale = Scale(min(marks), max(marks))
+    bounded = limits or any(row["range"][1] is not None for row in measured)
+    return scale if bounded or _differ(values, scale) else None
+
+
+def _differ(values: Sequence[float], scale: Scale) -> bool:
+    return bool(values) and scale.share(max(values)) - scale.share(min(values)) > _SEEN
+
+
+def limits_of(row: Row) -> list[float]:
+    """Return the bounds of a row that are given."""
+    rule = row["rule"] or {"min": None, "max": None}
+    return [rule[end] for end in ("min", "max") if rule[end] is not None]
+
+
+def interval_of(row: Row) -> list[float]:
+    """Return both ends of the interval of a row, none if it has no finite one."""
+    ends = sorted(end for end in row["ci"] or [] if end is not None)
+    return ends if len(ends) == 2 else []
+
+
+def bar(row: Row, scale: Scale, colour: str) -> str:
+    """Return the bar from zero to the value, with its interval and its bounds."""
+    if row["value"] is None:
+        return ""
+    within = " to ".join(map(number, interval_of(row)))
+    title = f"interval {within or '-'}; scale {number(scale.low)} to {number(scale.high)}"
+    zero, value = scale.x(0.0), scale.x(row["value"])
+    return (
+        f'<svg class="bar {colour}" height="{_HEIGHT}" role="img"><title>{title}</title>'
+        f"{_rect('track', 0, 100, 2)}{_forbidden(row, scale)}{_rect('value', zero, value, 8)}"
+        f"{_whiskers(row, scale)}{_upright('end', value, 8)}{_upright('zero', zero, 12)}"
+        f"{''.join(_upright('bound', scale.x(limit), _HEIGHT) for limit in limits_of(row))}</svg>"
+    )
+
+
+def _forbidden(row: Row, scale: Scale) -> str:
+    rule = row["rule"] or {"min": None, "max": None}
+    below = "" if rule["min"] is None else _rect("outside", 0, scale.x(rule["min"]), _HEIGHT)
+    above = "" if rule["max"] is None else _rect("outside", scale.x(rule["max"]), 100, _HEIGHT)
+    return below + above
+
+
+def _whiskers(row: Row, scale: Scale) -> str:
+    ends = [scale.x(end) for end in interval_of(row)]
+    if not ends:
+        return ""
+    y, caps = _HEIGHT / 2, "".join(_upright("interval", end, 6) for end in ends)
+    return (
+        f'<line class="interval" x1="{ends[0]:.2f}%" x2="{ends[1]:.2f}%" y1="{y}" y2="{y}"/>{caps}'
+    )
+
+
+def _rect(kind: str, one: float, other: float, height: int) -> str:
+    left, right = sorted([one, other])
+    return (
+        f'<rect class="{kind}" x="{left:.2f}%" width="{right - left:.2f}%" '
+        f'y="{(_HEIGHT - height) / 2}" height="{height}"/>'
+    )
+
+
+def _upright(kind: str, at: float, height: int) -> str:
+    top = (_HEIGHT - height) / 2
+    return f'<line class="{kind}" x1="{at:.2f}%" x2="{at:.2f}%" y1="{top}" y2="{top + height}"/>'

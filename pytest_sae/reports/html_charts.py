@@ -1,0 +1,51 @@
+"""The charts of report.html: one for each metric and setting that has curves over n."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pytest_sae.gate.verdict import as_number
+from pytest_sae.measurement import metric_key
+from pytest_sae.reports.curves import Line, chart, points
+from pytest_sae.reports.families import place_of
+from pytest_sae.reports.html_marks import legend, metric_name
+from pytest_sae.reports.rows import Row
+
+_KEY = (
+    "n is the number of ablated latents, on a logarithmic axis; bands are intervals. "
+    "The upright line is the n that the table shows."
+)
+
+
+def charts(rows: Sequence[Row], saes: Mapping[str, str]) -> str:
+    """Return every distinct curve, those of all SAEs in one chart; empty if there is none.
+
+    Args:
+        rows: the measurements.
+        saes: the colour of each SAE.
+    """
+    drawn = "".join(_chart(group, saes) for group in _groups(rows))
+    if not drawn:
+        return ""
+    return (
+        f'<section><h2>Curves over n</h2><p class="key">{_KEY}</p>{legend(saes)}'
+        f'<div class="charts">{drawn}</div></section>'
+    )
+
+
+def _groups(rows: Sequence[Row]) -> list[list[Row]]:
+    groups: dict[str, list[Row]] = {}
+    for row in sorted(rows, key=lambda row: place_of(row["metric"])):
+        others = {name: value for name, value in row["params"].items() if name != "n"}
+        groups.setdefault(metric_key(row["metric"], others), []).append(row)
+    return list(groups.values())
+
+
+def _chart(rows: Sequence[Row], saes: Mapping[str, str]) -> str:
+    curves = ((row["sae"], tuple(points(row["details"].get("curve")))) for row in rows)
+    # The settings of n share their curve: it is drawn once.
+    distinct = dict.fromkeys((sae, curve) for sae, curve in curves if len(curve) > 1)
+    lines = [Line(sae, saes[sae], curve) for sae, curve in distinct]
+    shown = {as_number(row["params"].get("n")) for row in rows} - {None}
+    marked = sorted(n for n in shown if n is not None)
+    return chart(metric_name(rows[0], without="n"), lines, marked) if lines else ""

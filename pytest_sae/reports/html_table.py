@@ -1,0 +1,108 @@
+"""The comparison table of report.html: metrics by family down, SAEs across."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from itertools import groupby
+
+from pytest_sae.gate.verdict import number
+from pytest_sae.reports.families import family_of, place_of
+from pytest_sae.reports.html_bars import Scale, bar, scale_of
+from pytest_sae.reports.html_marks import badge, metric_name, sort_of_row, swatch, tallies
+from pytest_sae.reports.rows import Row, key_of, shown_bound, sort_key
+from pytest_sae.reports.summary import source_of
+
+_KEY = (
+    "↑ higher is better, ↓ lower is better. The bars of a row share one scale, with the interval "
+    "of each value; shaded is what its bound forbids. Metrics without a bound are paler."
+)
+
+
+def comparison(rows: Sequence[Row], saes: Mapping[str, str]) -> str:
+    """Return the table of all measurements.
+
+    Args:
+        rows: the measurements.
+        saes: the colour of each SAE, in the order of the columns.
+    """
+    if not rows:
+        return ""
+    families = groupby(_lines(rows), key=lambda line: family_of(line[0]["metric"]))
+    body = "\n".join(_family(title, lines, saes) for title, lines in families)
+    return (
+        f'<section><h2>Measurements</h2><p class="key">{_KEY}</p>'
+        '<div class="scroll" tabindex="0" role="region" aria-label="Measurements"><table>'
+        f"<thead>{_header(rows, saes)}</thead>\n{body}</table></div></section>"
+    )
+
+
+def _lines(rows: Sequence[Row]) -> list[list[Row]]:
+    """Return the rows that stand in one line: same metric, same setting."""
+    lines: dict[str, list[Row]] = {}
+    for row in rows:
+        lines.setdefault(key_of(row), []).append(row)
+    return sorted(lines.values(), key=lambda line: _place(line[0]))
+
+
+def _place(row: Row) -> tuple[object, ...]:
+    return place_of(row["metric"]), sort_key({**row, "sae": "", "nodeid": ""})
+
+
+def _header(rows: Sequence[Row], saes: Mapping[str, str]) -> str:
+    columns = "".join(
+        f'<th scope="col">{swatch(colour)}{escape(sae)}{_tally(rows, sae)}</th>'
+        for sae, colour in saes.items()
+    )
+    return f'<tr><th scope="col">metric</th>{columns}</tr>'
+
+
+def _tally(rows: Sequence[Row], sae: str) -> str:
+    told = (
+        f'<span class="{sort}">{count} {escape(verdict)}</span>'
+        for sort, verdict, count in tallies(row for row in rows if row["sae"] == sae)
+        if verdict != "ungated"
+    )
+    return f'<div class="tally">{" · ".join(told) or "nothing gated"}</div>'
+
+
+def _family(title: str, lines: Iterable[Sequence[Row]], saes: Mapping[str, str]) -> str:
+    names = "".join(
+        f'<td title="{escape(sae)}">{swatch(colour)}{escape(sae)}</td>'
+        for sae, colour in saes.items()
+    )
+    header = f'<tr class="family"><th scope="rowgroup">{escape(title)}</th>{names}</tr>'
+    return f"<tbody>{header}\n{chr(10).join(_line(line, saes) for line in lines)}</tbody>"
+
+
+def _line(line: Sequence[Row], saes: Mapping[str, str]) -> str:
+    scale, unit = scale_of(line), escape(line[0]["unit"])
+    quiet = ' class="quiet"' if all(row["verdict"] == "ungated" for row in line) else ""
+    cells = "".join(
+        f"<td>{''.join(_measured(row, scale, colour) for row in line if row['sae'] == sae)}</td>"
+        for sae, colour in saes.items()
+    )
+    return (
+        f'<tr{quiet}><th scope="row">{metric_name(line[0])}'
+        f"{f'<small>{unit}</small>' if unit else ''}</th>{cells}</tr>"
+    )
+
+
+def _measured(row: Row, scale: Scale | None, colour: str) -> str:
+    title = escape(f"{row['reason']}  {source_of(row)}".strip())
+    if row["value"] is None:
+        shown = f'<p class="reason">{escape(row["reason"])}</p>'
+    else:
+        shown = bar(row, scale, colour) if scale else ""
+    return f'<div class="cell {sort_of_row(row)}" title="{title}">{_figure(row)}{shown}</div>'
+
+
+def _figure(row: Row) -> str:
+    error = "" if row["se"] is None else f'<span class="se"> ± {number(row["se"])}</span>'
+    value = (
+        "" if row["value"] is None else f'<span class="number">{number(row["value"])}{error}</span>'
+    )
+    gated = row["verdict"] != "ungated" or row["value"] is None
+    bound = shown_bound(row) if row["rule"] else "-"
+    told = "" if bound == "-" else f'<span class="rule">{escape(bound)}</span>'
+    return f'<div class="figure">{value}{badge(row) if gated else ""}{told}</div>'

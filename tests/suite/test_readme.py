@@ -1,0 +1,76 @@
+"""What the README shows works as it stands there."""
+
+from __future__ import annotations
+
+import csv
+import re
+import subprocess
+import sys
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from pytest_sae.data.sources import load_tasks
+from pytest_sae.data.tasks import Sizes
+from pytest_sae.gate.bounds import load_thresholds
+from pytest_sae.options import add_options
+from tests.labelled import labelled_data
+from tests.tiny import tiny_model, tiny_sae
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
+
+
+def test_the_example_of_an_own_test_measures_and_gates(tmp_path: Path) -> None:
+    tiny_model(tmp_path / "model")
+    sae = tiny_sae(tmp_path / "mine", model=str(tmp_path / "model"))
+    for name, text in zip(("conftest.py", "test_own.py"), blocks("python"), strict=True):
+        (tmp_path / name).write_text(text)
+    bounds = tmp_path / "thresholds.toml"
+    command = [sys.executable, "-m", "pytest", "test_own.py", f"--sae={sae}", "--sae-cache=off"]
+    command += [f"--sae-data={labelled_data(tmp_path)}", "--rootdir=.", "-p", "no:cacheprovider"]
+    for most, code in ((1.1, 0), (0.9, 1)):
+        bounds.write_text(f"version = 1\n[metrics.longest_row]\nmax = {most}\n")
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == code, done.stdout + done.stderr
+
+
+def test_the_example_of_own_thresholds_is_accepted(tmp_path: Path) -> None:
+    text = next(block for block in blocks("toml") if "[metrics" in block)
+    (tmp_path / "bounds.toml").write_text(text)
+    bounds = load_thresholds(tmp_path / "bounds.toml", "bounds.toml")
+    rule = bounds.rule_for("scr", {"n": 20, "direction": "spurious"})
+    assert rule is not None
+    assert rule.max_se == 0.05
+
+
+def test_the_example_of_own_texts_is_accepted(tmp_path: Path) -> None:
+    text = next(block for block in blocks("toml") if "[corpus]" in block)
+    (tmp_path / "tasks.toml").write_text(text)
+    (tmp_path / "heldout.jsonl").write_text(
+        "".join(f'{{"text": "something to read {number}"}}\n' for number in range(10))
+    )
+    jobs = ("professor", "nurse", "accountant", "architect", "attorney", "dentist", "filmmaker")
+    for split in ("train", "test"):
+        with (tmp_path / f"bios.{split}.csv").open("w", newline="") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(["text", "profession", "gender"])
+            for job, gender, number in product(jobs, ("male", "female"), range(10)):
+                writer.writerow([f"{split} {job} {gender} {number}", job, gender])
+    tasks = load_tasks(tmp_path / "tasks.toml", Sizes(), 0)
+    assert len(tasks.scr[0].train.texts) == 40
+    assert len(tasks.tpp[0].test.texts) == 100
+
+
+def test_every_flag_is_in_the_table() -> None:
+    parser = pytest.Parser(_ispytest=True)
+    add_options(parser)
+    flags = [name for option in parser.getgroup("sae").options for name in option.names()]
+    assert len(flags) > 10
+    for flag in flags:
+        assert f"`{flag}" in README, flag
