@@ -15,13 +15,11 @@ Pairs = Iterable[tuple[str, str]]
 
 def about(report: Report) -> str:
     """Return everything that somebody needs to make the report again, closed until opened."""
-    # The main process and the workers both tell their versions; once is enough.
-    environment = {k: v for k, v in report["environment"].items() if v != report["versions"]}
     parts = [
         _part("Command", [("pytest", " ".join(report["argv"]))]),
         _part("Versions", _pairs(report["versions"])),
         _part("Options", _pairs(report["options"])),
-        _part("Where", _pairs(environment)),
+        _part("Where", _pairs(report["environment"])),
         _part("SAEs", ((each["id"], each["text"]) for each in report["saes"])),
         _part("Bounds", ((each["file"], each["sha256"]) for each in report["thresholds"])),
         _part("Models", _pairs(report["models"])),

@@ -60,7 +60,7 @@ dt { color: var(--soft); } dd { margin: 0; min-width: 0; }
 .scroll th:first-child { position: sticky; left: 0; z-index: 1; background: var(--card);
   border-right: 1px solid var(--rule); width: 24em;
   min-width: min(19em, 38vw); max-width: min(24em, 42vw); }
-.scroll td:empty::before { content: "–"; color: var(--soft); }
+.scroll td:empty::before { content: "-"; color: var(--soft); }
 .scroll thead th { font-weight: 600; vertical-align: bottom; }
 .scroll tbody:last-child tr:last-child > * { border-bottom: 0; }
 .scroll .family > *, .scroll .family > th:first-child { background: var(--plain-tint); }

@@ -1,0 +1,243 @@
+"""report.html: what it shows, and that nothing in a report can draw or fetch anything."""
+
+from __future__ import annotations
+
+import copy
+import math
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pytest_sae.metrics.registry import known
+from pytest_sae.reports.curves import levels, points
+from pytest_sae.reports.families import family_of, place_of
+from pytest_sae.reports.html import html
+from pytest_sae.reports.html_about import lasting
+from pytest_sae.reports.html_bars import scale_of
+from pytest_sae.reports.html_marks import colours
+from pytest_sae.stats import Estimate
+from tests.reports.examples import CURVE, estimates, report, row, rows, rule, texts
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+
+
+class _Strict(HTMLParser):
+    """Refuses tags that were never meant, handlers, and anything that could be fetched."""
+
+    allowed = frozenset(
+        """html head meta title style body main header section article h1 h2 h3 p b ul li dl dt dd
+        div span small code table thead tbody tr th td svg g rect line figure figcaption polygon
+        polyline circle text details summary""".split()  # noqa: SIM905
+    )
+    void = frozenset(("meta",))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.said = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert tag in self.allowed
+        assert not any(
+            name.startswith("on") or name in ("src", "href", "style") for name, _ in attrs
+        )
+        self.open += [] if tag in self.void else [tag]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.said += "" if "style" in self.open else data
+
+
+def said(page: str) -> str:
+    """Return what a page shows, without its tags."""
+    parser = _Strict()
+    parser.feed(page)
+    parser.close()
+    assert parser.open == []
+    return parser.said
+
+
+def first(tag: str, page: str) -> str:
+    """Return the first element of a page that has this tag."""
+    return page[page.index(f"<{tag}") : page.index(f"</{tag}>")] + f"</{tag}>"
+
+
+def two() -> dict[str, Any]:
+    """Return the report of two SAEs that were measured alike."""
+    other = copy.deepcopy(rows())
+    for each in other:
+        each["sae"] = "other"
+    return report(rows() + other)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(estimates, max_size=3), texts)
+def test_no_text_of_a_report_draws_anything(measured: list[Estimate], sae: str) -> None:
+    named = {"id": sae, "path": sae, "text": sae}
+    whole = report(
+        [row(each, sae=sae) for each in measured], problems=[sae], saes=[named], data={sae: sae},
+        work={sae: {sae: sae, "seconds": {sae: 1.0}}}, options={"suite": sae}, argv=[sae],
+        tests=[{"nodeid": sae, "sae": sae, "outcome": "failed", "reason": sae}],
+    )  # fmt: skip
+    assert sae.strip() in said(html(whole))
+
+
+def test_the_page_needs_no_network_and_runs_nothing() -> None:
+    page = html(report())
+    for word in ("http://", "https://", "<script", "@import", "url(", "<link", "<img"):
+        assert word not in page
+    assert "&lt;b&gt;no&lt;/b&gt;" in page
+    assert "default-src 'none'" in page
+
+
+@pytest.mark.parametrize(
+    ("verdict", "sort"), [("fail", "bad"), ("pass", "good"), ("ungated", "plain")]
+)
+def test_the_banner_says_verdict_counts_suite_and_when(verdict: str, sort: str) -> None:
+    page = html(report(verdict=verdict))
+    banner = first("header", page)
+    assert f'class="banner {sort}"' in banner
+    assert f"<b>{verdict}</b></h1>" in banner
+    shown = said(banner)
+    assert "1 fail1 unmeasured1 pass2 ungated" in shown
+    assert "1 SAE · suite smoke · 2026-01-01 00:00:00 UTC · took 1.5 s · complete" in shown
+
+
+def test_a_report_that_was_cut_off_says_so() -> None:
+    shown = said(html(report(complete=False)))
+    assert "incomplete: not everything that was asked for is here" in shown
+    assert "· complete" not in shown
+
+
+def test_each_failure_has_a_card_with_interval_and_rule() -> None:
+    tests = [{"nodeid": "t.py::test_x", "sae": None, "outcome": "crashed", "reason": ""}]
+    page = html(report(problems=["worker lost"], tests=tests))
+    assert page.count("<article>") == 4
+    shown = said(page)
+    assert "worker lost" in shown
+    assert "t.py::test_x crashed: see the test run" in shown
+    assert "explained_variance 0.6120 < min 0.7000 [topk]" in shown
+    assert "interval0.6000 to 0.6240rulemin 0.7 at bounds.toml:3from400 texts" in shown
+
+
+def test_a_green_report_has_no_cards() -> None:
+    assert "<article>" not in html(report(rows()[1:4], verdict="pass"))
+
+
+def test_why_something_is_unmeasured_is_in_the_table() -> None:
+    page = html(report())
+    table = said(first("table", page))
+    assert "unmeasured" in table
+    assert "measuring tpp failed: <b>no</b> | room" in table
+
+
+def test_saes_stand_side_by_side_in_one_table() -> None:
+    page = html(two())
+    table = first("table", page)
+    assert [said(cell) for cell in re.findall(r"<th scope=.row.>.*?</th>", table)] == [
+        "explained_variance↑", "l0latents per token", "scr↑n=2", "scr↑n=10", "tpp↑n=20",
+    ]  # fmt: skip
+    assert table.count('<th scope="col">') == 3
+    assert table.count('class="quiet"') == 2
+
+
+def test_an_sae_without_any_measurement_has_its_column() -> None:
+    named = [{"id": name, "path": name, "text": name} for name in ("lost", "topk")]
+    assert list(colours(report(saes=named))) == ["lost", "topk"]
+
+
+def test_a_declared_failure_is_not_shown_as_bad() -> None:
+    failed = row(Estimate("explained_variance", 0.6), rule("explained_variance", min=0.7))
+    page = html(report([{**failed, "outcome": "xfailed"}], verdict="pass"))
+    assert '<span class="badge plain">· fail (xfail)</span>' in page
+    assert "<article>" not in page
+
+
+@pytest.mark.parametrize("metric", known())
+def test_every_own_metric_has_a_family(metric: str) -> None:
+    assert family_of(metric) != "Other metrics"
+
+
+def test_a_family_is_known_by_the_beginning_of_the_name() -> None:
+    assert family_of("scr.other") == family_of("scr")
+    assert family_of("l0x") == family_of("acme.scr") == "Other metrics"
+    assert place_of("ce_recovered.zero") < place_of("ce_clean")
+    unknown = row(Estimate("l0", 1.0))
+    page = said(html(report([{**unknown, "metric": "acme.depth"}])))
+    assert page.index("Other metrics") < page.index("acme.depth")
+
+
+@given(st.lists(st.tuples(finite, finite, finite), min_size=1, max_size=4))
+def test_everything_drawn_in_a_line_lies_on_its_common_scale(
+    drawn: list[tuple[float, float, float]],
+) -> None:
+    lines = [row(Estimate("mse", value, ci=(low, high))) for value, low, high in drawn]
+    scale = scale_of(lines)
+    if scale:
+        assert all(0 <= scale.share(each) <= 1 for three in drawn for each in (0.0, *three))
+
+
+def test_a_bar_is_drawn_only_where_it_says_something() -> None:
+    alone, twin = row(Estimate("mse", 3.0)), row(Estimate("mse", 3.0), sae="twin")
+    assert scale_of([alone]) is None
+    assert scale_of([alone, twin]) is None
+    assert scale_of([row(Estimate("l0", None))]) is None
+    assert scale_of([alone, row(Estimate("mse", 4.0), sae="other")])
+    assert scale_of([row(Estimate("mse", 3.0), rule("mse", max=5))])
+    assert scale_of([row(Estimate("cosine", 0.4))])
+
+
+def test_bars_mark_every_bound() -> None:
+    assert html(report()).count('class="bound"') == 3
+    assert html(two()).count('class="bound"') == 6
+
+
+def test_all_saes_share_a_chart_and_the_settings_of_n_a_curve() -> None:
+    page = html(report())
+    assert page.count("<figure>") == 1
+    assert page.count('class="mark"') == 3
+    assert re.findall(r'<text class="strong"[^>]*>([^<]*)', page) == ["n=2", "n=10"]
+    both = html(two())
+    assert both.count("<figure>") == 1
+    assert both.count('class="mark"') == 6
+    assert "<figure>" not in html(report(rows()[:2]))
+
+
+def test_curves_are_read_in_both_forms() -> None:
+    listed = [
+        {"n": int(n), "value": each["value"], "ci": [each["low"], each["high"]]}
+        for n, each in reversed(CURVE.items())
+    ]
+    assert points(listed) == points(CURVE)
+    assert [point.n for point in points(CURVE)] == [2, 10, 50]
+    assert points("x") == points([1]) == points({"x": {"value": 1}}) == []
+
+
+@given(st.floats(max_value=0, allow_infinity=False), st.floats(min_value=0, allow_infinity=False))
+def test_an_axis_has_few_levels_and_zero_among_them(low: float, high: float) -> None:
+    drawn = levels(low, high)
+    assert 0.0 in drawn
+    assert len(drawn) <= 6
+    assert drawn == sorted(drawn)
+    assert all(math.isfinite(level) and low <= level <= high for level in drawn)
+
+
+def test_how_it_was_made_is_folded_and_complete() -> None:
+    work = {"main": {"passes": 1234, "seconds": {"pool": 100.0, "load": 25.0}}}
+    page = html(report(work=work, data={"tasks": {"scr": {"train": 80}}}))
+    about = first("details", page)
+    shown = said(about)
+    for told in ("ab" * 32, "saes/topk", "passes1,234", "pool1 min 40 s", "load25.0 s"):
+        assert told in shown
+    assert "tasks / scrtrain 80" in shown
+    assert re.findall(r'rect width="([^"]*)"', about) == ["100.0%", "25.0%"]
+
+
+def test_durations_are_for_people() -> None:
+    assert [lasting(0.21), lasting(59.0), lasting(99.8)] == ["0.2 s", "59.0 s", "1 min 40 s"]
