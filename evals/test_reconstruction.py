@@ -1,0 +1,41 @@
+"""Reconstruction, sparsity and behaviour of the model with reconstructions in place."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_sae import Gate, Measured
+
+
+@pytest.mark.sae_metric(
+    "explained_variance",
+    "mse",
+    "cosine",
+    "l2_ratio",
+    "relative_bias",
+)
+def test_reconstruction(core: Measured, metric: str, gate: Gate) -> None:
+    gate(core[metric])
+
+
+@pytest.mark.sae_metric("l0", "l1", "dead_share", "dense_share_1pct", "dense_share_10pct")
+def test_sparsity(core: Measured, metric: str, gate: Gate) -> None:
+    gate(core[metric])
+
+
+@pytest.mark.sae_metric(
+    "ce_clean",
+    "ce_spliced",
+    "ce_mean_ablated",
+    "ce_zero_ablated",
+    "ce_recovered",
+    "ce_recovered.zero",
+    "kl",
+)
+def test_behaviour(core: Measured, metric: str, gate: Gate) -> None:
+    gate(core[metric])
+
+
+@pytest.mark.sae_metric("encoder_decoder_cosine", "max_decoder_cosine", "decoder_norm")
+def test_weights(core: Measured, metric: str, gate: Gate) -> None:
+    gate(core[metric])

@@ -1,0 +1,12 @@
+"""Targeted probe perturbation of arXiv 2411.18895."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_sae import Gate, Measured
+
+
+@pytest.mark.sae_metric("tpp.canonical", "tpp", "tpp.margin", n=20)
+def test_tpp(tpp: Measured, metric: str, gate: Gate) -> None:
+    gate(tpp[metric])
