@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pytest_sae.data.build import class_task, collect, spurious_task
+from pytest_sae.data.build import class_task, collect, corpus, spurious_task
 from pytest_sae.data.hub import copied_rows, hub_rows
 from pytest_sae.data.rows import Codes, Rows
 from pytest_sae.data.tasks import Contrast, Sizes, Tasks
+
+#: As many texts of 128 tokens as the published reconstruction figures rest on.
+CORPUS_TEXTS = 3200
 
 
 def _numbered(names: str) -> dict[str, str]:
@@ -104,7 +107,10 @@ def canonical_tasks(
     local: Path | None = None,
     codes: Codes | None = None,
 ) -> Tasks:
-    """Return the eight SCR and two TPP tasks of the published protocol, without a corpus.
+    """Return the eight SCR and two TPP tasks of the published protocol.
+
+    The corpus is drawn from both datasets' test texts: the published stream is a web text of
+    hundreds of gigabytes, of which a run reads the first 400,000 tokens.
 
     Args:
         sizes: how many texts are taken; published: 1000 and 250 per cell, 2000 and 500 per class.
@@ -116,15 +122,18 @@ def canonical_tasks(
     Raises:
         DataError: a dataset that cannot be had, or too few texts.
     """
-    scr, tpp = [], []
+    scr, tpp, texts = [], [], list[str]()
     for dataset in (BIAS_IN_BIOS, AMAZON):
         splits = _splits(dataset, local, {**dataset.codes, **(codes or {})})
+        texts += splits[1].texts
         for pair in dataset.pairs:
             name = f"{dataset.name}.{'_'.join(pair).lower()}"
             intended = Contrast(dataset.column, *pair)
             scr.append(spurious_task(name, splits, intended, dataset.spurious, sizes, seed))
         tpp.append(class_task(dataset.name, splits, dataset.column, dataset.classes, sizes, seed))
-    return collect(None, scr, tpp, f"canonical ({local or 'hub'})")
+    source = f"canonical ({local or 'hub'})"
+    wanted = replace(sizes, corpus_texts=sizes.corpus_texts or CORPUS_TEXTS)
+    return collect(corpus(Rows(source, tuple(texts), {}), wanted, seed), scr, tpp, source)
 
 
 def _splits(dataset: CanonicalDataset, local: Path | None, codes: Codes) -> tuple[Rows, Rows]:

@@ -83,7 +83,9 @@ def test_the_published_pairs_classes_and_codes() -> None:
 @pytest.mark.parametrize("kind", ["save_to_disk", "csv", "parquet"])
 def test_a_local_copy_gives_the_published_tasks(kind: str, tmp_path: Path) -> None:
     tasks = canonical_tasks(ALL, seed=0, local=copy(kind, tmp_path))
-    assert tasks.corpus is None
+    assert tasks.corpus is not None
+    train = {text for task in (*tasks.scr, *tasks.tpp) for text in task.train.texts}
+    assert not train & set(tasks.corpus.texts)
     assert [task.name for task in tasks.scr] == [
         "bios.professor_nurse",
         "bios.architect_journalist",
