@@ -68,7 +68,7 @@ def estimates(tasks: Sequence[ScrTask], seed: int, headline_n: int = HEADLINE_N)
     if headline_n not in tasks[0].ns:
         raise ValueError(f"n={headline_n} was not measured; measured: {tasks[0].ns}")
     drawn = [
-        _Drawn(task, draw_task(task.name, task.test, len(task.fits["spurious"].own), seed))
+        _Drawn(task, draw_task(task.name, task.test, task.fits["spurious"].confounded, seed))
         for task in tasks
     ]
     default = [

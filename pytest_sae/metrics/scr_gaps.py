@@ -61,7 +61,7 @@ def task_gaps(
         seed: the run's.
     """
     logits = np.stack([fit.logits(x_test) for fit in probes.fits])
-    draws = draw_task(task, test, len(probes.fits), seed)
+    draws = draw_task(task, test, logits[:, 2], seed)
     return [
         gap_of(
             task, direction, test, logits[:, CONCEPTS.index(READ[direction])], logits[:, 2], draws
@@ -79,9 +79,23 @@ def gap_of(
     return Gap(task, direction, float(values[0, 0]), float(values[0, 1]), se)
 
 
-def draw_task(task: str, test: Quadrants, fits: int, seed: int) -> Draws:
-    """Return the bootstrap draws of a task: the same for every dictionary and direction."""
-    return draw(test.cells, fits, generator(seed, "scr", task))
+def draw_task(task: str, test: Quadrants, confounded: Floats, seed: int) -> Draws:
+    """Return the bootstrap draws of a task: the same for every dictionary and direction.
+
+    Texts are drawn by their rank within their quadrant, so that neither an interval nor a gap that
+    is barely usable depends on the order in which the texts stand.
+
+    Args:
+        task: its name.
+        test: labels of the test texts.
+        confounded: (fit, text) logits of the confounded probes; the first fit's rank the texts.
+        seed: the run's.
+    """
+    ranked = np.lexsort((confounded[0], test.cells))
+    draws = draw(test.cells[ranked], len(confounded), generator(seed, "scr", task))
+    texts = np.empty_like(draws.texts)
+    texts[:, ranked] = draws.texts
+    return Draws(texts, draws.fits)
 
 
 def hits(logits: Floats, test: Quadrants, direction: Concept) -> Floats:
