@@ -2,7 +2,7 @@
 
     python benchmarks/erasure.py [--train 2000] [--test 500] [--d-sae 1024] [--repeats 5] ...
 
-On the same synthetic token activations (texts of uneven length, a random TopK dictionary whose
+On the same synthetic token activations (texts of uneven length, a random dictionary whose
 latents tell the classes apart), in one process:
 
 (a) explicit: for every ablated class, every n and every evaluated class, encode the test texts,
@@ -47,20 +47,28 @@ TASK = "benchmark"
 FASTER_THAN_EXPLICIT, TIMES_THE_LIMIT, FASTER_PROBES = 100, 1.2, 20
 
 
-class TopK:
-    """A random TopK dictionary with unit decoder rows, tied encoder."""
+class RandomDictionary:
+    """A random TopK or JumpReLU dictionary with unit decoder rows, tied encoder.
 
-    def __init__(self, d_in: int, d_sae: int, k: int, seed: int) -> None:
+    Choosing the k largest costs as much as the matrix product before it, for which nobody has an
+    answer; a JumpReLU encodes without, and then decoding weighs more beside it.
+    """
+
+    def __init__(self, d_in: int, d_sae: int, k: int, threshold: float | None, seed: int) -> None:
         rows = torch.randn(d_sae, d_in, generator=torch.Generator().manual_seed(seed))
         self.rows = torch.nn.functional.normalize(rows)
         self.transposed, self.bias, self.k = self.rows.T.contiguous(), torch.zeros(d_sae), k
         self.info = DictionaryInfo("random", "benchmark", None, None, None, k=k)
         self.fingerprint, self.d_in, self.d_out, self.d_sae = "benchmark", d_in, d_in, d_sae
         self.device, self.dtype = torch.device("cpu"), torch.float32
+        self.threshold = threshold
         self.decoder_rows, self.encoder_rows = self.rows, self.rows
 
     def encode(self, x: Tensor) -> Tensor:
-        values, latents = torch.addmm(self.bias, x, self.transposed).topk(self.k, sorted=False)
+        before = torch.addmm(self.bias, x, self.transposed)
+        if self.threshold is not None:
+            return before.mul_(before > self.threshold)
+        values, latents = before.topk(self.k, sorted=False)
         return x.new_zeros(len(x), self.d_sae).scatter_(1, latents, values.relu_())
 
     def decode(self, z: Tensor) -> Tensor:
@@ -102,7 +110,9 @@ class Texts:
         return found
 
 
-def texts_of(count: int, options: argparse.Namespace, dictionary: TopK, seed: int) -> Texts:
+def texts_of(
+    count: int, options: argparse.Namespace, dictionary: RandomDictionary, seed: int
+) -> Texts:
     """Sparse sums of decoder rows; each class prefers forty latents of its own."""
     g = torch.Generator().manual_seed(seed)
     labels = torch.arange(count) % options.classes
@@ -121,7 +131,7 @@ def texts_of(count: int, options: argparse.Namespace, dictionary: TopK, seed: in
 class World:
     """What all three algorithms are given."""
 
-    dictionary: TopK
+    dictionary: RandomDictionary
     train: Texts
     test: Texts
     probes: LinearProbes
@@ -346,7 +356,8 @@ def with_intervals(world: World, watch: Stopwatch) -> None:
 
 
 def world_of(options: argparse.Namespace) -> tuple[World, NDArray[np.float32]]:
-    dictionary = TopK(options.d_in, options.d_sae, options.k, seed=0)
+    threshold = None if options.activation == "topk" else options.threshold
+    dictionary = RandomDictionary(options.d_in, options.d_sae, options.k, threshold, seed=0)
     train, test = (
         texts_of(count, options, dictionary, seed)
         for seed, count in ((1, options.train), (2, options.test))
@@ -367,6 +378,8 @@ def main() -> None:
     parser.add_argument("--d-in", type=int, default=256)
     parser.add_argument("--d-sae", type=int, default=1024)
     parser.add_argument("--k", type=int, default=32, help="active latents per token")
+    parser.add_argument("--activation", choices=["topk", "jumprelu"], default="topk")
+    parser.add_argument("--threshold", type=float, default=0.5, help="of the JumpReLU")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--share", type=float, default=1.0, help="share of (a)'s cells to measure")
     parser.add_argument("--epochs", type=int, default=4, help="epochs of the sequential fit")
@@ -380,7 +393,8 @@ def main() -> None:
     tokens = int(world.train.valid.sum() + world.test.valid.sum())
     print(
         f"{options.train} + {options.test} texts, {tokens} valid tokens of context {CONTEXT}, "
-        f"d_in {options.d_in}, d_sae {options.d_sae}, k {options.k}, {options.classes} classes, "
+        f"{options.activation}, d_in {options.d_in}, d_sae {options.d_sae}, k {options.k}, "
+        f"{options.classes} classes, "
         f"n {NS}, {torch.get_num_threads()} threads"
     )
     watch = Stopwatch(CLOCKS[options.clock])
