@@ -29,6 +29,7 @@ from sae_lens.saes.sae import SAEMetadata
 from torch import Tensor
 
 from fixtures import dictionaries
+from pytest_sae.models.load import load as load_model
 from pytest_sae.models.model import LanguageModel
 from pytest_sae.models.tokenize import batches
 
@@ -67,7 +68,7 @@ def main() -> None:
     inputs.out.mkdir(parents=True, exist_ok=True)
     stories = json.loads(inputs.stories.read_text(encoding="utf-8"))
     tasks = write_tasks(inputs, stories[:HELD_OUT_STORIES])
-    model = LanguageModel.load(str(inputs.model), "cpu", torch.float32)
+    model = load_model(str(inputs.model), "cpu", torch.float32)
     x = activations(model, inputs, stories[HELD_OUT_STORIES:])
     train(inputs, x)
     print(f"trained on {len(x)} tokens, {inputs.steps} steps")

@@ -24,8 +24,9 @@ from pytest_sae.errors import DataError
 from pytest_sae.measure import erasure, reconstruction
 from pytest_sae.measure.latents import Latents
 from pytest_sae.measurement import Measurement
+from pytest_sae.models.load import load as load_model
 from pytest_sae.models.model import LanguageModel
-from pytest_sae.models.prove import check_fit
+from pytest_sae.models.prove import check_fit, prove
 from pytest_sae.models.site import Site
 from pytest_sae.stats import Estimate
 from pytest_sae.suites import SUITES, Suite
@@ -121,7 +122,7 @@ class EvalSession:
         model = self._model(str(info.model))
         site = model.site(str(info.hook_in))
         check_fit(spec.id, dictionary.d_in, model, site)
-        model.prove(site)
+        prove(model, site)
         fingerprints = {
             "sae": dictionary.fingerprint,
             "model": model.fingerprint,
@@ -189,7 +190,7 @@ class EvalSession:
     def _model(self, name: str) -> LanguageModel:
         if name not in self._models:
             with self.store.work.timed("load model"):
-                self._models[name] = LanguageModel.load(name, str(self._device), self._dtype)
+                self._models[name] = load_model(name, str(self._device), self._dtype)
         return self._models[name]
 
     @property

@@ -43,15 +43,6 @@ class LanguageModel:
     _widths: dict[Site, int] = field(default_factory=dict, repr=False)
     _tuples: list[int] = field(default_factory=list, repr=False)
 
-    @classmethod
-    def load(
-        cls, name_or_path: str, device: str = "auto", dtype: torch.dtype | None = None
-    ) -> LanguageModel:
-        """Return the model of a directory or of the hub; see `pytest_sae.models.load`."""
-        from pytest_sae.models.load import load
-
-        return load(name_or_path, device, dtype)
-
     @property
     def device(self) -> torch.device:
         """Where its weights are."""
@@ -91,12 +82,6 @@ class LanguageModel:
         if site not in self._widths:
             self._widths[site] = self.capture(self._few_tokens(), [site])[site].shape[-1]
         return self._widths[site]
-
-    def prove(self, site: Site) -> None:
-        """Check by experiment that a site is what it seems; see `pytest_sae.models.prove`."""
-        from pytest_sae.models.prove import prove
-
-        prove(self, site)
 
     @torch.no_grad()
     def capture(self, batch: Batch, sites: Sequence[Site]) -> dict[Site, Tensor]:

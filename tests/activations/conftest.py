@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from pytest_sae.models.load import load as load_model
 from pytest_sae.models.model import LanguageModel
 
 
 @pytest.fixture(scope="session")
 def model(model_dir: Path) -> LanguageModel:
-    return LanguageModel.load(str(model_dir), device="cpu")
+    return load_model(str(model_dir), device="cpu")

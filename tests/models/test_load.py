@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pytest_sae.errors import ModelError
-from pytest_sae.models.model import LanguageModel
+from pytest_sae.models.load import load as load_model
+from pytest_sae.models.prove import prove
 from pytest_sae.models.tokenize import batches
 
 
@@ -21,7 +22,7 @@ def copy(model_dir: Path, tmp_path: Path) -> Path:
 
 
 def test_a_model_is_frozen_and_exact(model_dir: Path) -> None:
-    model = LanguageModel.load(str(model_dir), device="cpu")
+    model = load_model(str(model_dir), device="cpu")
     assert model.dtype == torch.float32
     assert model.device == torch.device("cpu")
     assert not model.hf.training
@@ -32,22 +33,22 @@ def test_a_model_is_frozen_and_exact(model_dir: Path) -> None:
 
 
 def test_a_dtype_is_kept(model_dir: Path) -> None:
-    model = LanguageModel.load(str(model_dir), device="cpu", dtype=torch.bfloat16)
+    model = load_model(str(model_dir), device="cpu", dtype=torch.bfloat16)
     site = model.site("blocks.1.hook_resid_post")
     batch = batches(["w0 w1", "w2 w3 w4"], model.tokenizer, 8, True)[0]
     x = model.capture(batch, [site])[site]
     assert x.dtype == torch.bfloat16
     assert torch.equal(model.logits_from(batch, site, x.float()), model.logits(batch))
-    model.prove(site)
+    prove(model, site)
 
 
 def test_the_fingerprint_follows_content_and_not_the_path(model_dir: Path, copy: Path) -> None:
-    one, other = LanguageModel.load(str(model_dir)), LanguageModel.load(str(copy))
+    one, other = load_model(str(model_dir)), load_model(str(copy))
     assert one.fingerprint == other.fingerprint
     weights = load_file(copy / "model.safetensors")
     weights["model.norm.weight"][0] += 1e-3
     save_file(weights, copy / "model.safetensors", {"format": "pt"})
-    changed = LanguageModel.load(str(copy))
+    changed = load_model(str(copy))
     assert changed.fingerprint != one.fingerprint
     assert changed.tokenizer_fingerprint == one.tokenizer_fingerprint
 
@@ -55,7 +56,7 @@ def test_the_fingerprint_follows_content_and_not_the_path(model_dir: Path, copy:
 def test_nothing_is_written_to_the_terminal(
     model_dir: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    LanguageModel.load(str(model_dir))
+    load_model(str(model_dir))
     assert "".join(capfd.readouterr()) == ""
 
 
@@ -101,27 +102,27 @@ def test_a_damaged_directory_is_told(
 ) -> None:
     damage(copy)
     with pytest.raises(ModelError, match=message):
-        LanguageModel.load(str(copy))
+        load_model(str(copy))
 
 
 def test_a_path_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"no model at .*nowhere: expected a directory"):
-        LanguageModel.load(str(tmp_path / "nowhere"))
+        load_model(str(tmp_path / "nowhere"))
 
 
 def test_a_file_is_no_model(copy: Path) -> None:
     with pytest.raises(ModelError, match="is a file; a model is a directory"):
-        LanguageModel.load(str(copy / "config.json"))
+        load_model(str(copy / "config.json"))
 
 
 def test_an_empty_directory_is_no_model(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"no config.json .there: nothing"):
-        LanguageModel.load(str(tmp_path))
+        load_model(str(tmp_path))
 
 
 def test_a_name_without_a_network_is_told() -> None:
     with pytest.raises(ModelError, match=r"the hub cannot be reached.*hf download nobody/nothing"):
-        LanguageModel.load("nobody/nothing")
+        load_model("nobody/nothing")
 
 
 def test_code_from_the_directory_is_never_run(copy: Path) -> None:
@@ -131,11 +132,11 @@ def test_code_from_the_directory_is_never_run(copy: Path) -> None:
         '"AutoModelForCausalLM": "evil.M"}}'
     )
     with pytest.raises(ModelError, match="cannot load the"):
-        LanguageModel.load(str(copy))
+        load_model(str(copy))
     assert not (copy / "ran").exists()
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:99", ""])
 def test_an_unknown_device_is_told(model_dir: Path, device: str) -> None:
     with pytest.raises(ModelError, match="device"):
-        LanguageModel.load(str(model_dir), device=device)
+        load_model(str(model_dir), device=device)

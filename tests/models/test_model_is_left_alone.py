@@ -7,7 +7,7 @@ import torch
 
 from pytest_sae.errors import ModelError, SiteError
 from pytest_sae.models.model import LanguageModel
-from pytest_sae.models.prove import captured, check_fit
+from pytest_sae.models.prove import captured, check_fit, prove
 from pytest_sae.models.site import Site
 from tests.models.architectures import language_model, padded_batch
 
@@ -104,7 +104,7 @@ def test_a_dead_end_is_refused(model: LanguageModel) -> None:
     deaf = language_model("llama")
     deaf.hf.model.layers[1].mlp.down_proj.weight.zero_()
     with pytest.raises(SiteError, match="nothing above reads it"):
-        deaf.prove(deaf.site("blocks.1.mlp.hook_post"))
+        prove(deaf, deaf.site("blocks.1.mlp.hook_post"))
 
 
 def test_a_way_around_the_site_is_found_and_refused() -> None:
@@ -123,7 +123,7 @@ def test_a_way_around_the_site_is_found_and_refused() -> None:
 
     first.forward, last.forward = keep, add
     with pytest.raises(SiteError, match="cannot be spliced"):
-        leaky.prove(leaky.site("blocks.1.hook_resid_post"))
+        prove(leaky, leaky.site("blocks.1.hook_resid_post"))
     assert vars(first)["forward"] is keep
 
 
@@ -131,7 +131,7 @@ def test_damaged_weights_are_told(model: LanguageModel) -> None:
     broken = language_model("llama")
     broken.hf.lm_head.weight[0, 0] = torch.nan
     with pytest.raises(ModelError, match="not finite"):
-        broken.prove(broken.site("blocks.1.hook_resid_post"))
+        prove(broken, broken.site("blocks.1.hook_resid_post"))
 
 
 def test_a_text_beyond_the_models_positions_is_told(model: LanguageModel) -> None:

@@ -130,7 +130,7 @@ def test_every_site_that_is_offered_can_be_proven(model: LanguageModel) -> None:
 def test_parts_that_add_the_stream_themselves_are_refused(hook: str) -> None:
     model = language_model("bloom")
     with pytest.raises(SiteError, match="not give what is added to the stream"):
-        model.prove(model.site(f"blocks.1.{hook}"))
+        prove(model, model.site(f"blocks.1.{hook}"))
 
 
 def test_post_norms_are_part_of_what_gemma_writes() -> None:
