@@ -9,8 +9,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pytest_sae.keys import metric_key
     from pytest_sae.measured import Measured
-    from pytest_sae.measurement import Measurement, metric_key
+    from pytest_sae.measurement import Measurement
     from pytest_sae.metrics.registry import MetricSpec, register
     from pytest_sae.recording import Gate
     from pytest_sae.session import LoadedSAE
@@ -26,7 +27,7 @@ _HOMES = {
     "LoadedSAE": "pytest_sae.session",
     "Measured": "pytest_sae.measured",
     "Measurement": "pytest_sae.measurement",
-    "metric_key": "pytest_sae.measurement",
+    "metric_key": "pytest_sae.keys",
     "MetricSpec": "pytest_sae.metrics.registry",
     "register": "pytest_sae.metrics.registry",
 }

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from pytest_sae.keys import metric_key
 from pytest_sae.metrics.registry import MetricSpec, spec_of
-from pytest_sae.stats import Estimate, Param
+from pytest_sae.stats import Estimate
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,3 @@ class Measurement:
     def key(self) -> str:
         """Name of metric and setting, as tests and thresholds spell it: `scr:n=20`."""
         return metric_key(self.estimate.metric, self.estimate.params)
-
-
-def metric_key(metric: str, params: Mapping[str, Param]) -> str:
-    """Return `metric:name=value,...` with the parameters sorted by name."""
-    if not params:
-        return metric
-    return metric + ":" + ",".join(f"{name}={params[name]}" for name in sorted(params))

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_sae.errors import PytestSAEError
-from pytest_sae.gate.keys import id_of_key, key_of_id
-from pytest_sae.measurement import metric_key
+from pytest_sae.keys import id_of_key, key_of_id, metric_key
 from pytest_sae.metrics.registry import known
-from pytest_sae.stats import Param
 from pytest_sae.suggest import suggest
 
 if TYPE_CHECKING:
     from pytest_sae.run import Run
+    from pytest_sae.stats import Param
 
 MARKER = "sae_metric"
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from pytest_sae.errors import ThresholdsError
-from pytest_sae.gate.keys import parse_key
+from pytest_sae.keys import parse_key
 from pytest_sae.metrics.registry import known, spec_of
 from pytest_sae.stats import Param
 from pytest_sae.suggest import suggest

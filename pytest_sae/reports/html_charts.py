@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from pytest_sae.gate.verdict import as_number
-from pytest_sae.measurement import metric_key
+from pytest_sae.keys import metric_key
 from pytest_sae.reports.curves import Line, chart, points
 from pytest_sae.reports.families import place_of
 from pytest_sae.reports.html_marks import legend, metric_name

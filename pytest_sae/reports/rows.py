@@ -7,13 +7,13 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pytest_sae.gate.keys import parse_key
 from pytest_sae.gate.verdict import Verdict, as_number, bounds, headline, number
-from pytest_sae.measurement import Measurement, metric_key
+from pytest_sae.keys import metric_key, parse_key
 from pytest_sae.metrics.registry import known, spec_of
 
 if TYPE_CHECKING:
     from pytest_sae.gate.bounds import Rule
+    from pytest_sae.measurement import Measurement
 
 Row = dict[str, Any]
 

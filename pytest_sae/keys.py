@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from pytest_sae.measurement import metric_key
-from pytest_sae.stats import Param
+if TYPE_CHECKING:
+    from pytest_sae.stats import Param
+
+
+def metric_key(metric: str, params: Mapping[str, Param]) -> str:
+    """Return `metric:name=value,...` with the parameters sorted by name."""
+    if not params:
+        return metric
+    return metric + ":" + ",".join(f"{name}={params[name]}" for name in sorted(params))
 
 
 def parse_key(key: str) -> tuple[str, dict[str, Param]]:
