@@ -13,7 +13,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -206,11 +206,9 @@ class Store:
     def _sweep(self, directory: Path) -> None:
         """Remove what killed processes left; whoever still writes holds the lock of its entry."""
         for path in directory.glob(f"*{_UNFINISHED}*"):
-            try:
-                with self._lock(path.name.split(_UNFINISHED)[0]).acquire(blocking=False):
-                    shutil.rmtree(path, ignore_errors=True)
-            except Timeout:
-                pass
+            lock = self._lock(path.name.split(_UNFINISHED)[0])
+            with suppress(Timeout), lock.acquire(blocking=False):
+                shutil.rmtree(path, ignore_errors=True)
 
 
 @contextmanager
