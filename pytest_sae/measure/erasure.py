@@ -19,6 +19,7 @@ from pytest_sae.data.tasks import ClassTask, ClassTexts, SpuriousTask, SpuriousT
 from pytest_sae.measure.latents import Latents
 from pytest_sae.metrics import scr, scr_estimates, tpp, tpp_estimates
 from pytest_sae.metrics.ablation import AffineRemoval, MeasuredRemoval, Removal
+from pytest_sae.metrics.protocol import HEADLINE_N
 from pytest_sae.probes import ProbeSets
 from pytest_sae.stats import Estimate, undefined
 
@@ -65,13 +66,13 @@ def _no_tasks(family: str, tasks: Tasks) -> list[Estimate]:
     reason = f"{tasks.source} has no [[{family}]] table"
     if family == "tpp":
         names = ("tpp.canonical", "tpp", "tpp.margin")
-        return [undefined(name, reason, {"n": 20}) for name in names]
+        return [undefined(name, reason, {"n": HEADLINE_N}) for name in names]
     directed = [
-        undefined(name, reason, {"n": 20, "direction": direction})
+        undefined(name, reason, {"n": HEADLINE_N, "direction": direction})
         for name in ("scr", "scr.margin")
         for direction in scr.DIRECTIONS
     ]
-    return [*directed, undefined("scr.canonical", reason, {"n": 20})]
+    return [*directed, undefined("scr.canonical", reason, {"n": HEADLINE_N})]
 
 
 def _score_scr(

@@ -119,9 +119,7 @@ def fit_probes(
     counts = resample(len(x), generator(seed, "scr", task, "fits"), quadrants.cells, fits).counts
     weights = (counts * equal_cells(quadrants.cells))[:, None] * used
     together = fit_logistic(x, np.tile(labels, (fits, 1)), weights.reshape(-1, len(x)))
-    return ProbeSets(
-        published, tuple(together.take(slice(3 * fit, 3 * fit + 3)) for fit in range(fits))
-    )
+    return ProbeSets(published, together.split(len(CONCEPTS)))
 
 
 @dataclass(frozen=True)

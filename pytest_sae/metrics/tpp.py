@@ -114,10 +114,7 @@ def fit_probes(
     counts = resample(len(x), generator(seed, "tpp", task, "fits"), labels, fits).counts
     weights = counts[:, None] * balanced(labels, classes)
     together = fit_logistic(x, np.tile(targets, (fits, 1)), weights.reshape(-1, len(x)))
-    return ProbeSets(
-        published,
-        tuple(together.take(slice(classes * fit, classes * (fit + 1))) for fit in range(fits)),
-    )
+    return ProbeSets(published, together.split(classes))
 
 
 def one_versus_rest(labels: Indices, classes: int) -> Bools:

@@ -41,6 +41,11 @@ class LinearProbes:
         """Return some of the probes."""
         return LinearProbes(self.weight[probes], self.bias[probes])
 
+    def split(self, size: int) -> tuple[LinearProbes, ...]:
+        """Return consecutive groups of `size` probes, such as one group per resample."""
+        starts = range(0, len(self.bias), size)
+        return tuple(self.take(slice(start, start + size)) for start in starts)
+
 
 @dataclass(frozen=True)
 class ProbeSets:
