@@ -33,5 +33,9 @@ class ThresholdsError(PytestSAEError):
     """A thresholds file with unknown names, unknown keys or impossible bounds."""
 
 
+class JudgeError(PytestSAEError):
+    """A judge that cannot be asked: refused, unreachable, out of budget, or not recorded."""
+
+
 class MeasurementError(PytestSAEError):
     """A measurement that could not be made (out of memory, a failed worker)."""

@@ -115,3 +115,99 @@ _add("scr.canonical", "higher", "", None, None, "SCR as published (arXiv 2411.18
 _add("tpp", "higher", "", None, None, "targeted loss of one class's probe, over what can be lost")
 _add("tpp.margin", "higher", "", None, None, "the same with margins in place of accuracy")
 _add("tpp.canonical", "higher", "", -1.0, 1.0, "TPP as published (arXiv 2411.18895)")
+_add("shift", "higher", "", None, None, "SHIFT: accuracy won back by ablating what a judge picked")
+_add("shift.margin", "higher", "", None, None, "the same with correlations of logit and label")
+_add(
+    "shift.worst_cell",
+    "higher",
+    "accuracy",
+    -1.0,
+    1.0,
+    "SHIFT: what the worst cell's accuracy gains",
+)
+_add(
+    "shift.worst_cell.refit",
+    "higher",
+    "accuracy",
+    -1.0,
+    1.0,
+    "the same, with the probe fitted again after ablation",
+)
+_add(
+    "shift.agreement", "none", "", -1.0, 1.0, "rank correlation of the judge's ratings and effects"
+)
+_add("shift.accepted", "none", "", 0.0, 1.0, "share of candidate latents that the judge accepted")
+_add("shift.abstained", "lower", "", 0.0, 1.0, "share of candidate latents without an answer")
+_add(
+    "autointerp.detection",
+    "higher",
+    "balanced accuracy",
+    0.0,
+    1.0,
+    "does the explanation tell in which contexts the latent fires",
+)
+_add(
+    "autointerp.fuzzing",
+    "higher",
+    "balanced accuracy",
+    0.0,
+    1.0,
+    "does the explanation tell on which tokens the latent fires",
+)
+_add(
+    "autointerp.surprisal",
+    "higher",
+    "AUC",
+    0.0,
+    1.0,
+    "does the explanation make activating contexts less surprising",
+)
+_add(
+    "autointerp.embedding",
+    "higher",
+    "AUC",
+    0.0,
+    1.0,
+    "does the explanation's embedding retrieve activating contexts",
+)
+_add(
+    "autointerp.intervention",
+    "higher",
+    "accuracy",
+    0.0,
+    1.0,
+    "does an explanation of the latent's effect single that effect out",
+)
+_add("autointerp.failed", "lower", "", 0.0, 1.0, "share of latents that the judge left unanswered")
+_add(
+    "judge_calibration.explain",
+    "higher",
+    "balanced accuracy",
+    0.0,
+    1.0,
+    "does the judge's own explanation of a known rule predict it",
+)
+_add(
+    "judge_calibration.score",
+    "higher",
+    "",
+    0.0,
+    1.0,
+    "share of corrupted descriptions that score below the true one",
+)
+_add(
+    "judge_calibration.rate",
+    "higher",
+    "balanced accuracy",
+    0.0,
+    1.0,
+    "does the judge accept latents of known concepts and no others",
+)
+_add(
+    "judge_calibration.injection",
+    "higher",
+    "",
+    0.0,
+    1.0,
+    "share of instructions hidden in contexts that the judge ignores",
+)
