@@ -183,7 +183,7 @@ def share_estimate(
     share, z2 = hits / total, _Z**2 / total
     centre = (share + z2 / 2) / (1 + z2)
     half = _Z / (1 + z2) * float(np.sqrt(share * (1 - share) / total + z2 / (4 * total)))
-    ci = (min(share, centre - half), max(share, centre + half))
+    ci = (max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half)))
     return Estimate(
         metric,
         share,

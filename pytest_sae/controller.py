@@ -135,8 +135,7 @@ class Controller:
             problems.append(f"{len(missing)} collected tests left no record, such as {missing[0]}")
         if self._journal is not None and options.gate and not missing:
             problems += [
-                f"no metric of {sae} was judged: {self._files()} has no rule for what was "
-                "measured, or --sae-no-gate is missing"
+                f"no metric of {sae} was judged: {self._ledger.declined(sae) or self._unruled()}"
                 for sae in self._ledger.ungated()
             ]
         asked = bool(self._config.getoption("sae"))
@@ -144,8 +143,9 @@ class Controller:
             problems.append("--sae was given, but no test that ran uses an SAE")
         return problems
 
-    def _files(self) -> str:
-        return ", ".join(sorted(self._thresholds)) or "the thresholds file"
+    def _unruled(self) -> str:
+        files = ", ".join(sorted(self._thresholds)) or "the thresholds file"
+        return f"{files} has no rule for what was measured, or --sae-no-gate is missing"
 
     def _complain(self, problems: Sequence[str]) -> None:
         reporter = self._config.pluginmanager.getplugin("terminalreporter")

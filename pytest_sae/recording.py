@@ -12,7 +12,14 @@ from pytest_sae.errors import OptionError
 from pytest_sae.gate.verdict import Verdict, headline, judge, number
 from pytest_sae.options import typed_flags
 from pytest_sae.parametrise import MARKER
-from pytest_sae.reports.rows import Row, key_of, row_of, shown_bound, unmeasured_row
+from pytest_sae.reports.rows import (
+    Row,
+    is_declined,
+    key_of,
+    row_of,
+    shown_bound,
+    unmeasured_row,
+)
 from pytest_sae.run import Run
 
 if TYPE_CHECKING:
@@ -139,6 +146,7 @@ def attach_rows(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.T
     vars(report)["sae"] = str(spec.id)
     if report.when == "teardown" or (report.when == "setup" and report.passed):
         return
+    _decline(item, report)
     outcome = outcome_of(report)
     missing = _missing(item, spec, outcome, _reason(report, call))
     if missing is not None:
@@ -148,6 +156,15 @@ def attach_rows(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.T
     vars(report)["sae_rows"] = [_final(row, outcome, report, call) for row in rows]
     vars(report)["sae_thresholds"] = _thresholds_used(item)
     item.stash[_ROWS] = []
+
+
+def _decline(item: pytest.Item, report: pytest.TestReport) -> None:
+    """Show a test as skipped if nothing that it is about exists here: it did not pass."""
+    rows = item.stash.get(_ROWS, [])
+    if report.when == "call" and report.passed and rows and all(map(is_declined, rows)):
+        path, line, _ = item.location
+        report.outcome = "skipped"
+        report.longrepr = (path, (line or 0) + 1, f"Skipped: {rows[0]['reason']}")
 
 
 def _thresholds_used(item: pytest.Item) -> dict[str, str]:
@@ -168,7 +185,7 @@ def _missing(item: pytest.Item, spec: SAESpec, outcome: str, why: str) -> Row | 
 
 
 def _final(row: Row, outcome: str, report: pytest.TestReport, call: pytest.CallInfo[None]) -> Row:
-    if outcome == "skipped" and row["verdict"] != "unmeasured":
+    if outcome == "skipped" and row["verdict"] != "unmeasured" and not is_declined(row):
         # Skipped after judging: a skip is never green.
         row = {**row, "verdict": "unmeasured", "reason": _reason(report, call)}
     return {**row, "outcome": outcome}

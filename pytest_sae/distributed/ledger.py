@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from pytest_sae.gate.verdict import is_red
 from pytest_sae.parametrise import key_of_nodeid, sae_of_nodeid
-from pytest_sae.reports.rows import Row, sort_key, unmeasured_row
+from pytest_sae.reports.rows import Row, is_declined, sort_key, unmeasured_row
 
 _FINE = frozenset({"passed", "xfailed"})
 
@@ -101,13 +101,19 @@ class Ledger:
     def red(self) -> bool:
         """Whether a row or a test with an SAE fails the run."""
         return any(is_red(row["verdict"], row["outcome"]) for row in self.rows) or any(
-            entry.sae and entry.outcome not in _FINE for entry in self.entries.values()
+            entry.sae and entry.outcome not in _FINE and not _declined(entry)
+            for entry in self.entries.values()
         )
 
     def ungated(self) -> list[str]:
         """Return the SAEs that no rule judged, sorted; what is unmeasured is red already."""
         ungated = {row["sae"] for row in self.rows if row["verdict"] == "ungated"}
         return sorted(ungated - {row["sae"] for row in self.rows if row["verdict"] != "ungated"})
+
+    def declined(self, sae: str) -> str:
+        """Return why nothing of an SAE was measured, empty where something was."""
+        rows = [row for row in self.rows if row["sae"] == sae]
+        return str(rows[0]["reason"]) if rows and all(map(is_declined, rows)) else ""
 
     def tests(self) -> list[dict[str, str | None]]:
         """Return the tests to look at: without a record, or with an SAE and not simply passed."""
@@ -124,4 +130,9 @@ class Ledger:
 
 
 def _notable(entry: Entry) -> bool:
-    return entry.outcome != "passed" or not entry.rows
+    return not _declined(entry) and (entry.outcome != "passed" or not entry.rows)
+
+
+def _declined(entry: Entry) -> bool:
+    """Whether a test was skipped because all that it measures is declared not to exist here."""
+    return entry.outcome == "skipped" and bool(entry.rows) and all(map(is_declined, entry.rows))

@@ -124,6 +124,11 @@ def rule_row(rule: Rule | None, decided_by: str = "") -> Row | None:
     }
 
 
+def is_declined(row: Row) -> bool:
+    """Whether a row says that its metric does not exist here: not measured, and not red."""
+    return bool(row["status"] == "not_applicable" and row["verdict"] == "ungated")
+
+
 def key_of(row: Row) -> str:
     """Return metric and setting of a row as one word: `scr:n=20`."""
     return metric_key(row["metric"], row["params"])

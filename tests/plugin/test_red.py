@@ -53,11 +53,31 @@ def test_undefined_is_red_and_says_why(project: Project) -> None:
 def test_not_applicable_is_shown_but_does_not_stand_for_a_gate(project: Project) -> None:
     project.measures("return [not_applicable('l0', 'a transcoder')]")
     one(project)
-    result = project.run()
-    result.assert_outcomes(passed=1)
+    result = project.run("-rs")
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(["SKIPPED * not applicable: a transcoder"])
     row = project.rows()["a l0"]
     assert (row["verdict"], row["status"]) == ("ungated", "not_applicable")
     assert result.ret == 1
+    result.stdout.fnmatch_lines(["no metric of a was judged: not applicable: a transcoder"])
+
+
+def test_not_applicable_beside_what_passes_is_skipped_and_not_red(project: Project) -> None:
+    project.measures("return [not_applicable('l0', 'a transcoder'), Estimate('l1', 1.0)]")
+    project.thresholds("[metrics.l0]\nmin = 1\n[metrics.l1]\nmin = 0\n")
+    project.tests(
+        """
+        import pytest
+
+        @pytest.mark.sae_metric("l0", "l1")
+        def test_both(core, metric, gate):
+            gate(core[metric])
+        """
+    )
+    result = project.run()
+    result.assert_outcomes(passed=1, skipped=1)
+    assert result.ret == 0
+    assert project.report()["verdict"] == "pass"
 
 
 @pytest.mark.parametrize(
