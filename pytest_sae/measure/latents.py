@@ -8,11 +8,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pytest_sae.activations import evidence as gathering
 from pytest_sae.activations import pooled as pooling
+from pytest_sae.activations.evidence import EvidenceSizes
 from pytest_sae.activations.pooled import Pooled
 from pytest_sae.activations.store import Store
 from pytest_sae.activations.stream import ActivationBatch, TokenActivations
 from pytest_sae.dictionaries.base import Dictionary
+from pytest_sae.evidence import LatentEvidence
 from pytest_sae.models.model import LanguageModel
 from pytest_sae.models.site import Site
 
@@ -51,6 +54,8 @@ class Latents:
         self._streams: dict[tuple[str, ...], TokenActivations] = {}
         self._pooled: dict[tuple[str, ...], Pooled] = {}
         self._places: dict[tuple[str, ...], dict[str, int]] = {}
+        self._densities: dict[tuple[str, ...], NDArray[np.float64]] = {}
+        self._evidence: dict[object, list[LatentEvidence]] = {}
 
     def tokens(self, texts: Sequence[str]) -> TokenActivations:
         """Return the activations of distinct texts, batch by batch, special tokens included."""
@@ -83,6 +88,35 @@ class Latents:
             self._places[key] = {text: place for place, text in enumerate(key)}
         return np.array([self._places[key][text] for text in wanted], np.int64)
 
+    def densities(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """Return (d_sae,): the share of the texts' valid tokens on which a latent is not zero."""
+        key = tuple(texts)
+        if key not in self._densities:
+            parts = self.shown("counting latents", self.tokens(key))
+            self._densities[key] = gathering.densities(parts, self.dictionary, self.store.work)
+        return self._densities[key]
+
+    def evidence(
+        self, texts: Sequence[str], latents: NDArray[np.int64], sizes: EvidenceSizes, seed: int
+    ) -> list[LatentEvidence]:
+        """Return the contexts of each latent in distinct texts; see `activations.evidence`.
+
+        Args:
+            texts: documents, each once.
+            latents: (J,) distinct indices.
+            sizes: how many contexts of each kind.
+            seed: of the halves and of the draws.
+        """
+        latents = np.asarray(latents, np.int64)
+        key = (tuple(texts), tuple(latents.tolist()), sizes, seed)
+        if key not in self._evidence:
+            stream = self.tokens(texts)
+            parts = self.shown("collecting evidence", stream)
+            self._evidence[key] = gathering.collect(
+                stream, self.dictionary, latents, sizes, seed, self.store.work, parts
+            )
+        return self._evidence[key]
+
     def ablated(
         self, texts: Sequence[str], sets: Sequence[NDArray[np.int64]]
     ) -> NDArray[np.float32]:
@@ -94,6 +128,14 @@ class Latents:
         kept = pooling.ablated_means(stream, self.dictionary, [torch.from_numpy(s) for s in sets])
         removed: NDArray[np.float32] = self.pooled(texts).x - kept
         return removed
+
+    @property
+    def written_site(self) -> Site:
+        """Where the reconstruction goes: the site that is read, but for transcoders."""
+        info = self.dictionary.info
+        if info.hook_out is None or info.hook_out == info.hook_in:
+            return self.site
+        return self.model.site(info.hook_out)
 
     def written_rows(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return what one unit of each latent writes, (d_sae, d_out).
