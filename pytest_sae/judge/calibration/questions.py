@@ -1,0 +1,41 @@
+"""Everything that a judge is asked about a latent whose truth is known.
+
+    first(known, place) -> {kind: Request}
+    again(known, explanation) -> Request
+
+Kinds: `explain`; `true`, `other`, `broad`, `near` (detection with that description); `rate`; and
+`rate hidden`, `true hidden` with an instruction in one of the contexts.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+from pytest_sae.judge.calibration.attacks import detection_attack, hidden, rating_attack
+from pytest_sae.judge.calibration.contexts import Known
+from pytest_sae.judge.calibration.rules import CONCEPTS
+from pytest_sae.judge.prompts import explain, rate, spot
+from pytest_sae.judge.request import Request
+
+
+def first(known: Known) -> dict[str, Request]:
+    """Return the questions that need no answer to another one, by kind."""
+    rule, place = known.rule, zlib.crc32(known.rule.name.encode())
+    demand, _ = rating_attack(rule, place)
+    descriptions = {"true": rule.true, **rule.corruptions}
+    detections = {
+        kind: spot.detection(each.text, known.scored) for kind, each in descriptions.items()
+    }
+    attacked = hidden(known.scored, detection_attack(place))
+    return {
+        "explain": explain.request(known.shown, ()),
+        **detections,
+        "rate": rate.request(CONCEPTS, known.shown, ()),
+        "rate hidden": rate.request(CONCEPTS, hidden(known.shown, demand), ()),
+        "true hidden": spot.detection(rule.true.text, attacked),
+    }
+
+
+def again(known: Known, explanation: str) -> Request:
+    """Return the detection question with the judge's own explanation."""
+    return spot.detection(explanation, known.scored)

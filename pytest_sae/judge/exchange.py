@@ -1,0 +1,121 @@
+"""Attempts with their price held back first, repeated with patience: chat and embeddings alike."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from random import Random
+from typing import Protocol, TypeVar
+
+from pytest_sae.errors import JudgeError
+from pytest_sae.judge.budget import Amount, Purse
+from pytest_sae.judge.faults import AttemptError
+from pytest_sae.judge.provider import known_price
+from pytest_sae.judge.recordings import Recordings
+from pytest_sae.judge.records import Usage
+from pytest_sae.judge.retry import Patience, persist
+from pytest_sae.judge.settings import JudgeSettings
+
+
+class Billed(Protocol):
+    """Whatever came back, with what it cost."""
+
+    @property
+    def usage(self) -> Usage | None:
+        """As the provider counted, None if it did not say."""
+
+    @property
+    def cost(self) -> float | None:
+        """US dollars, None if unknown."""
+
+
+T = TypeVar("T", bound=Billed)
+
+
+class AbandonedError(JudgeError):
+    """Not asked any more, because another answer cannot be had."""
+
+
+class Exchange:
+    """What everybody who asks within one run shares: settings, recordings, purse, patience.
+
+    Args:
+        settings: of the run.
+        patience: how often and how long failed attempts are repeated.
+        rng: of the jitter; it changes when something is asked, never what.
+        sleep: waits so many seconds, None to wait until `stop` at the latest.
+
+    Raises:
+        JudgeError: the recordings cannot be used.
+    """
+
+    def __init__(
+        self,
+        settings: JudgeSettings,
+        patience: Patience | None = None,
+        rng: Random | None = None,
+        sleep: Callable[[float], None] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.recordings = Recordings(settings.recordings, settings.mode)
+        self.purse = Purse(settings.budget, settings.workers)
+        self._patience = patience or Patience()
+        self._rng = rng or Random()
+        self._sleep = sleep or self._wait
+        self._stopped = threading.Event()
+
+    def perform(self, model: str, most: Usage, send: Callable[[], T]) -> tuple[T, int]:
+        """Return what send returns at last, and how many attempts failed before.
+
+        Args:
+            model: whose price counts.
+            most: upper bound of one attempt's usage.
+            send: one attempt; it raises `AttemptError`.
+
+        Raises:
+            JudgeError: refused, unreachable, or out of budget.
+        """
+        held = self._amount(model, most)
+        return persist(
+            lambda: self._attempt(model, held, send), self._patience, self._rng, self._sleep
+        )
+
+    def stop(self) -> None:
+        """Let nobody wait or begin any more: an answer is missing, so that the rest is moot."""
+        self._stopped.set()
+
+    def resume(self) -> None:
+        """Allow asking again: whoever asks anew has heard of what stopped it."""
+        self._stopped.clear()
+
+    def _attempt(self, model: str, held: Amount, send: Callable[[], T]) -> T:
+        self.purse.reserve(held)
+        used = held  # what is not known to be free counts in full
+        try:
+            if self._stopped.is_set():
+                used = Amount()
+                raise AbandonedError("asking was given up")
+            result = send()
+            used = self._used(model, held, result)
+            return result
+        except AttemptError as fault:
+            used = held if fault.billed else Amount()
+            raise
+        finally:
+            self.purse.settle(held, used)
+
+    def _used(self, model: str, held: Amount, result: Billed) -> Amount:
+        if result.usage is None:
+            return held
+        dollars = (
+            result.cost if result.cost is not None else self._amount(model, result.usage).dollars
+        )
+        return Amount(result.usage.input_tokens + result.usage.output_tokens, dollars)
+
+    def _amount(self, model: str, usage: Usage) -> Amount:
+        dollars = known_price(model, usage) if self.purse.in_dollars else 0.0
+        return Amount(usage.input_tokens + usage.output_tokens, dollars)
+
+    def _wait(self, seconds: float) -> None:
+        if self._stopped.wait(seconds):
+            raise AbandonedError("asking was given up")

@@ -1,0 +1,1 @@
+"""The questions that a judge is asked: one module per prompt, with its builder and its reader."""

@@ -1,0 +1,102 @@
+"""What a model judge is asked with: plain builtins, so that they travel to workers."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pytest_sae.errors import OptionError
+
+Mode = Literal["live", "record", "replay"]
+MODES = ("live", "record", "replay")
+_FORMS = "200000, 200k or 2M (tokens), $1.50 or 1.5usd (dollars), or both: 2M,$5"
+_SCALES = {"": 1, "k": 1_000, "m": 1_000_000}
+_NUMBER = r"\d+(?:\.\d+)?"
+_TOKENS = re.compile(rf"({_NUMBER})\s*([km]?)", re.IGNORECASE)
+_DOLLARS = re.compile(rf"\$\s*({_NUMBER})|({_NUMBER})\s*usd", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The most that a run may spend on its judge.
+
+    Args:
+        tokens: input and output together, None for any number.
+        dollars: US dollars by litellm's price list, None for any sum.
+    """
+
+    tokens: int | None = None
+    dollars: float | None = None
+
+    def share(self, workers: int) -> Budget:
+        """Return what each of several processes may spend, so that together they keep to it."""
+        return Budget(
+            None if self.tokens is None else self.tokens // workers,
+            None if self.dollars is None else self.dollars / workers,
+        )
+
+
+@dataclass(frozen=True)
+class JudgeSettings:
+    """Which model is asked, and how.
+
+    Args:
+        model: as litellm spells it, such as `openai/gpt-4o-mini` or `hosted_vllm/name`.
+        api_base: URL of a server of one's own, None for the provider's.
+        budget: of the whole run, None for no limit.
+        concurrency: requests under way at the same time.
+        mode: `live` asks, `record` asks what is not recorded and keeps it, `replay` never asks.
+        recordings: the file of recorded answers; `record` and `replay` need it.
+        workers: processes among which the budget is divided.
+        timeout: seconds after which an attempt counts as failed.
+
+    Raises:
+        OptionError: a combination that cannot work.
+    """
+
+    model: str
+    api_base: str | None = None
+    budget: Budget | None = None
+    concurrency: int = 8
+    mode: Mode = "live"
+    recordings: Path | None = None
+    workers: int = 1
+    timeout: float = 120.0
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise OptionError(f"judge mode {self.mode!r} is unknown: use {', '.join(MODES)}")
+        if self.mode != "live" and self.recordings is None:
+            raise OptionError(
+                f"judge mode {self.mode!r} needs the file of recorded answers: "
+                "pass --sae-judge-recordings=FILE"
+            )
+        if self.concurrency < 1 or self.workers < 1:
+            raise OptionError(
+                "a judge needs at least one request at a time and one worker, got "
+                f"concurrency {self.concurrency} and {self.workers} workers"
+            )
+
+
+def parse_budget(text: str) -> Budget:
+    """Return the budget that a text such as `200k`, `$1.50` or `2M,1.5usd` names.
+
+    Raises:
+        OptionError: it is not spelled like any of them, or names a unit twice, or nothing at all.
+    """
+    tokens: list[int] = []
+    dollars: list[float] = []
+    for part in text.split(","):
+        if found := _DOLLARS.fullmatch(part.strip()):
+            dollars.append(float(found[1] or found[2]))
+        elif found := _TOKENS.fullmatch(part.strip()):
+            tokens.append(round(float(found[1]) * _SCALES[found[2].lower()]))
+        else:
+            raise OptionError(f"judge budget {text!r} cannot be read: write {_FORMS}")
+    if len(tokens) > 1 or len(dollars) > 1 or 0 in [*tokens, *dollars]:
+        raise OptionError(
+            f"judge budget {text!r} names a unit twice or a sum of nothing: write {_FORMS}"
+        )
+    return Budget(tokens[0] if tokens else None, dollars[0] if dollars else None)
