@@ -70,7 +70,9 @@ def spurious_task(
         )
         for part in (train, test)
     ]
-    concepts = [[each.column, each.positive, each.negative] for each in (intended, spurious)]
+    concepts = [
+        [each.column, each.positive, each.negative, *each.words] for each in (intended, spurious)
+    ]
     content = _sha256("scr", name, concepts, train, test)
     return SpuriousTask(name, intended, spurious, parts[0], parts[1], dropped, content, repeated)
 

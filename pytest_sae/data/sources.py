@@ -109,7 +109,7 @@ def _scr(task: ScrTable, splits: tuple[Rows, Rows], sizes: Sizes, seed: int) -> 
 
 
 def _contrast(table: ContrastTable) -> Contrast:
-    return Contrast(table.column, table.positive, table.negative)
+    return Contrast(table.column, table.positive, table.negative, tuple(table.words))
 
 
 def _corpus(tasks: TaskFile, directory: Path, sizes: Sizes, seed: int) -> Corpus | None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from pytest_sae.data.rows import label
+from pytest_sae.data.words import WORD
 from pytest_sae.errors import DataError
 from pytest_sae.suggest import suggest
 
@@ -21,6 +23,15 @@ def _label(value: object) -> object:
 
 Name = Annotated[str, Field(min_length=1)]
 Label = Annotated[str, BeforeValidator(_label), Field(min_length=1)]
+
+
+def _word(value: str) -> str:
+    if not re.fullmatch(WORD, value):
+        raise ValueError("expected a single word, of letters and digits")
+    return value.lower()
+
+
+Word = Annotated[str, AfterValidator(_word)]
 
 
 class _Table(BaseModel):
@@ -46,11 +57,12 @@ class DatasetTable(_Table):
 
 
 class ContrastTable(_Table):
-    """One concept of an SCR task."""
+    """One concept of an SCR task; `words` give it away and are deleted to compare with SHIFT."""
 
     column: Name
     positive: Label
     negative: Label
+    words: list[Word] = Field(default_factory=list, max_length=1000)
 
 
 class ScrTable(_Table):
@@ -164,6 +176,7 @@ def _check(tasks: TaskFile, path: Path) -> None:
         for contrast in (scr.intended, scr.spurious):
             values = [contrast.positive, contrast.negative]
             _refuse_twins(values, f"{path}: {scr.name}: value of {contrast.column}")
+            _refuse_twins(contrast.words, f"{path}: {scr.name}: word of {contrast.column}")
     for tpp in tasks.tpp:
         _refuse_twins(tpp.classes, f"{path}: {tpp.name}: class")
 

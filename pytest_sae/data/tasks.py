@@ -54,11 +54,18 @@ class Contrast:
         column: the label column that holds it.
         positive: the value that counts as positive, as text.
         negative: the other one.
+        words: that tell the two apart, in lower case; empty where the training texts are to say.
     """
 
     column: str
     positive: str
     negative: str
+    words: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """As people and judges read it."""
+        return f"{self.column}: {self.positive} or {self.negative}"
 
 
 @dataclass(frozen=True)

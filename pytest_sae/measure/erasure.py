@@ -2,6 +2,7 @@
 
 measure_scr(latents, tasks, seed, fits) -> list[Estimate]
 measure_tpp(latents, tasks, seed, fits) -> list[Estimate]
+View.of(latents, texts, train, test)       scr_probes(latents, view, task, seed, fits) -> ProbeSets
 """
 
 from __future__ import annotations
@@ -78,14 +79,9 @@ def _no_tasks(family: str, tasks: Tasks) -> list[Estimate]:
 def _score_scr(
     latents: Latents, texts: Sequence[str], task: SpuriousTask, seed: int, fits: int
 ) -> scr.ScrTask:
-    train, test = _quadrants(task.train), _quadrants(task.test)
-    view = _View.of(latents, texts, task.train.texts, task.test.texts)
-    probes = _cached_probes(
-        latents,
-        view.x_train,
-        {"step": "probes.scr", "task": task.fingerprint, "seed": seed, "fits": fits},
-        lambda: scr.fit_probes(task.name, view.x_train, train, seed, fits),
-    )
+    train, test = quadrants(task.train), quadrants(task.test)
+    view = View.of(latents, texts, task.train.texts, task.test.texts)
+    probes = scr_probes(latents, view, task, seed, fits)
     return scr.score_task(
         task.name, probes, train, view.z_train, test, view.x_test, view.rows, view.removal
     )
@@ -95,7 +91,7 @@ def _score_tpp(
     latents: Latents, texts: Sequence[str], task: ClassTask, seed: int, fits: int
 ) -> tpp.TppTask:
     train, test = _labels(task.train), _labels(task.test)
-    view = _View.of(latents, texts, task.train.texts, task.test.texts)
+    view = View.of(latents, texts, task.train.texts, task.test.texts)
     count = len(task.classes)
     probes = _cached_probes(
         latents,
@@ -117,7 +113,18 @@ def _score_tpp(
     )
 
 
-def _quadrants(split: SpuriousTexts) -> scr.Quadrants:
+def scr_probes(latents: Latents, view: View, task: SpuriousTask, seed: int, fits: int) -> ProbeSets:
+    """Return the probes of an SCR task, fitted once for all dictionaries and families."""
+    return _cached_probes(
+        latents,
+        view.x_train,
+        {"step": "probes.scr", "task": task.fingerprint, "seed": seed, "fits": fits},
+        lambda: scr.fit_probes(task.name, view.x_train, quadrants(task.train), seed, fits),
+    )
+
+
+def quadrants(split: SpuriousTexts) -> scr.Quadrants:
+    """Return the labels of a split as arrays."""
     return scr.Quadrants(np.array(split.intended), np.array(split.spurious))
 
 
@@ -126,28 +133,48 @@ def _labels(split: ClassTexts) -> NDArray[np.int64]:
 
 
 @dataclass(frozen=True)
-class _View:
-    """One task's part of what was pooled."""
+class View:
+    """One task's part of what was pooled.
+
+    Args:
+        x_train: (text, d) mean activations of the training texts.
+        x_test: (text, d) of the test texts.
+        z_train: (text, d_sae) mean latents of the training texts.
+        removal: what ablation takes from the test texts.
+        removal_train: what it takes from the training texts.
+        rows: (d_sae, d) decoder rows, or what ranks latents in their place.
+    """
 
     x_train: NDArray[np.float32]
     x_test: NDArray[np.float32]
     z_train: sparse.csr_array
     removal: Removal
+    removal_train: Removal
     rows: NDArray[np.float32]
 
     @classmethod
     def of(
         cls, latents: Latents, texts: Sequence[str], train: Sequence[str], test: Sequence[str]
-    ) -> _View:
+    ) -> View:
+        """Return a task's view of the pooled texts."""
         pooled = latents.pooled(texts)
         first, second = latents.places(texts, train), latents.places(texts, test)
         rows = latents.written_rows(texts)
-        removal: Removal
-        if latents.dictionary.decoder_rows is None:
-            removal = MeasuredRemoval(lambda sets: latents.ablated(texts, sets)[:, second])
-        else:
-            removal = AffineRemoval(pooled.z[second], rows)
-        return cls(pooled.x[first], pooled.x[second], pooled.z[first], removal, rows)
+        z_train = pooled.z[first]
+
+        def removal(places: NDArray[np.int64], z: sparse.csr_array) -> Removal:
+            if latents.dictionary.decoder_rows is None:
+                return MeasuredRemoval(lambda sets: latents.ablated(texts, sets)[:, places])
+            return AffineRemoval(z, rows)
+
+        return cls(
+            pooled.x[first],
+            pooled.x[second],
+            z_train,
+            removal(second, pooled.z[second]),
+            removal(first, z_train),
+            rows,
+        )
 
 
 def _cached_probes(

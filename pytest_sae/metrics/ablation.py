@@ -11,6 +11,7 @@ text gives every n, every ablated concept and every probe.
     written(decoder, weight) -> (d_sae, probe)
     order(effects, most) -> latent indices                       # descending, positive effects only
     Removal (protocol) .logits(orders, ns, weight) -> (order, n, text, probe)   # what is taken away
+    Removal.means(sets) -> (set, text, d_out)                    # the same before any probe
     AffineRemoval(z, decoder)      MeasuredRemoval(means)
 """
 
@@ -80,7 +81,10 @@ def order(effects: Floats, most: int) -> Indices:
 
 
 class Removal(Protocol):
-    """What ablating latents takes away from the logits of linear probes on x̄."""
+    """What ablating latents takes away from x̄ and from the logits of linear probes on it."""
+
+    def means(self, sets: list[Indices], /) -> NDArray[np.floating]:
+        """Return what ablating each set takes from x̄, (set, text, d_out)."""
 
     def logits(
         self, orders: Sequence[Indices], ns: Sequence[int], weight: NDArray[np.floating]
@@ -105,6 +109,14 @@ class AffineRemoval:
 
     z: sparse.csr_array
     decoder: NDArray[np.floating]
+
+    def means(self, sets: list[Indices], /) -> Floats:
+        """Return `sum z̄_j d_j` over each set, (set, text, d_out) float64."""
+        result = np.empty((len(sets), self.z.shape[0], self.decoder.shape[1]))
+        for place, latents in enumerate(sets):
+            amounts = self._columns[:, latents].toarray().astype(np.float64)
+            result[place] = amounts @ self.decoder[latents].astype(np.float64)
+        return result
 
     @cached_property
     def _columns(self) -> sparse.csc_array:

@@ -2,6 +2,7 @@
 
     Quadrants(intended, spurious)                                     # the labels of a split
     fit_probes(task, x, quadrants, seed, fits=5) -> ProbeSets        # no dictionary: cache it
+    refit(task, x, quadrants, seed, fits) -> LinearProbes     # the confounded probes on other x
     task_gaps(task, x_test, test, probes, seed) -> list[Gap]         # in `scr_gaps`: before any SAE
     score_task(task, probes, train, z_train, test, x_test, decoder, removal, ns=NS) -> ScrTask
     estimates(tasks, seed, headline_n=20) -> list[Estimate]           # in `scr_estimates`
@@ -116,10 +117,36 @@ def fit_probes(
         [generator(seed, "scr", task, name) for name in CONCEPTS],
         recipe,
     )
-    counts = resample(len(x), generator(seed, "scr", task, "fits"), quadrants.cells, fits).counts
-    weights = (counts * equal_cells(quadrants.cells))[:, None] * used
+    weights = _fit_weights(task, quadrants, seed, fits)[:, None] * used
     together = fit_logistic(x, np.tile(labels, (fits, 1)), weights.reshape(-1, len(x)))
     return ProbeSets(published, together.split(len(CONCEPTS)))
+
+
+def refit(
+    task: str, x: NDArray[np.floating], quadrants: Quadrants, seed: int, fits: int
+) -> LinearProbes:
+    """Fit the confounded probes of `fit_probes` again on changed activations of the same texts.
+
+    Args:
+        task: its name.
+        x: (text, d) what became of the training texts' pooled activations.
+        quadrants: their labels.
+        seed: the run's.
+        fits: the same bootstrap resamples as in `fit_probes`.
+
+    Returns:
+        One probe per fit.
+    """
+    agree = quadrants.intended == quadrants.spurious
+    labels = np.tile(quadrants.intended, (fits, 1))
+    return fit_logistic(x, labels, _fit_weights(task, quadrants, seed, fits) * agree)
+
+
+def _fit_weights(task: str, quadrants: Quadrants, seed: int, fits: int) -> Floats:
+    """(fit, text): how much each training text counts in each resample."""
+    cells = quadrants.cells
+    counts = resample(len(cells), generator(seed, "scr", task, "fits"), cells, fits).counts
+    return counts * equal_cells(cells)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """From what probes read after ablation to the SCR figures, default and canonical.
 
     estimates(tasks, seed, headline_n=20) -> list[Estimate]
+    recovered(drawn, direction, measure, metric, params, headline_n) -> Estimate
 
 - `scr` and `scr.margin`, one per direction: `sum over tasks of (ablated - confounded) / sum over
   tasks of (clean - confounded)`, averaged over the probe fits, over the tasks whose gap is usable.
@@ -21,7 +22,7 @@ does not. Where the two disagree, the threshold has moved.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,32 +68,44 @@ def estimates(tasks: Sequence[ScrTask], seed: int, headline_n: int = HEADLINE_N)
         raise ValueError("SCR needs at least one task")
     if headline_n not in tasks[0].ns:
         raise ValueError(f"n={headline_n} was not measured; measured: {tasks[0].ns}")
-    drawn = [
-        _Drawn(task, draw_task(task.name, task.test, task.fits["spurious"].confounded, seed))
-        for task in tasks
-    ]
+    drawn = [Drawn.of(task, seed) for task in tasks]
     default = [
-        _default(drawn, direction, measure, headline_n)
-        for measure in _NAMES
+        recovered(
+            drawn,
+            direction,
+            measure,
+            metric,
+            {"n": headline_n, "direction": direction},
+            headline_n,
+        )
+        for measure, metric in _NAMES.items()
         for direction in DIRECTIONS
     ]
     return [*default, _canonical(drawn, headline_n)]
 
 
 @dataclass(frozen=True)
-class _Drawn:
+class Drawn:
     """A task and its bootstrap draws, shared by all figures."""
 
     task: ScrTask
     draws: Draws
 
+    @classmethod
+    def of(cls, task: ScrTask, seed: int) -> Drawn:
+        """Draw, alike for every dictionary and every direction."""
+        confounded = task.fits["spurious"].confounded
+        return cls(task, draw_task(task.name, task.test, confounded, seed))
+
     def gap(self, direction: Concept) -> Gap:
+        """Return what there is to win in a direction."""
         reading = self.task.fits[direction]
         return gap_of(
             self.task.name, direction, self.task.test, reading.own, reading.confounded, self.draws
         )
 
     def values(self, direction: Concept, measure: Measure) -> _Values:
+        """Return gains and gaps of every draw."""
         gains, gaps = values_of(
             self.task.fits[direction], self.task, direction, measure, self.draws
         )
@@ -117,8 +130,13 @@ def values_of(
         # Differences before sums: a dictionary that does nothing gains exactly 0.
         gains = draws.over_texts(correct[2:] - correct[1])
         return gains, draws.over_texts(correct[0] - correct[1])
-    margin = _margin(*(draws.over_texts(part) for part in _moments(logits, task.test, direction)))
+    margin = margins(logits, task.test, direction, draws)
     return margin[:, 2:] - margin[:, 1:2], margin[:, 0] - margin[:, 1]
+
+
+def margins(logits: Floats, test: Quadrants, direction: Concept, draws: Draws) -> Floats:
+    """(..., text) logits to (draw, ...): their correlation with the label that is read."""
+    return _margin(*(draws.over_texts(part) for part in _moments(logits, test, direction)))
 
 
 def _moments(logits: Floats, test: Quadrants, direction: Concept) -> tuple[Floats, Floats, Floats]:
@@ -138,11 +156,25 @@ def _margin(toward: Floats, mean: Floats, square: Floats) -> Floats:
     return margin
 
 
-def _default(
-    drawn: Sequence[_Drawn], direction: Concept, measure: Measure, headline_n: int
+def recovered(
+    drawn: Sequence[Drawn],
+    direction: Concept,
+    measure: Measure,
+    metric: str,
+    params: Mapping[str, Param],
+    headline_n: int,
 ) -> Estimate:
-    metric, ns = _NAMES[measure], drawn[0].task.ns
-    params: dict[str, Param] = {"n": headline_n, "direction": direction}
+    """Return `sum of (ablated - confounded) / sum of (clean - confounded)` over usable tasks.
+
+    Args:
+        drawn: at least one task.
+        direction: concept whose latents were ablated.
+        measure: what is compared.
+        metric: name of the estimate.
+        params: its setting.
+        headline_n: the n of its value; the others are in its details.
+    """
+    ns = drawn[0].task.ns
     gaps = [each.gap(direction) for each in drawn]
     used = [each for each, gap in zip(drawn, gaps, strict=True) if gap.usable]
     coverage = {
@@ -207,7 +239,7 @@ def _task_details(
     }
 
 
-def _canonical(drawn: Sequence[_Drawn], headline_n: int) -> Estimate:
+def _canonical(drawn: Sequence[Drawn], headline_n: int) -> Estimate:
     ns = drawn[0].task.ns
     params: dict[str, Param] = {"n": headline_n}
     found = {each.task.name: _canonical_task(each.task, each.draws) for each in drawn}

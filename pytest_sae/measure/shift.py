@@ -1,0 +1,209 @@
+"""SHIFT of one dictionary: its candidates read by a judge, the accepted ones ablated.
+
+measure(latents, tasks, judge, seed, fits) -> list[Estimate]
+NAMES          # (metric, params) of all of them
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_sae.activations import pooled as pooling
+from pytest_sae.activations.evidence import EvidenceSizes
+from pytest_sae.data.tasks import Contrast, SpuriousTask, Tasks
+from pytest_sae.data.words import delete, words_of
+from pytest_sae.errors import DataError
+from pytest_sae.evidence import LatentEvidence
+from pytest_sae.judge.base import Answer, Judge
+from pytest_sae.judge.marking import numbered
+from pytest_sae.judge.prompts import rate
+from pytest_sae.measure import erasure
+from pytest_sae.measure.latents import Latents
+from pytest_sae.measure.promoted import promoted
+from pytest_sae.metrics import shift_estimates, words
+from pytest_sae.metrics.scr import Concept
+from pytest_sae.metrics.shift import Deleted, TaskData, score_task
+from pytest_sae.metrics.shift_estimates import NAMES
+from pytest_sae.metrics.shift_selection import Candidates, Opinion, candidates
+from pytest_sae.stats import Estimate, undefined
+
+__all__ = ["NAMES", "measure"]
+
+#: Only the strongest contexts are shown.
+SIZES = EvidenceSizes(samples=0, scored=0, random=0, hard=0)
+
+
+def measure(latents: Latents, tasks: Tasks, judge: Judge, seed: int, fits: int) -> list[Estimate]:
+    """Return the estimates of `NAMES` over the tasks' [[scr]] tables.
+
+    The judge is asked once about each latent that is a candidate of any task, and rates it for the
+    concepts of all tasks.
+
+    Args:
+        latents: of the dictionary.
+        tasks: data of the run.
+        judge: reads the latents.
+        seed: the run's.
+        fits: probe fits that figures average over.
+
+    Raises:
+        DataError: there are no unlabelled texts to show the latents on.
+        JudgeError: the judge cannot be asked.
+    """
+    if not tasks.scr:
+        reason = f"{tasks.source} has no [[scr]] table"
+        return [undefined(metric, reason, params) for metric, params in NAMES]
+    corpus = _corpus(tasks)
+    read = [_TaskRead.of(latents, tasks, task, seed, fits) for task in tasks.scr]
+    asked = np.unique(np.concatenate([each.candidates.latents for each in read]))
+    opinions = _opinions(latents, corpus, asked, _concepts(tasks), judge, seed)
+    deletions = _deletions(tasks)
+    means = _means_of_deleted(latents, deletions)
+    scored = [
+        score_task(
+            each.data,
+            each.candidates,
+            opinions,
+            _about(each.task),
+            deletion.read(each.task, means),
+            seed,
+        )
+        for each, deletion in zip(read, deletions, strict=True)
+    ]
+    told = {"name": judge.name, "kind": judge.kind}
+    return shift_estimates.estimates(scored, told, seed)
+
+
+def _corpus(tasks: Tasks) -> list[str]:
+    """The texts on which latents are shown: none on which they are scored."""
+    tested = {text for task in tasks.scr for text in task.test.texts}
+    texts = [text for text in tasks.corpus.texts if text not in tested] if tasks.corpus else []
+    if not texts:
+        raise DataError(
+            f"{tasks.source} has no [corpus] texts apart from the test texts. Expected unlabelled "
+            "texts to show a judge what latents fire on: name a file of them there, or leave "
+            "test_shift.py out with -k."
+        )
+    return texts
+
+
+@dataclass(frozen=True)
+class _TaskRead:
+    """A task as the dictionary reads it, and its candidates."""
+
+    task: SpuriousTask
+    data: TaskData
+    candidates: Candidates
+
+    @classmethod
+    def of(
+        cls, latents: Latents, tasks: Tasks, task: SpuriousTask, seed: int, fits: int
+    ) -> _TaskRead:
+        texts = erasure.erasure_texts(tasks)
+        view = erasure.View.of(latents, texts, task.train.texts, task.test.texts)
+        probes = erasure.scr_probes(latents, view, task, seed, fits)
+        train = erasure.quadrants(task.train)
+        data = TaskData(
+            task.name,
+            probes,
+            train,
+            erasure.quadrants(task.test),
+            view.x_train,
+            view.x_test,
+            view.removal_train,
+            view.removal,
+        )
+        return cls(task, data, candidates(probes, train, view.z_train, view.rows))
+
+
+def _about(task: SpuriousTask) -> dict[Concept, str]:
+    return {"intended": task.intended.name, "spurious": task.spurious.name}
+
+
+def _concepts(tasks: Tasks) -> list[rate.Concept]:
+    """The distinct concepts of all tasks, by name."""
+    contrasts: dict[str, Contrast] = {
+        each.name: each for task in tasks.scr for each in (task.intended, task.spurious)
+    }
+    return [
+        rate.Concept(name, (contrasts[name].positive, contrasts[name].negative))
+        for name in sorted(contrasts)
+    ]
+
+
+def _opinions(
+    latents: Latents,
+    corpus: Sequence[str],
+    asked: NDArray[np.int64],
+    concepts: Sequence[rate.Concept],
+    judge: Judge,
+    seed: int,
+) -> dict[int, Opinion]:
+    evidence = latents.evidence(corpus, asked, SIZES, seed)
+    tokens = promoted(latents, asked.tolist())
+    requests = [
+        rate.request(concepts, shown.top, raised)
+        for shown, raised in zip(evidence, tokens, strict=True)
+    ]
+    answers = judge.ask(requests)
+    return {
+        shown.latent: _opinion(answer, concepts, shown)
+        for shown, answer in zip(evidence, answers, strict=True)
+    }
+
+
+def _opinion(answer: Answer, concepts: Sequence[rate.Concept], shown: LatentEvidence) -> Opinion:
+    peak = max((context.peak for context in shown.top), default=0.0)
+    contexts = tuple(numbered(context, peak) for context in shown.top)
+    rating = rate.read(answer, concepts)
+    if rating is None:
+        return Opinion(None, answer.problem, contexts)
+    return Opinion(rating.ratings, rating.reason, contexts)
+
+
+@dataclass(frozen=True)
+class _Deletion:
+    """What is left of a task's texts without the spurious concept's words."""
+
+    words: tuple[str, ...]
+    left: Mapping[str, str]
+    kept: int
+
+    @classmethod
+    def of(cls, task: SpuriousTask) -> _Deletion:
+        chosen = task.spurious.words or _chosen(task)
+        gone = frozenset(chosen)
+        texts = (*task.train.texts, *task.test.texts)
+        left = {text: delete(text, gone) for text in texts}
+        empty = [text for text in texts if not left[text].strip()]
+        return cls(chosen, left | {text: text for text in empty}, len(empty))
+
+    def read(self, task: SpuriousTask, means: Mapping[str, NDArray[np.float32]]) -> Deleted:
+        train, test = (
+            np.stack([means[self.left[text]] for text in split.texts])
+            for split in (task.train, task.test)
+        )
+        return Deleted(self.words, train, test, self.kept)
+
+
+def _chosen(task: SpuriousTask) -> tuple[str, ...]:
+    said = [words_of(text) for text in task.train.texts]
+    return words.choose(said, np.array(task.train.intended), np.array(task.train.spurious))
+
+
+def _deletions(tasks: Tasks) -> list[_Deletion]:
+    return [_Deletion.of(task) for task in tasks.scr]
+
+
+def _means_of_deleted(
+    latents: Latents, deletions: Sequence[_Deletion]
+) -> dict[str, NDArray[np.float32]]:
+    """Mean activation of every text that deletion leaves; no dictionary has a part in it."""
+    texts = tuple(dict.fromkeys(text for each in deletions for text in each.left.values()))
+    stream = latents.shown("reading texts without words", latents.tokens(texts))
+    means = pooling.pool(stream, None, len(texts), latents.store.work).x
+    return dict(zip(texts, means, strict=True))

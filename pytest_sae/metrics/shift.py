@@ -1,0 +1,257 @@
+"""SHIFT: a judge reads latents, and those about the spurious concept are ablated.
+
+    candidates(probes, train, z_train, decoder) -> Candidates        # in `shift_selection`
+    score_task(data, candidates, opinions, about, deleted, seed) -> ShiftTask
+    estimates(tasks, judge, seed) -> list[Estimate]                  # in `shift_estimates`
+
+Marks et al. 2024 (arXiv 2403.19647) had a person read the latents of a confounded classifier,
+Karvonen et al. 2024 (arXiv 2411.18895) a language model. Selections of latents are compared on the
+same texts, probes and draws:
+
+- `none`: nothing is ablated. `judge`: those among the top n by effect on the spurious concept that
+  a judge accepts for it. `effect`: all of the top n. `oracle`: up to n candidates, chosen greedily
+  by accuracy on labelled validation texts. `words`: no ablation; the spurious concept's words are
+  deleted from the texts and the model reads what is left.
+
+Each is read by three classifiers:
+
+- `plain`: the confounded probe as it is.
+- `recentred`: the same weights; its threshold follows the mean logit of the texts that it was
+  fitted on, without any label. It is what ablation to the mean over these texts would give.
+  Ablation to zero of a latent that fires for one value of the spurious concept only moves all
+  logits the same way; a threshold that stays behind then costs accuracy in one cell what removal
+  of the concept wins in another.
+- `refit`: the confounded probe fitted again, on the same confounded texts and resamples after
+  ablation or deletion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_sae.bootstrap import Floats
+from pytest_sae.metrics.ablation import Indices, Removal
+from pytest_sae.metrics.scr import Concept, Quadrants, Reading, ScrTask, refit
+from pytest_sae.metrics.shift_selection import Candidates, Opinion, Oracle, accepted, validation
+from pytest_sae.probes import LinearProbes, ProbeSets
+
+Selection = Literal["none", "judge", "effect", "oracle", "words"]
+Ablated = Literal["judge", "effect", "oracle"]
+Classifier = Literal["plain", "recentred", "refit"]
+
+ABLATED: tuple[Ablated, ...] = ("judge", "effect", "oracle")
+CLASSIFIERS: tuple[Classifier, ...] = ("plain", "recentred", "refit")
+#: Numbers of latents from which a judge chooses; the last one is the headline.
+NS = (2, 5, 10, 20)
+HEADLINE_N = 20
+
+_AT_ONCE = 10  # latents whose removal is measured in one go
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """One task read through one dictionary, before anything is selected.
+
+    Args:
+        name: of the task.
+        probes: from `scr.fit_probes`.
+        train: labels of the training texts.
+        test: labels of the test texts.
+        x_train: (text, d) pooled activations of the training texts.
+        x_test: (text, d) of the test texts.
+        removal_train: what ablation takes from the training texts.
+        removal_test: what it takes from the test texts.
+    """
+
+    name: str
+    probes: ProbeSets
+    train: Quadrants
+    test: Quadrants
+    x_train: NDArray[np.floating]
+    x_test: NDArray[np.floating]
+    removal_train: Removal
+    removal_test: Removal
+
+    @property
+    def confounded(self) -> LinearProbes:
+        """The confounded probe of every fit."""
+        fits = self.probes.fits
+        return LinearProbes(
+            np.stack([fit.weight[2] for fit in fits]), np.stack([fit.bias[2] for fit in fits])
+        )
+
+
+@dataclass(frozen=True)
+class Deleted:
+    """What becomes of a task's texts without the spurious concept's words.
+
+    Args:
+        words: that were deleted.
+        x_train: (text, d) pooled activations of what is left of the training texts.
+        x_test: (text, d) of the test texts.
+        kept: texts that hold nothing else and were left as they are.
+    """
+
+    words: tuple[str, ...]
+    x_train: NDArray[np.floating]
+    x_test: NDArray[np.floating]
+    kept: int = 0
+
+
+@dataclass(frozen=True)
+class ShiftTask:
+    """One task's logits under every selection: everything the estimates need.
+
+    Args:
+        name: of the task.
+        about: names of its concepts.
+        ns: numbers of latents to choose from.
+        test: labels of the test texts.
+        own: (fit, text) logits of the probe that was fitted for the intended concept.
+        confounded: (fit, text) of the confounded probe.
+        curves: per selection of latents, (n, fit, text) of the confounded probe after ablation.
+        readings: per selection and classifier, (fit, text) at the last n.
+        sets: per selection, the latents that were ablated at the last n.
+        candidates: that the judge was asked about.
+        opinions: of the judge, by latent.
+        words: that were deleted.
+        kept: texts that deletion left as they are.
+    """
+
+    name: str
+    about: Mapping[Concept, str]
+    ns: tuple[int, ...]
+    test: Quadrants
+    own: Floats
+    confounded: Floats
+    curves: Mapping[Ablated, Floats]
+    readings: Mapping[Selection, Mapping[Classifier, Floats]]
+    sets: Mapping[Ablated, Indices]
+    candidates: Candidates
+    opinions: Mapping[int, Opinion]
+    words: tuple[str, ...]
+    kept: int
+
+    def as_scr(self) -> ScrTask:
+        """The judge's selection in the form that SCR's figures are computed from."""
+        count = np.full(len(self.own), len(self.sets["judge"]))
+        reading = Reading(self.own, self.confounded, self.curves["judge"], count)
+        return ScrTask(self.name, self.ns, self.test, {}, {"spurious": reading})
+
+
+def score_task(
+    data: TaskData,
+    candidates: Candidates,
+    opinions: Mapping[int, Opinion],
+    about: Mapping[Concept, str],
+    deleted: Deleted,
+    seed: int,
+    ns: Sequence[int] = NS,
+) -> ShiftTask:
+    """Read one task under every selection.
+
+    Args:
+        data: of the task.
+        candidates: from `shift_selection.candidates`.
+        opinions: of the judge on each of them.
+        about: names of the task's concepts, as the opinions spell them.
+        deleted: the task without the spurious concept's words.
+        seed: the run's; refitting takes the resamples that the probes were fitted on.
+        ns: ascending numbers of latents.
+    """
+    probes = data.confounded
+    nested = _nested(data, candidates, opinions, about, ns)
+    sets = [latents for selection in ABLATED for latents in nested[selection]]
+    removed = _each_once(data.removal_test, sets)
+    last = [nested[selection][-1] for selection in ABLATED]
+    removed_train = _each_once(data.removal_train, last)
+    readings: dict[Selection, Mapping[Classifier, Floats]] = {
+        "none": dict.fromkeys(CLASSIFIERS, probes.logits(data.x_test)),
+        "words": _read(data, deleted.x_train, deleted.x_test, seed),
+    }
+    curves: dict[Ablated, Floats] = {}
+    for place, selection in enumerate(ABLATED):
+        part = removed[place * len(ns) : (place + 1) * len(ns)]
+        curves[selection] = np.stack([probes.logits(data.x_test - each) for each in part])
+        readings[selection] = (
+            _read(data, data.x_train - removed_train[place], data.x_test - part[-1], seed)
+            if len(last[place])
+            else readings["none"]
+        )
+    return ShiftTask(
+        data.name,
+        dict(about),
+        tuple(ns),
+        data.test,
+        np.stack([fit.logits(data.x_test)[0] for fit in data.probes.fits]),
+        probes.logits(data.x_test),
+        curves,
+        readings,
+        dict(zip(ABLATED, last, strict=True)),
+        candidates,
+        {int(latent): opinions[int(latent)] for latent in candidates.latents},
+        deleted.words,
+        deleted.kept,
+    )
+
+
+def _nested(
+    data: TaskData,
+    candidates: Candidates,
+    opinions: Mapping[int, Opinion],
+    about: Mapping[Concept, str],
+    ns: Sequence[int],
+) -> dict[Ablated, list[Indices]]:
+    """Per selection, the latents that are ablated at every n."""
+    top = candidates.orders["spurious"]
+    path = _oracle_path(data, candidates.latents, max(ns))
+    return {
+        "judge": [accepted(top[:n], opinions, about) for n in ns],
+        "effect": [top[:n] for n in ns],
+        "oracle": [path[:n] for n in ns],
+    }
+
+
+def _oracle_path(data: TaskData, latents: Indices, most: int) -> Indices:
+    probes = data.confounded
+    logits = probes.logits(data.x_train)
+    seen = validation(data.train, logits)
+    alone = [np.array([latent]) for latent in latents]
+    # In blocks: where removal is measured by decoding, a set takes the memory of all texts.
+    removed = [
+        data.removal_train.logits(alone[start : start + _AT_ONCE], (1,), probes.weight)[:, 0, seen]
+        for start in range(0, len(alone), _AT_ONCE)
+    ]
+    labels = Quadrants(data.train.intended[seen], data.train.spurious[seen])
+    by_fit = np.concatenate(removed).transpose(0, 2, 1)
+    chosen = Oracle(logits[:, seen], by_fit, labels).choose(most)
+    return latents[chosen]
+
+
+def _each_once(removal: Removal, sets: list[Indices]) -> list[NDArray[np.floating]]:
+    """What ablating each set takes from x̄; sets of the same latents share one array."""
+    keys = [tuple(sorted(each.tolist())) for each in sets]
+    distinct = list(dict.fromkeys(keys))
+    means = removal.means([np.array(each, np.int64) for each in distinct])
+    return [means[distinct.index(key)] for key in keys]
+
+
+def _read(
+    data: TaskData, x_train: NDArray[np.floating], x_test: NDArray[np.floating], seed: int
+) -> dict[Classifier, Floats]:
+    """Read changed texts with the confounded probe as it is, recentred, and fitted again."""
+    probes = data.confounded
+    plain = probes.logits(x_test)
+    seen = data.train.intended == data.train.spurious
+    moved = (probes.logits(x_train[seen]) - probes.logits(data.x_train[seen])).mean(1)
+    again = refit(data.name, x_train, data.train, seed, len(probes.bias))
+    return {
+        "plain": plain,
+        "recentred": plain - moved[:, None],
+        "refit": again.logits(x_test),
+    }
