@@ -1,0 +1,167 @@
+"""Automatic interpretability of one dictionary: what a judge's explanations of latents are worth.
+
+    measure(latents, texts, judge, seed, sizes, scorer, embedder) -> list[Estimate]
+
+Latents are drawn evenly over densities and explained from one half of the corpus; explanations are
+scored on the other half, by five scorers (Paulo et al. 2024, arXiv 2410.13928). An unanswered
+question is a wrong answer, and is counted in `autointerp.failed`; if more than a tenth of the
+latents has one, nothing here is a statement about the dictionary, and all of it is undefined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TypeVar
+
+from pytest_sae.judge.base import Judge
+from pytest_sae.measure import embedding, intervention, surprisal
+from pytest_sae.measure.embedding import Embed
+from pytest_sae.measure.latents import Latents
+from pytest_sae.measure.promoted import promoted
+from pytest_sae.measure.spotting import spot
+from pytest_sae.measure.subjects import AutointerpSizes, Subject, choose, explained
+from pytest_sae.metrics import autointerp_estimates as figures
+from pytest_sae.metrics.autointerp import Score
+from pytest_sae.models.model import LanguageModel
+from pytest_sae.stats import Estimate, Param, not_applicable, undefined
+
+__all__ = ["NAMES", "AutointerpSizes", "measure"]
+
+T = TypeVar("T")
+
+DETECTION = "autointerp.detection"
+FUZZING = "autointerp.fuzzing"
+SURPRISAL = "autointerp.surprisal"
+EMBEDDING = "autointerp.embedding"
+INTERVENTION = "autointerp.intervention"
+FAILED = "autointerp.failed"
+
+#: Metrics with their settings, in the order in which they are returned.
+NAMES: tuple[tuple[str, Mapping[str, Param]], ...] = tuple(
+    (name, {}) for name in (DETECTION, FUZZING, SURPRISAL, EMBEDDING, INTERVENTION, FAILED)
+)
+
+
+def measure(
+    latents: Latents,
+    corpus_texts: Sequence[str],
+    judge: Judge,
+    seed: int,
+    sizes: AutointerpSizes,
+    scorer: LanguageModel | None = None,
+    embedder: Embed | None = None,
+) -> list[Estimate]:
+    """Return the metrics of `NAMES`.
+
+    Args:
+        latents: of the dictionary.
+        corpus_texts: distinct texts that neither model nor dictionary were trained on.
+        judge: explains latents and reads explanations.
+        seed: the run's.
+        sizes: how much is looked at.
+        scorer: a causal language model for surprisal; without it that is not applicable.
+        embedder: for embedding; without it that is not applicable.
+
+    Raises:
+        JudgeError: the judge cannot be asked.
+    """
+    choice = choose(latents, corpus_texts, seed, sizes)
+    drawn: dict[str, object] = {"drawn": dict(choice.strata)}
+    if len(choice.subjects) < figures.FEWEST:
+        return _too_few(len(choice.subjects), drawn)
+    bill = _Bill(judge, len(choice.subjects))
+    tokens = promoted(latents, [each.latent for each in choice.subjects])
+    subjects = bill.paid("explaining", lambda: explained(choice.subjects, tokens, judge, seed))
+    spotted = bill.paid("spotting", lambda: spot(subjects, judge, seed))
+    steered = bill.paid(
+        "intervening",
+        lambda: intervention.intervene(
+            latents, corpus_texts, subjects, judge, seed, sizes.intervened
+        ),
+    )
+    scores: dict[str, list[Score]] = {
+        DETECTION: spotted.scores["detection"],
+        FUZZING: spotted.scores["fuzzing"],
+        INTERVENTION: steered.scores,
+    }
+    if scorer is not None:
+        scores[SURPRISAL] = surprisal.score(subjects, scorer)
+    if embedder is not None:
+        scores[EMBEDDING] = embedding.score(subjects, embedder)
+    silent = {each.latent for each in subjects if each.explanation is None}
+    details: dict[str, dict[str, object]] = {
+        FAILED: {**drawn, "spent": bill.items},
+        DETECTION: {**drawn, "latents": _table(subjects, scores)},
+        INTERVENTION: steered.details,
+    }
+    unanswered = silent | spotted.unanswered | steered.unanswered
+    failed = figures.failed(unanswered, len(subjects), details[FAILED])
+    made = [
+        figures.estimate(name, scores[name], seed, details.get(name, {}))
+        if name in scores
+        else not_applicable(name, _MISSING[name])
+        for name, _ in NAMES
+        if name != FAILED
+    ]
+    return [*figures.withheld(made, failed), failed]
+
+
+_MISSING = {
+    SURPRISAL: "no scorer model: --sae-scorer=PATH",
+    EMBEDDING: "no embedding model: --sae-embedder=PATH",
+}
+
+
+def _too_few(found: int, details: Mapping[str, object]) -> list[Estimate]:
+    reason = (
+        f"only {found} latents have enough contexts in the corpus to be explained and scored, and "
+        f"{figures.FEWEST} are needed: the effective n is small; give the corpus more texts"
+    )
+    return [undefined(name, reason, details=details) for name, _ in NAMES]
+
+
+def _table(
+    subjects: Sequence[Subject], scores: Mapping[str, Sequence[Score]]
+) -> list[dict[str, object]]:
+    """One row for each latent, by index: what was said of it and what that scored."""
+    by_latent = {
+        name.removeprefix("autointerp."): {score.latent: score.value for score in found}
+        for name, found in scores.items()
+    }
+    return [
+        {
+            "latent": each.latent,
+            "stratum": each.stratum,
+            "density": each.evidence.density,
+            "explanation": each.explanation,
+            "scores": {
+                name: values[each.latent]
+                for name, values in sorted(by_latent.items())
+                if each.latent in values
+            },
+        }
+        for each in sorted(subjects, key=lambda each: each.latent)
+    ]
+
+
+@dataclass(frozen=True)
+class _Bill:
+    """What each part of the asking has cost."""
+
+    judge: Judge
+    latents: int
+    items: dict[str, object] = field(default_factory=dict)
+
+    def paid(self, stage: str, ask: Callable[[], T]) -> T:
+        """Return what `ask` returns and put what it cost on the bill."""
+        before = asdict(self.judge.spent)
+        result = ask()
+        after = asdict(self.judge.spent)
+        counted = {name: after[name] - before[name] for name in _COUNTED}
+        tokens = counted["input_tokens"] + counted["output_tokens"]
+        self.items[stage] = {**counted, "tokens_per_latent": tokens / self.latents}
+        return result
+
+
+_COUNTED = ("requests", "repaired", "abstained", "input_tokens", "output_tokens")
