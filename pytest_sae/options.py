@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from pytest_sae.errors import OptionError
 from pytest_sae.suggest import suggest
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 SUITES = ("smoke", "standard", "paper")
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 DEVICES = ("auto", "cpu", "cuda", "cuda:N", "mps")
+MODES = ("live", "record", "replay")
+RULES = "rules"
+RECORDINGS = "judge-recordings.jsonl"
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,15 @@ class Options:
         gate: False to measure without judging.
         threads: CPU threads of torch, one by default because sums depend on their number.
         asked: whether any of this stands on the command line, so that SAE tests are expected.
+        judge: litellm's name of the judging model, `rules` for the bundled world's stand-in, None
+            for that stand-in on the bundled model and for no judge on any other.
+        judge_api_base: URL of the judge's provider, None for the model's own.
+        judge_budget: the most that asking may cost, as typed; None for no limit.
+        judge_concurrency: how many questions are asked at a time.
+        judge_mode: `live`, `record` or `replay`.
+        judge_recordings: file of recorded answers, None where nothing is recorded or replayed.
+        scorer: path or name of the language model of the surprisal scorer, None for none.
+        embedder: path or name of the embedding model, `litellm:NAME` for a provider's, or None.
     """
 
     sae: tuple[str, ...]
@@ -53,6 +66,14 @@ class Options:
     gate: bool
     threads: int
     asked: bool
+    judge: str | None = None
+    judge_api_base: str | None = None
+    judge_budget: str | None = None
+    judge_concurrency: int = 8
+    judge_mode: str = "live"
+    judge_recordings: str | None = None
+    scorer: str | None = None
+    embedder: str | None = None
 
 
 # Flag (after --sae-), what stands for its value in the help, help. The ini twin is sae_<flag>.
@@ -67,6 +88,14 @@ _VALUED = (
     ("cache", "DIR|off", "where activations are kept between runs (default the user's cache)"),
     ("seed", "N", "seed of everything random (default 0)"),
     ("threads", "N", "CPU threads (default 1: sums of floats depend on their number)"),
+    ("judge", "MODEL", "who judges latents: a model as litellm names it, or rules (bundled world)"),
+    ("judge-api-base", "URL", "where the judge is served, if not at its provider's"),
+    ("judge-budget", "LIMIT", "most that judging may cost: 200k (tokens), $1.50, or 200k,$1.50"),
+    ("judge-concurrency", "N", "questions asked at a time (default 8)"),
+    ("judge-mode", "MODE", f"{', '.join(MODES)}: ask, ask and keep, or only read (default live)"),
+    ("judge-recordings", "FILE", "recorded answers (default judge-recordings.jsonl)"),
+    ("scorer", "PATH", "language model of the surprisal scorer"),
+    ("embedder", "PATH", "model of the embedding scorer, or litellm:NAME"),
 )
 
 
@@ -77,8 +106,8 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption("--sae", action="append", dest="sae", metavar="PATH", help=help_)
     parser.addini("sae", f"{help_} (one a line)", type="linelist", default=[])
     for name, metavar, text in _VALUED:
-        group.addoption(f"--sae-{name}", dest=f"sae_{name}", metavar=metavar, help=text)
-        parser.addini(f"sae_{name}", text, type="string", default="")
+        group.addoption(f"--sae-{name}", dest=_dest(name), metavar=metavar, help=text)
+        parser.addini(_dest(name), text, type="string", default="")
     text = "measure and report, judge nothing"
     group.addoption("--sae-no-gate", dest="sae_no_gate", action="store_true", help=text)
     parser.addini("sae_no_gate", text, type="bool", default=False)
@@ -105,23 +134,35 @@ def read_options(config: pytest.Config) -> Options:
         seed=_whole("seed", values["seed"] or "0", least=0),
         gate=not (config.getoption("sae_no_gate") or config.getini("sae_no_gate")),
         threads=_whole("threads", values["threads"] or "1", least=1),
+        judge=values["judge"] or None,
+        judge_api_base=_url("judge-api-base", values["judge-api-base"]),
+        judge_budget=_budget(values["judge-budget"]),
+        judge_concurrency=_whole("judge-concurrency", values["judge-concurrency"] or "8", least=1),
+        judge_mode=_one_of("judge-mode", values["judge-mode"] or "live", MODES),
+        judge_recordings=_recordings(values["judge-mode"], values["judge-recordings"], config),
+        scorer=values["scorer"] or None,
+        embedder=values["embedder"] or None,
         asked=bool(typed or typed_flags(config) or config.getoption("sae_no_gate")),
     )
 
 
 def typed_flags(config: pytest.Config) -> list[str]:
     """Return the flags with a value as typed, other than --sae itself."""
-    typed = {name: config.getoption(f"sae_{name}") for name, _, _ in _VALUED}
+    typed = {name: config.getoption(_dest(name)) for name, _, _ in _VALUED}
     return [f"--sae-{name}={value}" for name, value in typed.items() if value is not None]
 
 
+def _dest(name: str) -> str:
+    return f"sae_{name.replace('-', '_')}"
+
+
 def _valued(config: pytest.Config, name: str) -> str:
-    typed = config.getoption(f"sae_{name}")
+    typed = config.getoption(_dest(name))
     if typed is not None:
         if not typed.strip():
             raise OptionError(f"--sae-{name}= is empty. Expected a value, or leave it out.")
         return _anchored(name, str(typed), config.invocation_params.dir)
-    value = str(config.getini(f"sae_{name}"))
+    value = str(config.getini(_dest(name)))
     return _anchored(name, value, _ini_directory(config)) if value else ""
 
 
@@ -138,12 +179,12 @@ def _saes_of_ini(config: pytest.Config) -> tuple[str, ...]:
 
 def _anchored(name: str, value: str, directory: Path) -> str:
     """Make a path absolute, so that workers and later changes of directory agree on it."""
-    if name in ("thresholds", "report") or (name == "cache" and value != "off"):
+    if name in ("thresholds", "report", "judge-recordings") or (name == "cache" and value != "off"):
         return str(directory / Path(value).expanduser())
     if name == "data" and value != "canonical":
         kind, colon, path = value.rpartition("canonical:")
         return f"{kind}{colon}{directory / Path(path).expanduser()}"
-    if name == "model" and (directory / Path(value).expanduser()).exists():
+    if name in ("model", "scorer", "embedder") and (directory / Path(value).expanduser()).exists():
         return str(directory / Path(value).expanduser())
     return value
 
@@ -215,6 +256,35 @@ def _cache(value: str) -> str | None:
         return None
     home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return _directory("cache", value or str(Path(home) / "pytest-sae"))
+
+
+def _recordings(mode: str, value: str, config: pytest.Config) -> str | None:
+    if mode in ("", "live"):
+        return value or None
+    return value or str(config.rootpath / RECORDINGS)
+
+
+def _url(flag: str, value: str) -> str | None:
+    if not value:
+        return None
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise OptionError(f"--sae-{flag}={value}: expected a URL such as http://localhost:8000/v1.")
+    if parts.username or parts.password or parts.query:
+        # The command line is part of every report.
+        raise OptionError(
+            f"--sae-{flag} holds credentials or a query. Expected the bare URL: keys belong in the "
+            "environment (OPENAI_API_KEY and the like), where no report shows them."
+        )
+    return value
+
+
+def _budget(value: str) -> str | None:
+    if value:
+        from pytest_sae.judge.settings import parse_budget
+
+        parse_budget(value)
+    return value or None
 
 
 def _whole(flag: str, value: str, least: int) -> int:

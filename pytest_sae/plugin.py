@@ -185,6 +185,24 @@ def tpp(sae: Any, eval_session: Any) -> Measured:
 
 
 @pytest.fixture
+def judge_calibration(request: pytest.FixtureRequest, sae: Any, eval_session: Any) -> Measured:
+    """What the judge makes of latents whose rule is known, by metric."""
+    return _judged("judge_calibration", request, sae, eval_session)
+
+
+@pytest.fixture
+def shift(request: pytest.FixtureRequest, sae: Any, eval_session: Any) -> Measured:
+    """SHIFT with a judge, by metric and n; unmeasured if the judge fails its calibration."""
+    return _judged("shift", request, sae, eval_session)
+
+
+@pytest.fixture
+def autointerp(request: pytest.FixtureRequest, sae: Any, eval_session: Any) -> Measured:
+    """Scores of a judge's explanations; unmeasured if the judge fails its calibration."""
+    return _judged("autointerp", request, sae, eval_session)
+
+
+@pytest.fixture
 def gate(request: pytest.FixtureRequest) -> Gate:
     """Judge a measurement: record it, and fail the test unless it is inside its bounds."""
     from pytest_sae.recording import Gate
@@ -202,7 +220,7 @@ def _make_session(run: Run) -> Any:
     from pytest_sae.progress import Progress
     from pytest_sae.session import EvalSession
 
-    return EvalSession(run.options, Progress(run.config))
+    return EvalSession(run.options, Progress(run.config), run.workers)
 
 
 def _guarded(what: str, make: Callable[[], Any]) -> Any:
@@ -216,3 +234,9 @@ def _measured(family: str, sae: Any, evaluation: Any) -> Measured:
 
     what = f"measuring {family} on {sae.id}"
     return Measured(family, _guarded(what, lambda: evaluation.measure(family, sae)))
+
+
+def _judged(family: str, request: pytest.FixtureRequest, sae: Any, evaluation: Any) -> Measured:
+    from pytest_sae.judged import judged
+
+    return judged(family, _run(request.config), request.node.path, sae, evaluation)

@@ -27,6 +27,10 @@ class Run:
         config: of the process.
         options: of the run, the same in every process.
         specs: the SAEs as the controller resolved them, None to resolve them here.
+
+    Attributes:
+        session: the evaluation session, None outside of it.
+        failed: why a judged family could not be measured, by (family, SAE).
     """
 
     def __init__(
@@ -35,6 +39,7 @@ class Run:
         self.config = config
         self.options = options
         self.session: Any = None
+        self.failed: dict[tuple[str, str], str] = {}
         self._description: dict[str, Any] | None = None
         self._specs = specs
         self._thresholds: dict[Path, Thresholds] = {}
@@ -82,6 +87,11 @@ class Run:
         from pytest_sae.dictionaries.spec import resolve
 
         return resolve(self.options.sae or [str(bundled_sae())])
+
+    @property
+    def workers(self) -> int:
+        """How many processes evaluate in this run."""
+        return int(getattr(self.config, "workerinput", {}).get("workercount", 1))
 
     @property
     def sae_ids(self) -> list[str]:

@@ -16,19 +16,21 @@ import torch
 import pytest_sae
 from pytest_sae.activations.store import Store
 from pytest_sae.data.sources import bundled_tasks, canonical_tasks, load_tasks
-from pytest_sae.data.tasks import ClassTask, SpuriousTask, Tasks
+from pytest_sae.data.tasks import ClassTask, Corpus, SpuriousTask, Tasks
 from pytest_sae.dictionaries.base import Dictionary
 from pytest_sae.dictionaries.load import load
 from pytest_sae.dictionaries.preflight import require_site
 from pytest_sae.errors import DataError
-from pytest_sae.measure import erasure, reconstruction
+from pytest_sae.judging import NOBODY, Judging
+from pytest_sae.measure import autointerp, erasure, judge_calibration, reconstruction, shift
+from pytest_sae.measure.autointerp import AutointerpSizes
 from pytest_sae.measure.latents import Latents
 from pytest_sae.measurement import Measurement
 from pytest_sae.models.load import load as load_model
 from pytest_sae.models.model import LanguageModel
 from pytest_sae.models.prove import check_fit, prove
 from pytest_sae.models.site import Site
-from pytest_sae.stats import Estimate
+from pytest_sae.stats import Estimate, Param, not_applicable, undefined
 from pytest_sae.suites import SUITES, Suite
 
 if TYPE_CHECKING:
@@ -38,7 +40,19 @@ if TYPE_CHECKING:
 Progress = Callable[[str, int, int], None]
 
 #: Raise a family's version when the same inputs give it other numbers.
-CODE = {"core": "1", "scr": "1", "tpp": "1"}
+CODE = {
+    "core": "1",
+    "scr": "1",
+    "tpp": "1",
+    "judge_calibration": "1",
+    "shift": "1",
+    "autointerp": "1",
+}
+JUDGED: dict[str, Sequence[tuple[str, Mapping[str, Param]]]] = {
+    "judge_calibration": [(name, {}) for name in judge_calibration.NAMES],
+    "shift": shift.NAMES,
+    "autointerp": autointerp.NAMES,
+}
 
 
 @dataclass(frozen=True)
@@ -77,10 +91,14 @@ class EvalSession:
     Args:
         options: of the run.
         progress: called with (stage, done, total) on long steps.
+        workers: processes of the run, which share the judge's budget.
     """
 
-    def __init__(self, options: Options, progress: Progress | None = None) -> None:
+    def __init__(
+        self, options: Options, progress: Progress | None = None, workers: int = 1
+    ) -> None:
         self.options = options
+        self.judging = Judging(options, workers)
         self.suite: Suite = SUITES[options.suite]
         self.progress = progress or _silent
         self.store = Store(options.cache)
@@ -93,6 +111,7 @@ class EvalSession:
     def close(self) -> None:
         """Give torch its threads back and drop everything that was loaded."""
         torch.set_num_threads(self._threads)
+        self.judging.close()
         self._models.clear()
         self._latents.clear()
 
@@ -149,10 +168,15 @@ class EvalSession:
         return self._latents[sae.id]
 
     def measure(self, family: str, sae: LoadedSAE) -> tuple[Measurement, ...]:
-        """Measure `core`, `scr` or `tpp` on an SAE, once.
+        """Measure a family of metrics on an SAE, once.
+
+        Args:
+            family: `core`, `scr`, `tpp`, `judge_calibration`, `shift` or `autointerp`.
+            sae: from `load`.
 
         Raises:
             DataError: the run's data lacks what the family needs.
+            JudgeError: the judge cannot be asked.
         """
         key = (family, sae.id)
         if key not in self._measured:
@@ -164,28 +188,65 @@ class EvalSession:
             )
         return self._measured[key]
 
+    def unmeasured(self, family: str, sae: LoadedSAE, reason: str) -> tuple[Measurement, ...]:
+        """Return all that a judged family measures, undefined for one reason."""
+        return tuple(
+            sae.measured(undefined(metric, reason, params), code=CODE[family])
+            for metric, params in JUDGED[family]
+        )
+
     def describe(self) -> dict[str, object]:
         """Return what the numbers were made with and what they cost, as plain builtins."""
         return {
             "device": str(self._device),
             "threads": self.options.threads,
+            "judges": self.judging.describe(),
             "models": {name: each.fingerprint for name, each in sorted(self._models.items())},
             "data": _data(self.tasks) if "tasks" in vars(self) else {},
-            "work": {**self.store.work.record(), "peak_memory": peak_memory()},
+            "work": {
+                **self.store.work.record(),
+                "judges": self.judging.spent(),
+                "peak_memory": peak_memory(),
+            },
         }
 
     def _estimates(self, family: str, sae: LoadedSAE) -> list[Estimate]:
+        if family in JUDGED:
+            return self._judged(family, sae)
         latents, seed = self.latents(sae), self.options.seed
         if family == "scr":
             return erasure.measure_scr(latents, self.tasks, seed, self.suite.probe_fits)
         if family == "tpp":
             return erasure.measure_tpp(latents, self.tasks, seed, self.suite.probe_fits)
+        return reconstruction.measure(latents, self._corpus("reconstruction"), seed)
+
+    def _judged(self, family: str, sae: LoadedSAE) -> list[Estimate]:
+        judge = self.judging.judge_of(sae.model)
+        if judge is None:
+            return [not_applicable(metric, NOBODY, params) for metric, params in JUDGED[family]]
+        if family == "judge_calibration":
+            return self.judging.calibration(judge)
+        latents, seed = self.latents(sae), self.options.seed
+        if family == "shift":
+            return shift.measure(latents, self.tasks, judge, seed, self.suite.probe_fits)
+        sizes = AutointerpSizes(latents=self.suite.explained, intervened=self.suite.steered)
+        return autointerp.measure(
+            latents,
+            self._corpus("interpretability").texts,
+            judge,
+            seed,
+            sizes,
+            self._model(self.options.scorer) if self.options.scorer else None,
+            self.judging.embedder(str(self._device)),
+        )
+
+    def _corpus(self, what: str) -> Corpus:
         if self.tasks.corpus is None:
             raise DataError(
-                f"{self.tasks.source} has no [corpus] table: name a file of held-out texts there "
-                "to measure reconstruction, or leave test_reconstruction.py out"
+                f"{self.tasks.source} has no [corpus] table. Expected a file of held-out texts "
+                f"there to measure {what}: name one, or leave its tests out with -k."
             )
-        return reconstruction.measure(latents, self.tasks.corpus, seed)
+        return self.tasks.corpus
 
     def _model(self, name: str) -> LanguageModel:
         if name not in self._models:

@@ -126,6 +126,14 @@ _add(
     "SHIFT: what the worst cell's accuracy gains",
 )
 _add(
+    "shift.worst_cell.recentred",
+    "higher",
+    "accuracy",
+    -1.0,
+    1.0,
+    "the same, with the probe's threshold moved to its unlabelled training texts' mean",
+)
+_add(
     "shift.worst_cell.refit",
     "higher",
     "accuracy",

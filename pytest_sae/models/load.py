@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,14 @@ def load(
     hf = hf.to(place).eval().requires_grad_(False)
     fingerprint = _of_files(path) if path else _of_commit(hf, name_or_path)
     return LanguageModel(hf, tokenizer, name_or_path, fingerprint, _of_tokenizer(tokenizer))
+
+
+@cache
+def world_fingerprint() -> str:
+    """Return the fingerprint of the bundled model, wherever it is loaded from."""
+    from pytest_sae.data.sources import bundled_world
+
+    return _of_files(bundled_world() / "model")
 
 
 def _device(name: str) -> torch.device:

@@ -13,7 +13,7 @@ from pytest_sae.reports.rows import Row
 SCHEMA_VERSION = 1
 _PACKAGES = (
     "pytest-sae", "pytest", "pytest-xdist", "torch", "transformers", "sae-lens", "numpy", "scipy",
-    "scikit-learn",
+    "scikit-learn", "litellm",
 )  # fmt: skip
 
 

@@ -12,6 +12,9 @@ _FAMILIES = {
     "Weights": ("decoder_norm", "encoder_decoder_cosine", "max_decoder_cosine"),
     "Spurious correlation removal (scr)": ("scr",),
     "Targeted probe perturbation (tpp)": ("tpp",),
+    "SHIFT with a judge (shift)": ("shift",),
+    "Automatic interpretability (autointerp)": ("autointerp",),
+    "The judge's own calibration": ("judge_calibration",),
 }  # fmt: skip
 _PLACES = [(family, stem) for family, stems in _FAMILIES.items() for stem in stems]
 

@@ -12,7 +12,14 @@ from pytest_sae.reports.html_marks import badge, colours, sort_of, tallies
 from pytest_sae.reports.html_style import STYLE
 from pytest_sae.reports.html_table import comparison
 from pytest_sae.reports.rows import Row, headline_of, shown_bound, shown_value
-from pytest_sae.reports.summary import Report, failures, red_rows, source_of, verdict_line
+from pytest_sae.reports.summary import (
+    Report,
+    failures,
+    judge_lines,
+    red_rows,
+    source_of,
+    verdict_line,
+)
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
@@ -50,10 +57,11 @@ def _banner(report: Report, saes: int) -> str:
         "complete" if whole else "",
     ]
     cut = "" if whole else "<b>incomplete: not everything that was asked for is here</b>"
+    judges = "".join(f"<p>{escape(line)}</p>" for line in judge_lines(report))
     return (
         f'<header class="banner {sort_of(verdict)}"><h1>SAE gate <b>{escape(verdict)}</b></h1>'
         f'<ul class="tallies">{counted or "<li>nothing measured</li>"}</ul>'
-        f"<p>{escape(' · '.join(filter(None, facts)))}{cut}</p></header>"
+        f"<p>{escape(' · '.join(filter(None, facts)))}{cut}</p>{judges}</header>"
     )
 
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pytest_sae.reports.rows import Row, key_of, shown_bound, shown_value
-from pytest_sae.reports.summary import Report, failures, is_red_row, source_of, verdict_line
+from pytest_sae.reports.summary import (
+    Report,
+    failures,
+    is_red_row,
+    judge_lines,
+    source_of,
+    verdict_line,
+)
 
 _HEADER = "| SAE | metric | value ± se | bound | verdict | rule |\n|---|---|---|---|---|---|"
 
@@ -15,7 +22,8 @@ def markdown(report: Report) -> str:
     rows = report["measurements"]
     red = [row for row in rows if is_red_row(row)]
     rest = [row for row in rows if not is_red_row(row)]
-    parts = [f"## {_escaped(verdict_line(report))}", _failures(report)]
+    judges = "\n\n".join(map(_escaped, judge_lines(report)))
+    parts = [f"## {_escaped(verdict_line(report))}", judges, _failures(report)]
     if red:
         parts.append(_table(red))
     if rest:

@@ -19,6 +19,26 @@ def verdict_line(report: Report) -> str:
     return f"SAE gate: {report['verdict']}{cut} ({counts(report)}; {saes} SAE{'s' * (saes != 1)})"
 
 
+def judge_lines(report: Report) -> list[str]:
+    """Return who judged latents, one line for each judge; a stand-in is called one."""
+    return [_judge_line(name, each) for name, each in _judges(report).items()]
+
+
+def _judges(report: Report) -> dict[str, Mapping[str, Any]]:
+    told = report["environment"].get("judges", {})
+    return {str(name): each for name, each in told.items() if isinstance(each, Mapping)}
+
+
+def _judge_line(name: str, judge: Mapping[str, Any]) -> str:
+    if judge.get("kind") == "rules":
+        return (
+            f"judged by {name}: word lists of the bundled texts stand in for a language model, so "
+            "that figures of shift and autointerp say nothing about other models"
+        )
+    how = {"replay": ", answers replayed from recordings", "record": ", answers recorded"}
+    return f"judged by {name}{how.get(str(judge.get('mode')), '')}"
+
+
 def counts(report: Report) -> str:
     """Return how many rows have which verdict: `2 fail, 31 pass, 4 ungated`."""
     counted = Counter(row["verdict"] for row in report["measurements"])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pytest_sae.reports.rows import Row, key_of, shown_bound, shown_value
-from pytest_sae.reports.summary import Report, failures, is_red_row, verdict_line
+from pytest_sae.reports.summary import Report, failures, is_red_row, judge_lines, verdict_line
 
 if TYPE_CHECKING:
     import pytest
@@ -29,6 +29,8 @@ def write_terminal(reporter: pytest.TerminalReporter, report: Report, where: str
     for line in failures(report):
         reporter.write_line(line, red=True)
     reporter.write_line(verdict_line(report), red=red, green=not red, bold=True)
+    for line in judge_lines(report):
+        reporter.write_line(line)
     if reporter.verbosity >= 0:
         reporter.write_line(f"reports: {where}")
 

@@ -18,7 +18,7 @@ class SAE:
         self.id = spec.id
 
 class EvalSession:
-    def __init__(self, options, progress):
+    def __init__(self, options, progress, workers):
         self.options, self.loads = options, []
     def load(self, spec):
         self.loads.append(spec.id)
@@ -36,6 +36,12 @@ class EvalSession:
         from measure import measure
         seconds = os.getpid()
         return tuple(Measurement(sae.id, each, seconds) for each in measure(family, sae.id))
+    def unmeasured(self, family, sae, reason):
+        from pytest_sae import undefined
+        return tuple(
+            Measurement(each.sae, undefined(each.estimate.metric, reason, each.estimate.params))
+            for each in self.measure(family + "-names", sae)
+        )
     def describe(self):
         return {"device": "cpu", "models": {"m": "ff"}, "work": {"loads": self.loads}}
     def close(self):
