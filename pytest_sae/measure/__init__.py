@@ -4,4 +4,7 @@ Latents(sae, store, context, progress)       # one dictionary over one model's a
 reconstruction.measure(latents, corpus, seed) -> list[Estimate]
 erasure.measure_scr(latents, tasks, seed, fits) -> list[Estimate]
 erasure.measure_tpp(latents, tasks, seed, fits) -> list[Estimate]
+judge_calibration.measure(judge, seed) -> list[Estimate]
+shift.measure(latents, tasks, judge, seed, fits) -> list[Estimate]
+autointerp.measure(latents, texts, judge, seed, sizes, scorer, embedder) -> list[Estimate]
 """

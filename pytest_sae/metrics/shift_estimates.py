@@ -4,8 +4,8 @@
 
 - `shift`, `shift.margin`: as `scr` and `scr.margin` in the spurious direction, with the latents
   that the judge accepts among the top n.
-- `shift.worst_cell`, `shift.worst_cell.refit`: the accuracy of a classifier on the intended label
-  in the cell (of both labels) where it is lowest, after minus before, a mean over tasks.
+- `shift.worst_cell`, `.recentred`, `.refit`: the accuracy of a classifier on the intended label in
+  the cell (of both labels) where it is lowest, after minus before, a mean over tasks.
 - `shift.agreement`: does the judge rate latents as their effects rank them?
 - `shift.accepted`, `shift.abstained`: what the judge did.
 

@@ -8,6 +8,7 @@ from pytest_sae.gate.verdict import number
 from pytest_sae.reports.html_about import about, lasting
 from pytest_sae.reports.html_bars import interval_of
 from pytest_sae.reports.html_charts import charts
+from pytest_sae.reports.html_judged import judged
 from pytest_sae.reports.html_marks import badge, colours, sort_of, tallies
 from pytest_sae.reports.html_style import STYLE
 from pytest_sae.reports.html_table import comparison
@@ -32,6 +33,7 @@ def html(report: Report) -> str:
         _failures(report),
         comparison(rows, saes),
         charts(rows, saes),
+        judged(rows, saes),
         about(report),
     ]
     return (

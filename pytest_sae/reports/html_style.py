@@ -100,6 +100,20 @@ figcaption { margin-bottom: .3em; }
 .mark { fill: var(--c); } .headline { stroke: var(--soft); stroke-dasharray: 3 3; }
 svg text.strong { fill: var(--ink); font-weight: 700; }
 
+.judged + .judged, .judged + details, details + .judged { margin-top: .8em; }
+.judged.tall { max-height: 34em; overflow-y: auto; }
+.scroll.judged td, .judged thead th { min-width: 6em; }
+.scroll.judged th:first-child { width: 22em; min-width: min(15em, 38vw); }
+.scroll.judged thead tr + tr th:first-child { position: static; width: auto; min-width: 6em;
+  border-right: 0; }
+.judged td { font-variant-numeric: tabular-nums; }
+.judged small.sure { color: var(--ink); font-weight: 600; }
+.latents h3 { margin: 1.1em 0 .2em; } .latents h3 small { font-weight: 400; }
+.latents p { margin: .2em 0; color: var(--soft); }
+.latents li { border-left: 2px solid var(--rule); padding-left: .7em; margin: .3em 0; }
+mark { color: inherit; border-radius: 3px; background: #f0a00026; }
+.l3, .l4, .l5 { background: #f0a0004d; } .l6, .l7, .l8 { background: #f0a00073; }
+.l9, .l10 { background: #f0a00099; }
 details { margin-top: 2.2em; background: var(--card); border: 1px solid var(--rule);
   border-radius: 8px; padding: .8em 1em; }
 summary { font-weight: 600; cursor: pointer; }

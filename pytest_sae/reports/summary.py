@@ -26,7 +26,8 @@ def judge_lines(report: Report) -> list[str]:
 
 def _judges(report: Report) -> dict[str, Mapping[str, Any]]:
     told = report["environment"].get("judges", {})
-    return {str(name): each for name, each in told.items() if isinstance(each, Mapping)}
+    found = told.items() if isinstance(told, Mapping) else ()
+    return {str(name): each for name, each in found if isinstance(each, Mapping)}
 
 
 def _judge_line(name: str, judge: Mapping[str, Any]) -> str:

@@ -31,7 +31,7 @@ class _Strict(HTMLParser):
     allowed = frozenset(
         """html head meta title style body main header section article h1 h2 h3 p b ul li dl dt dd
         div span small code table thead tbody tr th td svg g rect line figure figcaption polygon
-        polyline circle text details summary""".split()  # noqa: SIM905
+        polyline circle text details summary mark""".split()  # noqa: SIM905
     )
     void = frozenset(("meta",))
 
@@ -241,3 +241,87 @@ def test_how_it_was_made_is_folded_and_complete() -> None:
 
 def test_durations_are_for_people() -> None:
     assert [lasting(0.21), lasting(59.0), lasting(99.8)] == ["0.2 s", "59.0 s", "1 min 40 s"]
+
+
+POINT = {"value": 0.61, "se": 0.01, "low": 0.6, "high": 0.63}
+RAISED = {**POINT, "gain": {"value": 0.11, "se": 0.01, "low": 0.09, "high": 0.13}}
+SHIFT = {
+    "table": {"none": {"plain": {"worst": POINT}}, "judge": {"refit": {"worst": RAISED}}},
+    "candidates": [
+        {
+            "latent": 7,
+            "ratings": {"gender: male or female": 4, "rating: 5 or 1": 0},
+            "reason": "she & her <b>",
+            "contexts": [" <<She>>(10) reads<<.>>(2)", "<script>x</script>"],
+            "tasks": {"bios": {"accepted": "spurious"}, "reviews": {"accepted": None}},
+        },
+        {"latent": 8, "ratings": None, "tasks": {"bios": {"accepted": "intended"}}},
+    ],
+}
+
+
+def test_shift_shows_every_selection_and_what_was_accepted_with_its_contexts() -> None:
+    page = html(report([row(Estimate("shift", 0.3, {"n": 20}, details=SHIFT))]))
+    text = said(page)
+    for part in ("what the judge accepted", "0.610", "+0.110", "1 of 2 candidate latents"):
+        assert part in text
+    assert "latent 7" in text
+    assert "latent 8" not in text
+    assert '<mark class="l10">She</mark> reads<mark class="l2">.</mark>' in page
+
+
+def test_every_classifier_has_a_column_for_every_accuracy() -> None:
+    page = html(report([row(Estimate("shift", 0.3, {"n": 20}, details=SHIFT))]))
+    headers = page.split('class="scroll judged"')[1].split("</thead>")[0]
+    assert headers.count('scope="col"') - 1 == 9
+    body = page.split('class="scroll judged"')[1].split("<tbody>")[1].split("</tr>")[0]
+    assert body.count("<td>") == 9
+
+
+def test_explanations_are_sorted_by_their_score_and_a_missing_one_is_named() -> None:
+    details = {
+        "latents": [
+            {"latent": 1, "density": 0.01, "explanation": "weak", "scores": {"detection": 0.4}},
+            {"latent": 2, "density": 0.02, "explanation": "strong", "scores": {"detection": 0.9}},
+            {"latent": 3, "density": None, "explanation": None, "scores": {}},
+        ]
+    }
+    text = said(html(report([row(Estimate("autointerp.detection", 0.6, details=details))])))
+    assert text.index("strong") < text.index("weak") < text.index("no answer")
+
+
+json_like = st.recursive(
+    st.none() | st.booleans() | finite | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(table=json_like, one=json_like, ratings=json_like, contexts=json_like, tasks=json_like)
+@settings(max_examples=60)
+def test_details_of_any_other_form_are_left_out(
+    table: Any, one: Any, ratings: Any, contexts: Any, tasks: Any
+) -> None:
+    candidate = {"latent": one, "ratings": ratings, "contexts": contexts, "tasks": tasks}
+    shift = {"table": table or {"judge": one}, "candidates": [candidate, one]}
+    explained = {"latents": [{"latent": one, "scores": ratings, "explanation": contexts}, one]}
+    said(
+        html(
+            report(
+                [
+                    row(Estimate("shift", 0.3, {"n": 20}, details=shift)),
+                    row(Estimate("autointerp.detection", 0.6, details=explained)),
+                ]
+            )
+        )
+    )
+
+
+def test_a_report_says_who_judged_and_that_a_stand_in_is_one() -> None:
+    judges = {"rules (bundled world only)": {"kind": "rules", "mode": "live"}}
+    text = said(html(report(environment={"device": "cpu", "judges": judges})))
+    assert "judged by rules (bundled world only): word lists" in text
+    judges = {"openai/gpt-4o-mini": {"kind": "model", "mode": "replay"}}
+    text = said(html(report(environment={"device": "cpu", "judges": judges})))
+    assert "judged by openai/gpt-4o-mini, answers replayed from recordings" in text
+    assert "judged" not in said(html(report(environment={"judges": "nobody"})))
