@@ -33,6 +33,14 @@ class ThresholdsError(PytestSAEError):
     """A thresholds file with unknown names, unknown keys or impossible bounds."""
 
 
+class BaselineError(PytestSAEError):
+    """A baseline that cannot be read, compared with, or updated."""
+
+
+class ReportError(PytestSAEError):
+    """Reports that cannot be put together or compared."""
+
+
 class JudgeError(PytestSAEError):
     """A judge that cannot be asked: refused, unreachable, out of budget, or not recorded."""
 

@@ -25,6 +25,9 @@ def load(
 ) -> LanguageModel:
     """Return a model with its tokenizer, frozen and in eval mode.
 
+    A masked language model (BERT) or a sentence encoder is loaded as the encoder that it is,
+    without a head: it predicts no next token.
+
     Args:
         name_or_path: a directory in transformers' format, a name on the Hugging Face hub (used
             from its local cache where it is there), or `pytest-sae/world`, the bundled model.
@@ -42,10 +45,11 @@ def load(
     wanted = dtype or (torch.float32 if place.type == "cpu" else "auto")
     with _quiet_transformers():
         tokenizer = _tokenizer(source, name_or_path)
-        hf = _weights(source, name_or_path, wanted)
+        hf, predicts = _weights(source, name_or_path, wanted)
     hf = hf.to(place).eval().requires_grad_(False)
     fingerprint = _of_files(path) if path else _of_commit(hf, name_or_path)
-    return LanguageModel(hf, tokenizer, name_or_path, fingerprint, _of_tokenizer(tokenizer))
+    described = _of_tokenizer(tokenizer)
+    return LanguageModel(hf, tokenizer, name_or_path, fingerprint, described, predicts)
 
 
 @cache
@@ -129,24 +133,37 @@ def _tokenizer(source: str, name: str) -> Any:
         raise _cannot_load("tokenizer", name, error) from error
 
 
-def _weights(source: str, name: str, dtype: torch.dtype | str) -> Any:
-    from transformers import AutoModelForCausalLM
+def _weights(source: str, name: str, dtype: torch.dtype | str) -> tuple[Any, bool]:
+    """Return the model and whether it predicts next tokens."""
+    from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
     try:
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
+        encodes = _is_encoder(AutoConfig.from_pretrained(source, trust_remote_code=False))
+        loaded: Any = (AutoModel if encodes else AutoModelForCausalLM).from_pretrained(
             source, dtype=dtype, trust_remote_code=False, output_loading_info=True
         )
     except Exception as error:  # as above; safetensors' own error has no common base with others
         raise _cannot_load("model", name, error) from error
     hf, info = loaded
     missing = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
+    # A pooler stands behind the last hidden state, where nothing is read; few checkpoints have it.
+    missing = [key for key in missing if not (encodes and key.startswith("pooler."))]
     if missing:
         # transformers fills these with random numbers and only logs it.
         raise ModelError(
             f"{name}: {len(missing)} weights are missing from its files ({missing[0]}, ...): "
             "is config.json that of another model, or the directory incomplete?"
         )
-    return hf
+    return hf, not encodes
+
+
+def _is_encoder(config: Any) -> bool:
+    """Whether a configuration is that of an encoder alone, trained to fill masks."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+    masked = config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    whole = not getattr(config, "is_encoder_decoder", False)
+    return masked and whole and not getattr(config, "is_decoder", False)
 
 
 def _cannot_load(what: str, name: str, error: Exception) -> ModelError:
@@ -159,7 +176,7 @@ def _cannot_load(what: str, name: str, error: Exception) -> ModelError:
         )
     return ModelError(
         f"cannot load the {what} {name}: {type(error).__name__}: {reason}. Expected a causal "
-        "language model of transformers, whole and without code of its own"
+        "language model or an encoder of transformers, whole and without code of its own"
     )
 
 

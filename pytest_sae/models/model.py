@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pytest_sae.errors import ModelError, SiteError
-from pytest_sae.models import blocks
+from pytest_sae.models import blocks, norms
+from pytest_sae.models.lens import Lens, lens
+from pytest_sae.models.processing import NONE, Processing
 from pytest_sae.models.site import Site, block_input, resolve
 from pytest_sae.models.splice import edited, first_tensor, replaced_forward
 from pytest_sae.models.tokenize import Batch
 
 VERSION = "1"  # part of every cache key: raise it when the same weights give other activations
+
+NO_PREDICTION = "an encoder model predicts no next token"
 
 
 class _Captured(Exception):  # noqa: N818 (a signal, not an error)
@@ -25,7 +29,7 @@ class _Captured(Exception):  # noqa: N818 (a signal, not an error)
 
 @dataclass(eq=False)
 class LanguageModel:
-    """A frozen causal language model of transformers.
+    """A frozen language model of transformers: a causal one, or an encoder.
 
     Args:
         hf: the model, in eval mode, without gradients.
@@ -33,6 +37,7 @@ class LanguageModel:
         name: as the user wrote it.
         fingerprint: sha256 of configuration and weights (or of a hub commit).
         tokenizer_fingerprint: sha256 of the tokenizer.
+        predicts: whether it predicts next tokens; an encoder (BERT) does not.
     """
 
     hf: Any
@@ -40,8 +45,10 @@ class LanguageModel:
     name: str
     fingerprint: str
     tokenizer_fingerprint: str
+    predicts: bool = True
     _widths: dict[Site, int] = field(default_factory=dict, repr=False)
     _tuples: list[int] = field(default_factory=list, repr=False)
+    _lenses: dict[Site, Lens] = field(default_factory=dict, repr=False)
 
     @property
     def device(self) -> torch.device:
@@ -62,16 +69,26 @@ class LanguageModel:
 
     @property
     def vocab(self) -> int:
-        """How many logits it gives per token."""
+        """How many logits it gives per token.
+
+        Raises:
+            ModelError: it is an encoder.
+        """
+        self._require_predictions()
         return int(self.hf.get_output_embeddings().weight.shape[0])
 
-    def site(self, hook_name: str) -> Site:
+    def site(self, hook_name: str, processing: Processing = NONE, head: int | None = None) -> Site:
         """Return the site of a hook name or module path.
+
+        Args:
+            hook_name: TransformerLens', or a path of the Hugging Face model.
+            processing: what was done to the model before the SAE was trained on it.
+            head: index of the only attention head that is read, None for all.
 
         Raises:
             SiteError: the model has no such site.
         """
-        return resolve(hook_name, self.hf)
+        return resolve(hook_name, self.hf, processing, head)
 
     def stream_below(self, site: Site) -> Site | None:
         """Return the site that `logits_from` needs as `stream`, None if it needs none."""
@@ -95,16 +112,17 @@ class LanguageModel:
         """
         batch = batch.to(self.device)
         seen: dict[Site, Tensor] = {}
+        lenses = {site: self._lens(site) for site in sites}
 
         def keep(site: Site, hidden: Tensor) -> None:
-            seen[site] = _per_token(hidden, batch, site).detach().clone()
-            if len(seen) == len(set(sites)):
+            seen[site] = lenses[site].see(_per_token(hidden, batch, site)).detach().clone()
+            if len(seen) == len(lenses):
                 raise _Captured
 
         with ExitStack() as stack:
-            for site in dict.fromkeys(sites):
+            for site in lenses:
                 edit = _partial(keep, site)
-                stack.enter_context(edited(self._module(site), site.reads, edit))
+                stack.enter_context(edited(self._module(site), lenses[site].side, edit))
             try:
                 self._forward(batch)
             except _Captured:
@@ -112,16 +130,39 @@ class LanguageModel:
         missing = ", ".join(site.module for site in sites if site not in seen)
         raise SiteError(f"{self.name} never runs {missing}: pick another site")
 
-    @torch.no_grad()
     def logits(self, batch: Batch) -> Tensor:
-        """Return the logits (text, pos, vocab) of a batch, in the model's dtype."""
-        return self._forward(batch.to(self.device))
+        """Return the logits (text, pos, vocab) of a batch, in the model's dtype.
 
-    @torch.no_grad()
+        Raises:
+            ModelError: it is an encoder.
+        """
+        self._require_predictions()
+        return self.outputs(batch)
+
     def logits_from(
         self, batch: Batch, site: Site, activations: Tensor, stream: Tensor | None = None
     ) -> Tensor:
-        """Return the logits with `activations` in place at the site, from there upwards.
+        """Return the logits (text, pos, vocab) with `activations` in place at the site.
+
+        Args:
+            batch, site, activations, stream: as in `outputs_from`.
+
+        Raises:
+            ModelError: it is an encoder.
+        """
+        self._require_predictions()
+        return self.outputs_from(batch, site, activations, stream)
+
+    @torch.no_grad()
+    def outputs(self, batch: Batch) -> Tensor:
+        """Return what the model gives at its end: logits, or an encoder's last hidden state."""
+        return self._forward(batch.to(self.device))
+
+    @torch.no_grad()
+    def outputs_from(
+        self, batch: Batch, site: Site, activations: Tensor, stream: Tensor | None = None
+    ) -> Tensor:
+        """Return the outputs with `activations` in place at the site, from there upwards.
 
         Equal to a full pass with a hook that replaces the site's tensor: the blocks below are not
         run, and everything else (masks, positions, norms, softcaps) is the model's own code.
@@ -134,20 +175,47 @@ class LanguageModel:
                 (`stream_below`); without it such a site is computed by a full pass.
 
         Returns:
-            (text, pos, vocab) in the model's dtype.
+            (text, pos, vocab or d_model) in the model's dtype.
         """
         batch = batch.to(self.device)
         activations = activations.to(self.device, self.dtype)
         with ExitStack() as stack:
             if site.stream:
-                first = site.layer + (site.reads == "output")
+                # Every lens of the stream between blocks puts back just what it is given.
+                first = site.layer + (site.side == "output")
                 self._start_at(stack, first, activations)
                 return self._forward(batch)
             if stream is not None:
                 self._start_at(stack, site.layer, stream.to(self.device, self.dtype))
-            module = self._module(site)
-            stack.enter_context(edited(module, site.reads, lambda _: activations))
+            stack.enter_context(self.placed(batch, site, activations))
             return self._forward(batch)
+
+    @contextmanager
+    def placed(self, batch: Batch, site: Site, activations: Tensor) -> Iterator[None]:
+        """Have `activations` (text, pos, d) in place at the site whenever the model is run."""
+        module, there = self._module(site), self._lens(site)
+        activations = activations.to(self.device, self.dtype)
+        with ExitStack() as stack:
+            if site.middle:
+                self._carry(stack, site.layer, activations)
+            stack.enter_context(
+                edited(
+                    module,
+                    site.side,
+                    lambda hidden: there.put(activations, _per_token(hidden, batch, site)),
+                )
+            )
+            yield
+
+    def _carry(self, stack: ExitStack, layer: int, middle: Tensor) -> None:
+        """Let a block's output be `middle` and what its MLP adds: the stream goes past the MLP."""
+        block = blocks.find_blocks(self.hf)[1][layer]
+        writer = block.get_submodule(blocks.mlp_writer(block) or "")
+        added: list[Tensor] = []
+        stack.enter_context(edited(writer, "output", added.append))
+        stack.enter_context(
+            edited(block, "output", lambda _: middle + added.pop().reshape(middle.shape))
+        )
 
     def _start_at(self, stack: ExitStack, first: int, hidden: Tensor) -> None:
         """Let block `first` begin with `hidden`, the blocks below it doing nothing."""
@@ -168,7 +236,7 @@ class LanguageModel:
 
             handles = [b.register_forward_hook(note) for b in blocks.find_blocks(self.hf)[1]]
             try:
-                self.logits(self._few_tokens())
+                self.outputs(self._few_tokens())
             finally:
                 for handle in handles:
                     handle.remove()
@@ -176,18 +244,64 @@ class LanguageModel:
         return self._tuples
 
     def _forward(self, batch: Batch) -> Tensor:
-        limit = getattr(self.hf.config.get_text_config(), "max_position_embeddings", None)
+        limit = self._positions
         if limit is not None and batch.shape[1] > limit:
             raise ModelError(
                 f"a text of {batch.shape[1]} tokens is longer than the {limit} positions of "
                 f"{self.name}: use a context of {limit} or less"
             )
         mask = batch.attention.long()
+        if not self.predicts:
+            hidden: Tensor = self.hf(input_ids=batch.ids, attention_mask=mask).last_hidden_state
+            return hidden
         output = self.hf(input_ids=batch.ids, attention_mask=mask, use_cache=False)
         logits = first_tensor(output.logits)
         if logits is None:
             raise ModelError(f"{self.name} returns no logits: a causal language model is needed")
         return logits
+
+    @property
+    def _positions(self) -> int | None:
+        limit: int | None = getattr(
+            self.hf.config.get_text_config(), "max_position_embeddings", None
+        )
+        embeddings = getattr(getattr(self.hf, "embeddings", None), "position_embeddings", None)
+        # RoBERTa counts positions from behind its padding's.
+        padding = getattr(embeddings, "padding_idx", None)
+        return limit if limit is None or padding is None else limit - padding - 1
+
+    def _require_predictions(self) -> None:
+        if not self.predicts:
+            raise ModelError(f"{self.name}: {NO_PREDICTION}")
+
+    def _lens(self, site: Site) -> Lens:
+        if site not in self._lenses:
+            self._lenses[site] = lens(site, self._module(site), self._value_bias)
+        return self._lenses[site]
+
+    def _value_bias(self, site: Site) -> Tensor:
+        """What the biases of the heads' values add to their outputs, (d,).
+
+        Attention gives means of values, so that with the same input at every token it gives their
+        common value: with zeros the bias, with a norm's bias that bias folded into the values too.
+        """
+        block = blocks.find_blocks(self.hf)[1][site.layer]
+        attention, norm = blocks.attention(block), blocks.first_norm(block)
+        given: Tensor | float = 0.0
+        if site.view == "without folded value bias" and norm:
+            given = norms.affine(block.get_submodule(norm))[1]
+        module = block.get_submodule(attention or "")
+        heads = replace(site, view="as it is", columns=None)
+        with edited(module, "input", lambda hidden: torch.zeros_like(hidden) + given):
+            z = self.capture(self._few_tokens(), [heads])[heads].flatten(0, 1)
+        # The first token attends to itself alone; elsewhere weights add up to one but for rounding.
+        tolerance = 1e-3 if z.dtype == torch.float32 else 0.05
+        if not torch.allclose(z, z[:1].expand_as(z), rtol=tolerance, atol=0.01 * tolerance):
+            raise SiteError(
+                f"{site.hook_name}: the heads of {self.name} do not give means of their values, "
+                "so that fold_value_biases cannot be repeated: train the SAE without"
+            )
+        return z[0]
 
     def _module(self, site: Site) -> nn.Module:
         module: nn.Module = self.hf.get_submodule(site.module)

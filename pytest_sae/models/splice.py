@@ -9,21 +9,21 @@ from typing import Any
 from torch import Tensor, nn
 
 from pytest_sae.errors import SiteError
-from pytest_sae.models.site import Reads
+from pytest_sae.models.site import Side
 
 Edit = Callable[[Tensor], "Tensor | None"]
 
 
 @contextmanager
-def edited(module: nn.Module, reads: Reads, edit: Edit) -> Iterator[None]:
+def edited(module: nn.Module, side: Side, edit: Edit) -> Iterator[None]:
     """Show a module's input or output to `edit`, and put what it returns in its place.
 
     Args:
         module: any module whose (first) input or output is a tensor.
-        reads: which of the two.
+        side: which of the two.
         edit: returns a tensor of the same size, or None to leave things as they are.
     """
-    if reads == "output":
+    if side == "output":
         handle = module.register_forward_hook(lambda _, __, output: _edit_output(output, edit))
     else:
         handle = module.register_forward_pre_hook(

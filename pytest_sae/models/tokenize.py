@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pytest_sae.errors import DataError, ModelError
 
-VERSION = "1"  # part of every cache key: raise it when the same texts give other batches
+VERSION = "2"  # part of every cache key: raise it when the same texts give other batches
 
 _TEXTS_PER_CALL = 1024  # bounds what the tokenizer holds at once
 
@@ -21,17 +21,19 @@ class Tokens:
     """Token ids of a sequence of texts, not padded.
 
     Args:
-        ids: one list per text: the prefix, then the text's own tokens, cut at the context.
+        ids: one list per text: the prefix, the text's own tokens cut at the context, the suffix.
         prefix: how many ids at the start of every text are BOS or other tokens put there by the
             tokenizer; they are never valid.
         special: ids that are never valid wherever they stand (BOS, EOS, PAD).
         pad: what fills the rest of a row; any id will do, since the attention mask hides it.
+        suffix: how many ids at the end of every text are an encoder's SEP; never valid either.
     """
 
     ids: list[list[int]]
     prefix: int
     special: frozenset[int]
     pad: int
+    suffix: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +43,7 @@ class Batch:
     Args:
         ids: (text, pos) long.
         attention: (text, pos) bool, False at padding.
-        valid: (text, pos) bool, False at BOS, EOS and padding.
+        valid: (text, pos) bool, False at BOS, EOS, CLS, SEP and padding.
         rows: (text,) long, index of each text in the sequence that was given.
     """
 
@@ -74,12 +76,14 @@ def tokenize(texts: Sequence[str], tokenizer: Any, context: int, prepend_bos: bo
 
     What the tokenizer puts before a text stays; BOS is added if it lacks one and removed if it is
     not wanted. What it appends (an EOS) is left out: in a causal model that changes no other
-    token's activation, and it would take the place of a real token at the cut.
+    token's activation, and it would take the place of a real token at the cut. An encoder's
+    tokenizer, which has a MASK, frames a text as it does itself: CLS and SEP are what the model
+    knows, whatever `prepend_bos` says.
 
     Args:
         texts: any length, any number.
         tokenizer: of transformers; PAD may be EOS, UNK or absent.
-        context: tokens per text at most, BOS included.
+        context: tokens per text at most, BOS, CLS and SEP included.
         prepend_bos: whether every text begins with BOS; EOS stands in where there is no BOS.
 
     Raises:
@@ -87,13 +91,17 @@ def tokenize(texts: Sequence[str], tokenizer: Any, context: int, prepend_bos: bo
         ModelError: BOS is wanted and the tokenizer has neither BOS nor EOS.
     """
     bodies = [body for part in _parts(texts) for body in _bodies(part, tokenizer)]
-    prefix = _prefix(texts, bodies, tokenizer, prepend_bos)
-    if context <= len(prefix):
-        raise DataError(f"a context of {context} leaves no room for text: use {len(prefix) + 1}+")
+    prefix, suffix = _frame(texts, bodies, tokenizer, prepend_bos)
+    room = context - len(prefix) - len(suffix)
+    if room < 1:
+        raise DataError(
+            f"a context of {context} leaves no room for text: use {context - room + 1}+"
+        )
     special = _special_ids(tokenizer)
-    _require_valid(texts, [body[: context - len(prefix)] for body in bodies], special)
-    ids = [prefix + body[: context - len(prefix)] for body in bodies]
-    return Tokens(ids, len(prefix), special, tokenizer.pad_token_id or 0)
+    bodies = [body[:room] for body in bodies]
+    _require_valid(texts, bodies, special)
+    ids = [prefix + body + suffix for body in bodies]
+    return Tokens(ids, len(prefix), special, tokenizer.pad_token_id or 0, len(suffix))
 
 
 def batches(
@@ -125,13 +133,16 @@ def _bodies(texts: list[str], tokenizer: Any) -> list[list[int]]:
     return list(encoded["input_ids"])
 
 
-def _prefix(
+def _frame(
     texts: Sequence[str], bodies: list[list[int]], tokenizer: Any, prepend_bos: bool
-) -> list[int]:
-    own = _own_prefix(texts, bodies, tokenizer)
+) -> tuple[list[int], list[int]]:
+    """What stands before and after every text."""
+    before, after = _own_frame(texts, bodies, tokenizer)
+    if _is_encoders(tokenizer):
+        return before, after
     bos = tokenizer.bos_token_id
     if not prepend_bos:
-        return [token for token in own if token != bos]
+        return [token for token in before if token != bos], []
     if bos is None:
         bos = tokenizer.eos_token_id
     if bos is None:
@@ -139,23 +150,34 @@ def _prefix(
             f"{type(tokenizer).__name__} has neither a BOS nor an EOS token, but texts should "
             "begin with BOS: set prepend_bos to false, as the SAE was trained"
         )
-    return own if bos in own else [bos, *own]
+    return before if bos in before else [bos, *before], []
 
 
-def _own_prefix(texts: Sequence[str], bodies: list[list[int]], tokenizer: Any) -> list[int]:
+def _own_frame(
+    texts: Sequence[str], bodies: list[list[int]], tokenizer: Any
+) -> tuple[list[int], list[int]]:
+    """What the tokenizer itself puts before and after a text."""
     example = next((text for text, body in zip(texts, bodies, strict=True) if body), None)
     if example is None:
-        return []
+        return [], []
     encoded = tokenizer(example, return_special_tokens_mask=True, verbose=False)
-    mask = [*encoded["special_tokens_mask"], 0]
-    return list(encoded["input_ids"][: mask.index(0)])
+    ids, mask = list(encoded["input_ids"]), [*encoded["special_tokens_mask"], 0]
+    before = mask.index(0)
+    after = mask[-2::-1].index(0) if 0 in mask[:-1] else 0
+    return ids[:before], ids[len(ids) - after :]
+
+
+def _is_encoders(tokenizer: Any) -> bool:
+    return tokenizer.mask_token_id is not None
 
 
 def _special_ids(tokenizer: Any) -> frozenset[int]:
     # A PAD that is UNK marks unknown words of the text too; there only the mask tells padding.
     pad = tokenizer.pad_token_id
     pad = None if pad == tokenizer.unk_token_id else pad
-    ids = (tokenizer.bos_token_id, tokenizer.eos_token_id, pad)
+    ids = [tokenizer.bos_token_id, tokenizer.eos_token_id, pad]
+    if _is_encoders(tokenizer):
+        ids += [tokenizer.cls_token_id, tokenizer.sep_token_id]
     return frozenset(token for token in ids if token is not None)
 
 

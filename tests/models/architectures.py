@@ -23,6 +23,18 @@ _SIZES = {
     "bos_token_id": 1,
     "eos_token_id": 2,
 }
+_OF_GPTJ = {
+    **dict.fromkeys(_SIZES),
+    "n_embd": 32,
+    "n_inner": 64,
+    "n_layer": 3,
+    "n_head": 4,
+    "rotary_dim": 4,
+    "n_positions": 64,
+    "vocab_size": 64,
+    "initializer_range": 0.2,
+}
+ENCODERS = ("bert", "distilbert", "roberta", "electra", "mpnet", "modernbert")
 _OWN: dict[str, dict[str, Any]] = {
     # GPT-Neo's blocks return tuples, OPT has no MLP module, Gemma's layers differ in their masks.
     "gpt_neo": {
@@ -38,23 +50,45 @@ _OWN: dict[str, dict[str, Any]] = {
     "gpt_neox": {"head_dim": None, "num_key_value_heads": None},
     "falcon": {"head_dim": None, "num_key_value_heads": None},
     "gpt2": {"num_key_value_heads": None, "head_dim": None},
+    "mixtral": {"num_local_experts": 2},
+    "gptj": _OF_GPTJ,
+    "mpt": {"d_model": 32, "n_heads": 4, "n_layers": 3, "max_seq_len": 64},
+    "modernbert": {"cls_token_id": 1, "sep_token_id": 2, "local_attention": 4},
+    "distilbert": {"hidden_dim": 64},
 }
 ARCHITECTURES = (
     "llama", "gpt_neox", "gpt2", "mistral", "qwen2", "qwen3", "gemma2", "gemma3_text",
-    "olmo2", "phi", "falcon", "opt", "gpt_neo", "bloom",
+    "olmo2", "phi", "falcon", "opt", "gpt_neo", "bloom", "gemma", "phi3", "gptj", "olmo", "olmo3",
+    "stablelm", "cohere", "glm", "glm4", "smollm3", "mixtral", "mpt",
 )  # fmt: skip
 
 
-def language_model(arch: str) -> LanguageModel:
-    """Return a random model of three blocks, 32 wide, without a tokenizer."""
-    from transformers import AutoConfig, AutoModelForCausalLM
+def language_model(arch: str, **config: Any) -> LanguageModel:
+    """Return a random model of three blocks, 32 wide, without a tokenizer.
 
-    own = {**_SIZES, **_OWN.get(arch, {})}
-    config = AutoConfig.for_model(arch, **{k: v for k, v in own.items() if v is not None})
+    Args:
+        arch: one of `ARCHITECTURES` or `ENCODERS`.
+        config: what differs from the sizes above.
+    """
+    from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
+
+    own = {**_SIZES, **_OWN.get(arch, {}), **config}
+    configuration = AutoConfig.for_model(arch, **{k: v for k, v in own.items() if v is not None})
+    kind: Any = AutoModel if arch in ENCODERS else AutoModelForCausalLM
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        hf = AutoModelForCausalLM.from_config(config)
-    return LanguageModel(hf.eval().requires_grad_(False), None, arch, arch, "none")
+        hf = kind.from_config(configuration)
+        _disturb(hf)
+    hf = hf.eval().requires_grad_(False)
+    return LanguageModel(hf, None, arch, arch, "none", arch not in ENCODERS)
+
+
+@torch.no_grad()
+def _disturb(hf: Any) -> None:
+    """Random biases and norms, which are all zeros and ones at first and would hide mistakes."""
+    for parameter in hf.parameters():
+        if parameter.ndim == 1:
+            parameter += 0.2 * torch.randn(parameter.shape)
 
 
 def padded_batch(lengths: tuple[int, ...] = (4, 9, 6), vocab: int = 64, seed: int = 0) -> Batch:

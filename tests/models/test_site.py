@@ -6,6 +6,7 @@ import pytest
 
 from pytest_sae.errors import SiteError
 from pytest_sae.models.model import LanguageModel
+from pytest_sae.models.prove import prove
 from pytest_sae.models.site import OUTSIDE
 from tests.models.architectures import language_model
 
@@ -29,12 +30,47 @@ EXPECTED = {
     ("llama", "model.embed_tokens"): ("model.embed_tokens", "output"),
     ("opt", "blocks.0.hook_mlp_out"): ("model.decoder.layers.0.fc2", "output"),
     ("gpt_neo", "blocks.0.attn.hook_z"): ("transformer.h.0.attn.attention.out_proj", "input"),
+    ("llama", "blocks.1.hook_resid_mid"): (
+        "model.layers.1.post_attention_layernorm",
+        "middle input",
+    ),
+    ("llama", "blocks.1.ln2.hook_normalized"): (
+        "model.layers.1.post_attention_layernorm",
+        "normalised output",
+    ),
+    ("gemma2", "blocks.1.ln2.hook_normalized"): (
+        "model.layers.1.pre_feedforward_layernorm",
+        "normalised output",
+    ),
+    ("llama", "model.layers.2.output"): ("model.layers.2", "output"),
+    ("llama", "model.layers.2.self_attn.o_proj.input"): (
+        "model.layers.2.self_attn.o_proj",
+        "input",
+    ),
+    ("gemma2", "model.layers.1.post_feedforward_layernorm.output"): (
+        "model.layers.1.post_feedforward_layernorm",
+        "output",
+    ),
+    ("phi3", "blocks.1.mlp.hook_pre"): ("model.layers.1.mlp.gate_up_proj", "output[0:64]"),
+    ("phi3", "blocks.1.mlp.hook_pre_linear"): (
+        "model.layers.1.mlp.gate_up_proj",
+        "output[64:128]",
+    ),
+    ("llama", "blocks.1.mlp.hook_pre"): ("model.layers.1.mlp.gate_proj", "output"),
+    ("opt", "blocks.0.mlp.hook_in"): ("model.decoder.layers.0.fc1", "input"),
+    ("bert", "blocks.2.hook_resid_post"): ("encoder.layer.2", "output"),
+    ("bert", "blocks.2.hook_attn_out"): ("encoder.layer.2.attention.output.dense", "output"),
+    ("bert", "blocks.2.attn.hook_z"): ("encoder.layer.2.attention.output.dense", "input"),
+    ("bert", "blocks.2.mlp.hook_post"): ("encoder.layer.2.output.dense", "input"),
+    ("bert", "bert.encoder.layer.2"): ("encoder.layer.2", "output"),
+    ("distilbert", "blocks.0.attn.hook_z"): ("transformer.layer.0.attention.out_lin", "input"),
+    ("mpnet", "blocks.0.hook_attn_out"): ("encoder.layer.0.attention.attn.o", "output"),
 }
 
 
 @pytest.fixture(scope="module")
 def models() -> dict[str, LanguageModel]:
-    return {arch: language_model(arch) for arch in {arch for arch, _ in EXPECTED}}
+    return {arch: language_model(arch) for arch in {"phi", *(arch for arch, _ in EXPECTED)}}
 
 
 @pytest.mark.parametrize(("arch", "hook"), EXPECTED)
@@ -53,8 +89,8 @@ def _digit(hook: str) -> int:
     ("hook", "message"),
     [
         ("blocks.3.hook_resid_post", "has 3 blocks, 0 to 2.*--sae-model"),
-        ("blocks.1.ln2.hook_normalized", "no module .* emits ln2.hook_normalized.*hook_resid_post"),
-        ("blocks.1.hook_resid_mid", "no module .* emits hook_resid_mid"),
+        ("blocks.1.attn.hook_pattern", "no module .* emits attn.hook_pattern.*hook_resid_post"),
+        ("blocks.1.hook_mlp_in", "emits hook_mlp_in; .*name hook_resid_mid or mlp.hook_in"),
         ("model.layers.1.mpl", "did you mean .*model.layers.1.mlp"),
         ("hook_embed", "its blocks are model.layers.0 to model.layers.2, with self_attn, mlp"),
         ("", "no module ''"),
@@ -67,6 +103,53 @@ def test_what_the_model_lacks_is_told_with_what_it_has(
 ) -> None:
     with pytest.raises(SiteError, match=message):
         models["llama"].site(hook)
+
+
+@pytest.mark.parametrize(
+    ("arch", "hook", "message"),
+    [
+        ("phi", "hook_resid_mid", "no stream between attention and MLP: they run side by side"),
+        ("bert", "hook_resid_mid", "or their norms are in the stream"),
+        ("gpt2", "ln2.hook_normalized", "versions of TransformerLens differ.*transformer.h.1.ln_2"),
+    ],
+)
+def test_what_a_kind_of_block_cannot_give_is_told(
+    models: dict[str, LanguageModel], arch: str, hook: str, message: str
+) -> None:
+    with pytest.raises(SiteError, match=message):
+        models[arch].site(f"blocks.1.{hook}")
+
+
+@pytest.mark.parametrize(
+    ("hook", "head", "message"),
+    [
+        ("blocks.1.attn.hook_z", 4, "head 4 of 4, 0 to 3"),
+        ("blocks.1.attn.hook_z", -1, "head -1 of 4"),
+        ("blocks.1.hook_resid_post", 0, "an SAE of one head .0. reads blocks.L.attn.hook_z"),
+    ],
+)
+def test_a_head_that_is_not_there_is_told(
+    models: dict[str, LanguageModel], hook: str, head: int, message: str
+) -> None:
+    with pytest.raises(SiteError, match=message):
+        models["gpt2"].site(hook, head=head)
+
+
+def test_the_text_blocks_of_a_model_of_images_and_texts_are_found() -> None:
+    """Both halves are three blocks deep, and a text model's path lacks a part."""
+    from transformers import Gemma3Config, Gemma3ForConditionalGeneration
+
+    text = language_model("gemma3_text").hf.config.to_dict()
+    image = {
+        "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 3, "image_size": 14,
+        "num_attention_heads": 2, "patch_size": 7,
+    }  # fmt: skip
+    config = Gemma3Config(text_config=text, vision_config=image, mm_tokens_per_image=4)
+    hf = Gemma3ForConditionalGeneration(config).eval().requires_grad_(False)
+    model = LanguageModel(hf, None, "gemma3", "x", "none")
+    site = model.site("model.layers.1.output")
+    assert site.module == "model.language_model.layers.1"
+    prove(model, site)
 
 
 def test_a_splice_inside_a_block_needs_the_stream_below(models: dict[str, LanguageModel]) -> None:
