@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -23,6 +24,11 @@ class DictionaryInfo:
         context_size: tokens per text in training, None if undeclared.
         prepend_bos: whether texts began with BOS in training, None if undeclared.
         k: declared number of active latents, None where the family has none.
+        prefixes: how many of the first latents are a dictionary of their own, narrowest first
+            (Matryoshka); empty elsewhere.
+        suggestion: settings that its path suggests for what is undeclared; only for messages.
+        head: index of the only attention head that it reads, None for all.
+        trained_on: what is declared about the processing of the model's weights before training.
     """
 
     source: str
@@ -33,6 +39,10 @@ class DictionaryInfo:
     context_size: int | None = None
     prepend_bos: bool | None = None
     k: int | None = None
+    prefixes: tuple[int, ...] = ()
+    suggestion: str = ""
+    head: int | None = None
+    trained_on: Mapping[str, object] = field(default_factory=dict, hash=False)
 
 
 class Dictionary(Protocol):

@@ -16,11 +16,28 @@ from pytest_sae.errors import DictionaryError
 _TOKENS = 2048  # enough for the quantile; bounds the (token, d_sae) matrix
 
 
+class _Permuted(AffineDictionary):
+    """Shuffled rows above the whole constant part, which may pass its input on (a skip)."""
+
+    def __init__(self, of: Dictionary, rows: Tensor, info: DictionaryInfo, name: str) -> None:
+        none = torch.zeros(1, of.d_in, dtype=rows.dtype, device=rows.device)
+        super().__init__(of.encode, rows, of.const(none)[0], of.encoder_rows, info, name)
+        self._of = of
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """(token, d_in) to (token, d_out)."""
+        return self.const(x) + self.encode(x) @ self._rows
+
+    def const(self, x: Tensor) -> Tensor:
+        """(token, d_out): that of the dictionary itself."""
+        return self._of.const(x)
+
+
 def permuted_decoder(dictionary: Dictionary, seed: int) -> AffineDictionary:
     """Return the dictionary with its decoder rows shuffled among the latents.
 
     The latents are the same to the bit, so probing must not change; everything that decodes
-    (scr, tpp, cross-entropy) must collapse.
+    (scr, tpp, cross-entropy) must collapse. What no latent writes stays as it is.
 
     Raises:
         DictionaryError: its decoder is not affine.
@@ -32,14 +49,11 @@ def permuted_decoder(dictionary: Dictionary, seed: int) -> AffineDictionary:
             "permute. Expected an affine decoder: leave this control out for it."
         )
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
-    bias = dictionary.const(torch.zeros(1, dictionary.d_in, dtype=rows.dtype, device=rows.device))
-    return AffineDictionary(
-        encode=dictionary.encode,
-        rows=rows[order.to(rows.device)],
-        bias=bias[0],
-        encoder_rows=reads,
-        info=replace(dictionary.info, family="control.permuted_decoder"),
-        fingerprint=_fingerprint("permuted_decoder", dictionary.fingerprint, seed),
+    return _Permuted(
+        dictionary,
+        rows[order.to(rows.device)],
+        replace(dictionary.info, family="control.permuted_decoder"),
+        _fingerprint("permuted_decoder", dictionary.fingerprint, seed),
     )
 
 
@@ -58,8 +72,14 @@ def random_matched(
         seed: of the rows.
 
     Raises:
-        DictionaryError: an L0 that d_sae latents cannot have.
+        DictionaryError: an L0 that d_sae latents cannot have, or a transcoder, whose output has
+            another mean and perhaps another width than x.
     """
+    if not isinstance(like, tuple) and like.info.hook_out != like.info.hook_in:
+        raise DictionaryError(
+            f"{like.info.source} reads {like.info.hook_in} and writes {like.info.hook_out}. "
+            "Expected a dictionary of one site: a random transcoder is no control of it."
+        )
     d_in, d_sae = like if isinstance(like, tuple) else (like.d_in, like.d_sae)
     if not 0 < l0 <= d_sae:
         raise DictionaryError(f"A random dictionary of {d_sae} latents cannot have L0 {l0:g}.")

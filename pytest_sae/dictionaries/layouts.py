@@ -1,52 +1,97 @@
-"""Which files make a dictionary, found by name alone: no torch, no weights are read."""
+"""Which files may make a dictionary, found by name alone: no torch, no weights are read."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt", ".joblib")
-WEIGHTS = (".safetensors", ".npz", *PICKLES)
-_SEARCH_DEPTH = 3
+#: Weights files that can be read when they are named themselves.
+READABLE = (".safetensors", ".npz", ".pt", ".pth")
+PICKLES = (".pkl", ".pickle", ".bin", ".ckpt", ".joblib")
+WEIGHTS = (*READABLE, *PICKLES)
+_SEARCH_DEPTH = 4  # layer_12/width_16k/average_l0_82/params.npz
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How a family of dictionaries lies on disk: one directory, these two files.
+    """How a dictionary may lie in a directory.
 
     Args:
-        family: the module of `pytest_sae.dictionaries` that reads it.
-        config: name of the configuration file.
-        weights: name of the weights file.
+        weights: path of the weights file, from the directory.
+        config: name of the configuration file, None if nothing but the weights is needed.
     """
 
-    family: str
-    config: str
     weights: str
+    config: str | None
 
     def matches(self, directory: Path) -> bool:
-        """Whether both files are there."""
-        return (directory / self.config).is_file() and (directory / self.weights).is_file()
+        """Whether the files are there."""
+        return (directory / self.weights).is_file() and (
+            self.config is None or (directory / self.config).is_file()
+        )
+
+    def names(self) -> str:
+        """The files, as messages name them."""
+        return f"{self.config} and {self.weights}" if self.config else self.weights
 
 
-LAYOUTS = (Layout("sae_lens", "cfg.json", "sae_weights.safetensors"),)
+@dataclass(frozen=True)
+class Files:
+    """The files of one dictionary.
+
+    Args:
+        weights: to be read.
+        config: to be read with it, None if there is none.
+    """
+
+    weights: Path
+    config: Path | None
 
 
-def layout_of(directory: Path) -> Layout | None:
-    """Return the layout that a directory has, None if it is no dictionary."""
-    return next((layout for layout in LAYOUTS if layout.matches(directory)), None)
+#: Of two with the same weights file, the first that a directory has counts.
+LAYOUTS = (
+    Layout("sae_weights.safetensors", "cfg.json"),
+    Layout("sae_weights.safetensors", "config.json"),
+    Layout("sae.safetensors", "cfg.json"),
+    Layout("ae.pt", "config.json"),
+    Layout("checkpoints/final.safetensors", "hyperparams.json"),
+    Layout("params.safetensors", "config.json"),
+    Layout("params.safetensors", None),
+    Layout("params.npz", "config.json"),
+    Layout("params.npz", None),
+)
+
+
+def layouts_of(directory: Path) -> list[Layout]:
+    """Return the layouts that a directory has, one for each weights file."""
+    found: dict[str, Layout] = {}
+    for layout in LAYOUTS:
+        if layout.matches(directory):
+            found.setdefault(layout.weights, layout)
+    return list(found.values())
+
+
+def files_of(place: Path) -> Files | None:
+    """Return the files of a candidate: a directory of one layout, or a weights file."""
+    if place.is_dir():
+        layouts = layouts_of(place)
+        return _files(place, layouts[0]) if len(layouts) == 1 else None
+    directory = _directory_of(place)
+    if directory is not None:
+        own = [each for each in layouts_of(directory) if directory / each.weights == place]
+        return _files(directory, own[0])
+    return Files(place, None) if place.is_file() and place.suffix in READABLE else None
 
 
 def looks_like_dictionary(path: Path | str) -> bool:
-    """Whether path is a dictionary's directory or its weights file; reads no file."""
-    return _own_directory(Path(path)) is not None
+    """Whether path may be a dictionary's directory or its weights file; reads no file."""
+    return len(_own(Path(path))) == 1
 
 
 def candidates(path: Path | str) -> list[Path]:
-    """Return the dictionaries that path may mean, sorted: itself, or those that lie below it."""
+    """Return what path may mean, sorted: itself, or the dictionaries that lie below it."""
     path = Path(path)
-    own = _own_directory(path)
-    return [own] if own else sorted(_below(path, _SEARCH_DEPTH))
+    return _own(path) or sorted(_below(path, _SEARCH_DEPTH))
 
 
 def explain(path: Path | str) -> str:
@@ -65,17 +110,37 @@ def explain(path: Path | str) -> str:
 def pickle_refused(path: Path) -> str:
     """Return why a pickle is not read, and what to do."""
     return (
-        f"{path} is a pickle, which can run any code when it is opened: it was not read. "
-        "Expected safetensors: convert it where you trust it, with "
-        "safetensors.torch.save_file(torch.load(path, weights_only=True), ...)."
+        f"{path} is a pickle that can run code when it is opened, or that says nothing of its "
+        "size: it was not read. Expected tensors alone: convert it where you trust it, with "
+        "safetensors.torch.save_file({name: tensor, ...}, 'sae.safetensors')."
     )
 
 
-def _own_directory(path: Path) -> Path | None:
+def _own(path: Path) -> list[Path]:
+    """The path itself; its directory, where that is the same; its weights files, if several."""
     if path.is_dir():
-        return path if layout_of(path) else None
-    layout = layout_of(path.parent)
-    return path.parent if layout and path.name == layout.weights and path.is_file() else None
+        layouts = layouts_of(path)
+        return [path] if len(layouts) == 1 else [path / each.weights for each in layouts]
+    if not path.is_file() or path.suffix not in READABLE:
+        return []
+    directory = _directory_of(path)
+    return [directory if directory is not None and len(layouts_of(directory)) == 1 else path]
+
+
+def _directory_of(path: Path) -> Path | None:
+    """The directory whose layout names this weights file."""
+    for layout in LAYOUTS:
+        depth = len(Path(layout.weights).parts) - 1
+        if len(path.parents) > depth and path.parents[depth] / layout.weights == path:
+            directory = path.parents[depth]
+            if layout.matches(directory):
+                return directory
+    return None
+
+
+def _files(directory: Path, layout: Layout) -> Files:
+    config = directory / layout.config if layout.config else None
+    return Files(directory / layout.weights, config)
 
 
 def _below(path: Path, depth: int) -> list[Path]:
@@ -84,14 +149,13 @@ def _below(path: Path, depth: int) -> list[Path]:
     found: list[Path] = []
     for child in path.iterdir():
         if child.is_dir():
-            found += [child] if layout_of(child) else _below(child, depth - 1)
+            found += _own(child) or _below(child, depth - 1)
     return found
 
 
 def _expected() -> str:
-    return " or ".join(
-        f"a directory with {layout.config} and {layout.weights}" for layout in LAYOUTS
-    )
+    known = ", ".join(layout.names() for layout in LAYOUTS)
+    return f"a directory with one of: {known}; or one file ({', '.join(READABLE)}) by its path"
 
 
 def _several(path: Path, found: list[Path]) -> str:
@@ -112,13 +176,21 @@ def _not_weights(path: Path) -> str:
 
 def _not_directory(path: Path) -> str:
     names = sorted(child.name for child in path.iterdir())
-    pickles = [name for name in names if Path(name).suffix in PICKLES]
-    if pickles and not any(name.endswith(".safetensors") for name in names):
-        return pickle_refused(path / pickles[0])
     for layout in LAYOUTS:
         have = {layout.config, layout.weights} & set(names)
-        if have:
+        if layout.config and len(have) == 1:
             missing = ({layout.config, layout.weights} - have).pop()
+            if missing == layout.weights and any(Path(name).suffix in WEIGHTS for name in names):
+                continue  # weights of another name are said below
             return f"{path} has {have.pop()} but no {missing}. Expected both: copy it there."
     listed = ", ".join(names[:8]) or "nothing"
+    readable = [name for name in names if Path(name).suffix in READABLE]
+    if readable:
+        return (
+            f"{path} is no dictionary: it holds {listed}, none under a name that is known. "
+            f"Expected {_expected()}: name a file itself, such as {path / readable[0]}."
+        )
+    pickles = [name for name in names if Path(name).suffix in PICKLES]
+    if pickles:
+        return pickle_refused(path / pickles[0])
     return f"{path} is no dictionary: it holds {listed}. Expected {_expected()}."

@@ -1,29 +1,27 @@
-"""Loading a dictionary: the family is found from what lies there, then checked and proven."""
+"""Loading a dictionary: it is read, its family is recognised, and it is checked and proven."""
 
 from __future__ import annotations
 
-from importlib import import_module
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from pytest_sae.dictionaries.layouts import candidates, explain, layout_of, looks_like_dictionary
+from pytest_sae.dictionaries.layouts import (
+    candidates,
+    explain,
+    files_of,
+    looks_like_dictionary,
+)
 from pytest_sae.errors import DictionaryError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
 
     from pytest_sae.dictionaries.base import Dictionary
+    from pytest_sae.dictionaries.content import Content
 
-__all__ = ["candidates", "load", "looks_like_dictionary"]
-
-
-class Family(Protocol):
-    """What a module named in `layouts.LAYOUTS` offers."""
-
-    def load(
-        self, config: Path, weights: Path, *, source: str, device: str, dtype: torch.dtype | None
-    ) -> Dictionary:
-        """Read both files, refuse what `preflight` refuses, and return the dictionary."""
+__all__ = ["candidates", "load", "looks_like_dictionary", "read"]
 
 
 def load(
@@ -31,6 +29,8 @@ def load(
     *,
     device: torch.device | str = "cpu",
     dtype: torch.dtype | None = None,
+    family: str = "",
+    settings: Iterable[tuple[str, str]] = (),
 ) -> Dictionary:
     """Load the dictionary at a directory or weights file, ready to be evaluated.
 
@@ -41,23 +41,67 @@ def load(
         path: a directory, its weights file, or a directory that holds exactly one dictionary.
         device: where the weights go.
         dtype: the type to encode in; None means that of the file, but at least float32.
+        family: one of `families.NAMES`, or one that an installed package brings; empty means the
+            one that recognises the files.
+        settings: what the files do not say, by name; the family says which there are.
 
     Raises:
         DictionaryError: no dictionary, several of them, or one that must not be evaluated.
     """
-    found = candidates(path)
-    layout = layout_of(found[0]) if len(found) == 1 else None
-    if layout is None:
-        raise DictionaryError(explain(path))
-    family = cast(Family, import_module(f"pytest_sae.dictionaries.{layout.family}"))
-    dictionary = family.load(
-        found[0] / layout.config,
-        found[0] / layout.weights,
-        source=str(path),
-        device=str(device),
-        dtype=dtype,
-    )
+    from pytest_sae.dictionaries import entry_points, families
     from pytest_sae.dictionaries.prove import prove
 
+    if family and family not in families.NAMES and families.known(family):
+        _refuse_settings(path, family, settings)
+        return entry_points.load(family, path, device=str(device), dtype=dtype)
+    if family:
+        families.family(family)  # an unknown one is said before anything is read
+    dictionary = families.build(read(path, settings), family, device=str(device), dtype=dtype)
     prove(dictionary)
     return dictionary
+
+
+def read(path: Path | str, settings: Iterable[tuple[str, str]] = ()) -> Content:
+    """Read the files of the dictionary at a path, without taking them for any family.
+
+    Raises:
+        DictionaryError: no dictionary, several of them, or files that cannot be read safely.
+    """
+    found = candidates(path)
+    files = files_of(found[0]) if len(found) == 1 else None
+    if files is None:
+        raise DictionaryError(explain(path))
+    from pytest_sae.dictionaries.containers import read_configuration, read_weights
+    from pytest_sae.dictionaries.content import Content
+
+    config = read_configuration(files.config) if files.config else {}
+    tensors, inside = read_weights(files.weights)
+    return Content(
+        source=str(path),
+        weights=files.weights,
+        config=_together(config, inside, str(path)),
+        tensors=tensors,
+        settings={str(name): str(value) for name, value in settings},
+    )
+
+
+def _refuse_settings(path: Path | str, family: str, settings: Iterable[tuple[str, str]]) -> None:
+    given = ", ".join(name for name, _ in settings)
+    if given:
+        raise DictionaryError(
+            f"{path} is given {given}, and the family {family} of another package takes no "
+            "settings. Expected its path alone: let that package's own function know them."
+        )
+
+
+def _together(
+    config: dict[str, object], inside: dict[str, object], source: str
+) -> dict[str, object]:
+    """The configuration, with the plain values that some files keep among their weights."""
+    for name in sorted(config.keys() & inside.keys()):
+        if config[name] != inside[name]:
+            raise DictionaryError(
+                f"{source}: the configuration says {name} = {config[name]!r:.80}, the weights "
+                f"file {inside[name]!r:.80}. Expected one of them: do the files belong together?"
+            )
+    return {**inside, **config}

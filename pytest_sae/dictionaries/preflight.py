@@ -11,6 +11,8 @@ from pytest_sae.errors import DictionaryError
 if TYPE_CHECKING:
     from torch import Tensor
 
+_UNIT_TOLERANCE = 0.02  # rows stored in bfloat16
+
 Shapes = Mapping[str, tuple[int, ...]]
 
 
@@ -47,6 +49,22 @@ def flag(config: Mapping[str, object], name: str, source: str) -> None:
         )
 
 
+def matrix(tensors: Mapping[str, Tensor], name: str, source: str) -> tuple[int, int]:
+    """Return the two sizes of a tensor, from which those of the others follow.
+
+    Raises:
+        DictionaryError: it is missing, or has not two dimensions.
+    """
+    tensor = tensors.get(name)
+    if tensor is None or tensor.dim() != 2:
+        found = "none" if tensor is None else f"one of the shape {tuple(tensor.shape)}"
+        raise DictionaryError(
+            f"{source}: of {name} there is {found}. Expected two dimensions, latents and width: "
+            "was it saved whole, and for one site?"
+        )
+    return tensor.shape[0], tensor.shape[1]
+
+
 def shapes(tensors: Mapping[str, Tensor], expected: Shapes, source: str) -> None:
     """Refuse weights that are not exactly the expected tensors, floating and of their shapes."""
     missing, extra = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected)
@@ -54,13 +72,13 @@ def shapes(tensors: Mapping[str, Tensor], expected: Shapes, source: str) -> None
         raise DictionaryError(
             f"{source} has the tensors {', '.join(sorted(tensors)) or 'none'}. Expected "
             f"{', '.join(sorted(expected))}: missing {', '.join(missing) or 'none'}, unknown "
-            f"{', '.join(extra) or 'none'}. Is `architecture` right?"
+            f"{', '.join(extra) or 'none'}. Is its architecture right?"
         )
     for name, shape in sorted(expected.items()):
         if tuple(tensors[name].shape) != shape:
             raise DictionaryError(
                 f"{source}: {name} has the shape {tuple(tensors[name].shape)}. Expected {shape} "
-                "from d_in and d_sae of the configuration: do the two files belong together?"
+                "from the declared sizes or the other tensors: do the files belong together?"
             )
         if not tensors[name].is_floating_point():
             raise DictionaryError(
@@ -135,6 +153,23 @@ def decoder(rows: Tensor, source: str, *, divided: bool) -> None:
         )
 
 
+def unit_rows(rows: Tensor, source: str) -> None:
+    """Refuse rows that are not of length one, where the encoder takes that for granted.
+
+    Args:
+        rows: (d_sae, d_out) the decoder's weights.
+        source: what the message calls the dictionary.
+    """
+    lengths = rows.double().norm(dim=1)
+    off = int(((lengths - 1).abs() > _UNIT_TOLERANCE).sum())
+    if off:
+        raise DictionaryError(
+            f"{source}: {off} of {len(rows)} decoder rows are not of length 1 (from "
+            f"{lengths.min().item():g} to {lengths.max().item():g}). Expected length 1: its "
+            "pursuit would not converge; normalise the rows as in training and save again."
+        )
+
+
 def require_site(info: DictionaryInfo) -> None:
     """Refuse a dictionary that does not say which model and which site it belongs to.
 
@@ -144,8 +179,11 @@ def require_site(info: DictionaryInfo) -> None:
     declared = {"model_name": info.model, "hook_name": info.hook_in}
     missing = [name for name, value in declared.items() if not value]
     if missing:
+        asked = {"model": info.model, "site": info.hook_in}
+        names = ",".join(f"{name}=..." for name, value in asked.items() if not value)
+        path = f" Its path suggests {info.suggestion}: check that." if info.suggestion else ""
         raise DictionaryError(
             f"{info.source} does not declare {' and '.join(missing)}. Expected the model and the "
-            "hook that it was trained on: add them to `metadata` in its configuration (a model "
-            "alone can be given by --sae-model)."
+            "hook that it was trained on: add them to `metadata` in its configuration, or say "
+            f"--sae={names}:{info.source} (a model alone also by --sae-model).{path}"
         )

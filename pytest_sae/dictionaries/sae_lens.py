@@ -1,65 +1,81 @@
-"""SAEs in sae_lens' format: standard, topk, jumprelu (also from batchtopk, matryoshka), gated."""
+"""SAEs and transcoders in sae_lens' format, of all its architectures but the temporal."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import fields
-from pathlib import Path
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
-from pytest_sae.dictionaries import preflight, sae_lens_config
-from pytest_sae.dictionaries.normalise import PER_TOKEN, Normalisation
+from pytest_sae.dictionaries import nested, preflight, sae_lens_config
+from pytest_sae.dictionaries.content import Content, check_settings
+from pytest_sae.dictionaries.normalise import PER_TOKEN
+from pytest_sae.dictionaries.normalised import Normalised
 from pytest_sae.dictionaries.sae_lens_config import TENSORS, Config
-from pytest_sae.dictionaries.weights import computing_dtype, fingerprint, read_safetensors
+from pytest_sae.dictionaries.weights import computing_dtype, fingerprint, without_unit_scale
+from pytest_sae.errors import DictionaryError
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from pytest_sae.dictionaries.base import Dictionary
+
+NAME = "sae_lens"
 # Set here, whatever the file says: activations come flat, normalised by `normalise`, and where
 # the weights go is the caller's choice.
 _OURS = ("d_in", "d_sae", "dtype", "device", "normalize_activations", "reshape_activations")
+# Declared by every version of the format, and together by no other.
+_KEYS = ("d_in", "d_sae", "architecture", "metadata", "hook_name", "hook_point")
+_NARROWED = {"W_enc": 1, "W_dec": 0, "b_enc": 0, "threshold": 0}
 
 
-def load(
-    config: Path, weights: Path, *, source: str, device: str, dtype: torch.dtype | None
-) -> SAELensDictionary:
-    """Load an SAE that sae_lens (any version) has saved.
+def recognise(content: Content) -> bool:
+    """Whether the weights have `W_dec`, and the configuration is sae_lens'."""
+    others = {"encoder.weight", "b_dec_out"} & content.tensors.keys()
+    return "W_dec" in content.tensors and not others and any(k in content.config for k in _KEYS)
+
+
+def build(content: Content, *, device: str, dtype: torch.dtype | None) -> Dictionary:
+    """Build an SAE or transcoder that sae_lens (any version) has saved.
+
+    The setting `prefix` gives the first latents of a Matryoshka SAE as one of their own.
 
     Raises:
         DictionaryError: anything that `preflight` refuses.
     """
-    declared = sae_lens_config.read(config, source)
-    tensors = _without_unit_scale(read_safetensors(weights))
-    _check(declared, tensors, source)
+    check_settings(content, NAME, ("prefix",))
+    config = sae_lens_config.read(content)
+    tensors = without_unit_scale(content.tensors)
+    _check(config, tensors, content.source)
+    config, tensors = _first(config, tensors, nested.prefix(content, config.info.prefixes))
     computing = computing_dtype(tensors, dtype)
-    sae, options = _build(declared, tensors, device, computing)
+    sae, options = _build(config, tensors, device, computing)
     canonical = {
         "format": "sae_lens",
-        "architecture": declared.architecture,
-        "normalize_activations": declared.normalisation,
+        "architecture": config.architecture,
+        "normalize_activations": config.normalisation,
         "dtype": str(computing),
         **options,
     }
-    return SAELensDictionary(sae, declared, fingerprint(tensors, canonical))
+    dictionary = SAELensDictionary(sae, config, fingerprint(tensors, canonical))
+    normalisation = PER_TOKEN.get(config.normalisation)
+    return Normalised(dictionary, normalisation) if normalisation else dictionary
 
 
 class SAELensDictionary:
-    """A sae_lens SAE as a `Dictionary`; encoding and decoding are sae_lens' own.
-
-    The normalisation, where there is one, is ours (`normalise`): x̂ = sae(n(x)) · scale + shift.
-    """
+    """A sae_lens module as a `Dictionary`; encoding and decoding are sae_lens' own."""
 
     def __init__(self, sae: Any, config: Config, fingerprint: str) -> None:
         self.info = config.info
         self.fingerprint = fingerprint
         self.d_in = config.d_in
-        self.d_out = config.d_in
+        self.d_out = config.d_out
         self.d_sae = config.d_sae
         self._sae = sae
-        self._normalisation: Normalisation | None = PER_TOKEN.get(config.normalisation)
         self._rows: Tensor = _written_rows(sae)
+        self._bias: Tensor = _written_bias(sae)
+        self._skip: Tensor | None = getattr(sae, "W_skip", None)
 
     @property
     def device(self) -> torch.device:
@@ -72,9 +88,9 @@ class SAELensDictionary:
         return self._rows.dtype
 
     @property
-    def decoder_rows(self) -> Tensor | None:
-        """(d_sae, d_out): what one unit of each latent writes; None if it varies by token."""
-        return None if self._normalisation else self._rows
+    def decoder_rows(self) -> Tensor:
+        """(d_sae, d_out): what one unit of each latent writes."""
+        return self._rows
 
     @property
     def encoder_rows(self) -> Tensor:
@@ -84,45 +100,32 @@ class SAELensDictionary:
 
     def encode(self, x: Tensor) -> Tensor:
         """(token, d_in) to latents (token, d_sae)."""
-        z: Tensor = self._sae.encode(self._enter(x))
+        z: Tensor = self._sae.encode(x)
         return z
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        """(token, d_in) to (token, d_out)."""
-        return self._leave(x, self._sae(self._enter(x)))
+        """(token, d_in) to (token, d_out), with the skip connection where there is one."""
+        reconstructed: Tensor = self._sae(x.to(self.dtype))
+        return reconstructed
 
     def contribution(self, x: Tensor, z: Tensor, latents: Tensor) -> Tensor:
-        """(token, d_out): Σ z_j d_j over `latents`, times the token's scale if it is normalised."""
-        written = z[:, latents].to(self.dtype) @ self._rows[latents]
-        if self._normalisation is None:
-            return written
-        return written * self._normalisation.scale(x.to(self.dtype))
+        """(token, d_out): Σ z_j d_j over `latents`; the same for every x."""
+        return z[:, latents].to(self.dtype) @ self._rows[latents]
 
     def const(self, x: Tensor) -> Tensor:
-        """(token, d_out): the decoder's bias, brought back to the token's scale and mean."""
-        bias: Tensor = self._sae.b_dec
-        return self._leave(x, bias.expand(len(x), -1))
-
-    def _enter(self, x: Tensor) -> Tensor:
-        return x if self._normalisation is None else self._normalisation.enter(x.to(self.dtype))
-
-    def _leave(self, x: Tensor, y: Tensor) -> Tensor:
-        if self._normalisation is None:
-            return y
-        x = x.to(self.dtype)
-        return y * self._normalisation.scale(x) + self._normalisation.shift(x)
-
-
-def _without_unit_scale(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Some versions saved a scaling factor of ones that nothing used; others are refused later."""
-    scale = tensors.get("scaling_factor")
-    unit = scale is not None and bool((scale == 1).all())
-    return {name: t for name, t in tensors.items() if not (unit and name == "scaling_factor")}
+        """(token, d_out): the decoder's bias, and what the skip connection passes on."""
+        bias = self._bias.expand(len(x), -1)
+        return bias if self._skip is None else bias + x.to(self.dtype) @ self._skip.T
 
 
 def _check(config: Config, tensors: Mapping[str, Tensor], source: str) -> None:
-    d_in, d_sae = config.d_in, config.d_sae
-    expected = {"W_enc": (d_in, d_sae), "W_dec": (d_sae, d_in), "b_dec": (d_in,)}
+    d_in, d_out, d_sae = config.d_in, config.d_out, config.d_sae
+    expected = {
+        "W_enc": (d_in, d_sae),
+        "W_dec": (d_sae, d_out),
+        "b_dec": (d_out,),
+        "W_skip": (d_out, d_in),
+    }
     shapes = {name: expected.get(name, (d_sae,)) for name in TENSORS[config.architecture]}
     preflight.shapes(tensors, shapes, source)
     preflight.finite(tensors, source)
@@ -130,6 +133,27 @@ def _check(config: Config, tensors: Mapping[str, Tensor], source: str) -> None:
     preflight.decoder(tensors["W_dec"], source, divided=divided)
     if "threshold" in tensors:
         preflight.thresholds(tensors["threshold"], source)
+    if config.architecture == "matching_pursuit":
+        preflight.unit_rows(tensors["W_dec"], source)
+
+
+def _first(
+    config: Config, tensors: dict[str, Tensor], prefix: int | None
+) -> tuple[Config, dict[str, Tensor]]:
+    """The nested SAE of the first latents; the k of the whole says nothing about it."""
+    if prefix is None:
+        return config, tensors
+    if config.architecture not in ("jumprelu", "standard"):
+        raise DictionaryError(
+            f"{config.info.source} is given prefix={prefix}, and its latents compete for their "
+            f"places ({config.architecture}). Expected latents that encode each on its own."
+        )
+    narrowed = {
+        name: tensor.narrow(_NARROWED[name], 0, prefix) if name in _NARROWED else tensor
+        for name, tensor in tensors.items()
+    }
+    info = replace(config.info, k=None)
+    return replace(config, d_sae=prefix, info=info), narrowed
 
 
 def _build(
@@ -161,3 +185,10 @@ def _written_rows(sae: Any) -> Tensor:
     if getattr(sae.cfg, "rescale_acts_by_decoder_norm", False):
         rows = rows / rows.norm(dim=1, keepdim=True)
     return rows
+
+
+def _written_bias(sae: Any) -> Tensor:
+    bias: Tensor = sae.b_dec
+    tied = sae.cfg.architecture() == "matching_pursuit"
+    # A pursuit adds the bias back only where it has subtracted it.
+    return bias * 0 if tied and not sae.cfg.apply_b_dec_to_input else bias

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
-from pytest_sae.dictionaries import preflight
+from pytest_sae.dictionaries import nested, preflight
 from pytest_sae.dictionaries.base import DictionaryInfo
+from pytest_sae.dictionaries.content import Content, declared
 from pytest_sae.dictionaries.normalise import PER_TOKEN
-from pytest_sae.dictionaries.weights import read_json
 from pytest_sae.errors import DictionaryError
 
 _BIASED = ("W_enc", "W_dec", "b_enc", "b_dec")
 TENSORS: dict[str, tuple[str, ...]] = {
     "standard": _BIASED,
     "topk": _BIASED,
+    "abstopk": _BIASED,
     "jumprelu": (*_BIASED, "threshold"),
     "gated": ("W_enc", "W_dec", "b_dec", "b_gate", "b_mag", "r_mag"),
+    "matching_pursuit": ("W_dec", "b_dec"),
+    "transcoder": _BIASED,
+    "skip_transcoder": (*_BIASED, "W_skip"),
+    "jumprelu_transcoder": (*_BIASED, "threshold"),
+    "jumprelu_skip_transcoder": (*_BIASED, "threshold", "W_skip"),
 }
+TRANSCODERS = tuple(name for name in TENSORS if name.endswith("transcoder"))
+_SELECTING = ("topk", "abstopk")
 # Trained under one name and saved under another; on disk only unfinished training has these.
 _TRAINING_ONLY = ("batchtopk", "matryoshka_batchtopk")
-# TransformerLens' changes of the weights that change what a site holds.
-_PROCESSING = ("center_writing_weights", "fold_ln", "fold_value_biases")
+# What says how TransformerLens changed the model's weights before training.
+_TRAINED_ON = ("model_class_name", "model_from_pretrained_kwargs")
 _RENAMED = {
     "hook_point": "hook_name",
     "hook_point_head_index": "hook_head_index",
@@ -36,7 +44,8 @@ class Config:
 
     Args:
         architecture: a key of `TENSORS`.
-        d_in: width of the site.
+        d_in: width of the site that is read.
+        d_out: width of what is reconstructed; another one for some transcoders.
         d_sae: number of latents.
         normalisation: `none` or a key of `normalise.PER_TOKEN`.
         options: the remaining keys, as they stand; sae_lens knows which of them it needs.
@@ -45,33 +54,67 @@ class Config:
 
     architecture: str
     d_in: int
+    d_out: int
     d_sae: int
     normalisation: str
     options: Mapping[str, object]
     info: DictionaryInfo
 
 
-def read(path: Path, source: str) -> Config:
+def read(content: Content) -> Config:
     """Return the checked configuration of a `cfg.json`.
 
     Raises:
-        DictionaryError: no JSON, an unknown architecture, missing or impossible sizes, k or
-            normalisation, or processing of the model that cannot be repeated.
+        DictionaryError: an unknown architecture, or missing or impossible sizes, k, head or
+            normalisation.
     """
-    raw = read_json(path)
+    raw, source = content.config, content.source
     config = raw if _is_modern(raw, source) else _modern(raw, source)
     architecture = _architecture(config, source)
     d_in, d_sae = (preflight.count(config, name, source) for name in ("d_in", "d_sae"))
-    if architecture == "topk":
+    d_out = preflight.count(config, "d_out", source) if architecture in TRANSCODERS else d_in
+    if architecture in _SELECTING:
         preflight.count(config, "k", source, most=d_sae)
     for name in ("apply_b_dec_to_input", "rescale_acts_by_decoder_norm"):
         preflight.flag(config, name, source)
+    normalisation = _normalisation(config, architecture, source)
+    metadata = _metadata(config, source)
+    _refuse_pursuit(config, architecture, max(d_in, d_sae), source)
+    info = _info(content, config, metadata, architecture, d_sae)
+    return Config(architecture, d_in, d_out, d_sae, normalisation, config, info)
+
+
+def _normalisation(config: Mapping[str, object], architecture: str, source: str) -> str:
     normalisation = config.get("normalize_activations", "none")
     preflight.folded(normalisation, tuple(PER_TOKEN), source)
-    metadata = _metadata(config, source)
-    _refuse_processing(metadata, source)
-    info = _info(config, metadata, architecture, source)
-    return Config(architecture, d_in, d_sae, str(normalisation), config, info)
+    if architecture not in TRANSCODERS:
+        return str(normalisation)
+    # sae_lens normalises what a transcoder reads and leaves what it writes and skips as it is.
+    if normalisation != "none" or config.get("apply_b_dec_to_input", True):
+        raise DictionaryError(
+            f"{source} is a transcoder with normalize_activations = {normalisation!r} and "
+            f"apply_b_dec_to_input = {config.get('apply_b_dec_to_input', True)!r}. Expected none "
+            "and false: its bias belongs to the site that it writes."
+        )
+    return "none"
+
+
+def _refuse_pursuit(
+    config: Mapping[str, object], architecture: str, most: int, source: str
+) -> None:
+    """Refuse stopping rules of matching pursuit that are missing, or under which it never stops."""
+    if architecture != "matching_pursuit":
+        return
+    preflight.flag(config, "stop_on_duplicate_support", source)
+    if config.get("max_iterations") is not None:
+        preflight.count(config, "max_iterations", source, most=most)
+    threshold = config.get("residual_threshold")
+    number = isinstance(threshold, (int, float)) and not isinstance(threshold, bool)
+    if not number or not math.isfinite(threshold):  # type: ignore[arg-type]
+        raise DictionaryError(
+            f"{source} declares residual_threshold = {threshold!r}. Expected the number at which "
+            "its pursuit stops: add it as it was in training."
+        )
 
 
 def _is_modern(raw: Mapping[str, object], source: str) -> bool:
@@ -107,6 +150,12 @@ def _architecture(config: Mapping[str, object], source: str) -> str:
     architecture = config.get("architecture")
     if isinstance(architecture, str) and architecture in TENSORS:
         return architecture
+    if architecture == "temporal":
+        raise DictionaryError(
+            f"{source} is a temporal SAE: its latents depend on all earlier tokens of the text, "
+            "and the metrics encode tokens one by one, shuffled and without repetition. Expected "
+            "a dictionary that encodes each token alone: its figures would not be its own."
+        )
     if architecture in _TRAINING_ONLY:
         advice = "it is a training checkpoint: save it with save_inference_model()"
     else:
@@ -127,54 +176,60 @@ def _metadata(config: Mapping[str, object], source: str) -> Mapping[str, object]
     )
 
 
-def _refuse_processing(metadata: Mapping[str, object], source: str) -> None:
-    arguments = metadata.get("model_from_pretrained_kwargs") or {}
-    processing = [
-        name for name in _PROCESSING if isinstance(arguments, dict) and arguments.get(name)
-    ]
-    if processing:
-        raise DictionaryError(
-            f"{source} was trained on a model with {' and '.join(processing)}, whose activations "
-            "are not those of the Hugging Face model. Expected an SAE of the unprocessed model: "
-            "train it without, or fold the processing into its weights."
-        )
+def _head(metadata: Mapping[str, object], source: str) -> int | None:
     head = metadata.get("hook_head_index")
-    if head is not None:
-        raise DictionaryError(
-            f"{source} reads one attention head only (hook_head_index = {head}). Expected an SAE "
-            "of all heads of the site."
-        )
+    if head is None or (isinstance(head, int) and not isinstance(head, bool) and head >= 0):
+        return head
+    raise DictionaryError(
+        f"{source} declares hook_head_index = {head!r}. Expected the index of one attention head, "
+        "from 0, or null for all of them: correct the configuration."
+    )
+
+
+def _hook(metadata: Mapping[str, object], end: str = "") -> object:
+    """Return the hook that is read (or, with `_out`, written).
+
+    sae_lens calls what a norm gives `hook_mlp_in`, which is the stream before the norm elsewhere;
+    the module's own path is not mistaken.
+    """
+    name, path = metadata.get(f"hook_name{end}"), metadata.get(f"hf_hook_name{end}")
+    return path if path and (not name or str(name).endswith("hook_mlp_in")) else name
 
 
 def _info(
-    config: Mapping[str, object], metadata: Mapping[str, object], architecture: str, source: str
+    content: Content,
+    config: Mapping[str, object],
+    metadata: Mapping[str, object],
+    architecture: str,
+    d_sae: int,
 ) -> DictionaryInfo:
     trained_as = metadata.get("training_architecture")
     trained_as = trained_as if trained_as in _TRAINING_ONLY else architecture
-    hook = _text(metadata, "hook_name", source) or _text(metadata, "hf_hook_name", source)
-    context, bos = metadata.get("context_size"), metadata.get("prepend_bos")
-    return DictionaryInfo(
-        source=source,
-        family=f"sae_lens.{trained_as}",
-        model=_text(metadata, "model_name", source),
-        hook_in=hook,
-        hook_out=_text(metadata, "hook_name_out", source) or hook,
-        context_size=context if isinstance(context, int) and context > 0 else None,
-        prepend_bos=bos if isinstance(bos, bool) else None,
+    info = declared(
+        content,
+        f"sae_lens.{trained_as}",
+        model=metadata.get("model_name"),
+        hook_in=_hook(metadata),
+        hook_out=_hook(metadata, "_out"),
+        context_size=metadata.get("context_size"),
+        prepend_bos=metadata.get("prepend_bos"),
         k=_trained_k(config, metadata),
     )
+    trained = _details(metadata).get("matryoshka_widths")
+    return replace(
+        info,
+        prefixes=nested.widths(trained, d_sae),
+        head=_head(metadata, content.source),
+        trained_on={name: metadata[name] for name in _TRAINED_ON if name in metadata},
+    )
+
+
+def _details(metadata: Mapping[str, object]) -> Mapping[str, object]:
+    details = metadata.get("training_architecture_details")
+    return details if isinstance(details, dict) else {}
 
 
 def _trained_k(config: Mapping[str, object], metadata: Mapping[str, object]) -> int | None:
     # BatchTopK keeps k latents per token on average; its k survives only in the training details.
-    details = metadata.get("training_architecture_details")
-    kept = details.get("k") if isinstance(details, dict) else None
-    k = config.get("k", kept)
-    return round(k) if isinstance(k, (int, float)) and k >= 1 else None
-
-
-def _text(metadata: Mapping[str, object], name: str, source: str) -> str | None:
-    value = metadata.get(name)
-    if value is None or isinstance(value, str):
-        return value or None
-    raise DictionaryError(f"{source}: {name} is {value!r}. Expected a text: correct `metadata`.")
+    k = config.get("k", _details(metadata).get("k"))
+    return round(k) if isinstance(k, (int, float)) and 1 <= k < math.inf else None

@@ -1,4 +1,4 @@
-"""What `--sae` means: paths and globs become dictionaries with short unique ids."""
+"""What `--sae` means: paths, globs and forced families become dictionaries with short ids."""
 
 from __future__ import annotations
 
@@ -6,59 +6,214 @@ import glob
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pytest_sae.dictionaries import families, hub_address, hub_releases
 from pytest_sae.dictionaries.layouts import WEIGHTS, candidates, explain
 from pytest_sae.errors import OptionError
 
 # Files that training leaves beside the weights; a glob may match them.
-_BESIDE = frozenset({"sparsity.safetensors", "trainer_state.pt"})
+_BESIDE = frozenset(
+    {
+        "sparsity.safetensors",
+        "trainer_state.pt",
+        "optimizer.pt",
+        "lr_scheduler.pt",
+        "state.pt",
+    }
+)
+_SETTING = r"\w+=[^,:=]+"
+# family:path, family,name=value:path or name=value:path. A family has two letters at least and
+# no slash, so that C:\saes and ./a:b stay paths.
+_FORCED = re.compile(
+    rf"(?:(?P<family>[A-Za-z]\w+)(?P<more>(?:,{_SETTING})*)|(?P<only>{_SETTING}(?:,{_SETTING})*))"
+    r":(?P<path>.+)",
+    re.DOTALL,
+)
 
 
 @dataclass(frozen=True)
 class SAESpec:
-    """One dictionary under test.
+    """One dictionary under test, made of plain builtins.
 
     Args:
         id: unique in the run, made of [A-Za-z0-9._+] only, for test ids and reports.
-        path: its directory.
+        path: its directory or weights file.
         text: the `--sae` value that named it, as typed.
+        family: the family it is forced to be, empty where its content says it.
+        settings: names and values of what its files do not say.
+        revision: the commit of its repository on the hub, empty for what lies elsewhere.
     """
 
     id: str
     path: str
     text: str
+    family: str = ""
+    settings: tuple[tuple[str, str], ...] = ()
+    revision: str = ""
+
+    def __post_init__(self) -> None:
+        # On the way to a worker tuples may have become lists.
+        settings = tuple((str(name), str(value)) for name, value in self.settings)
+        object.__setattr__(self, "settings", settings)
+
+
+@dataclass(frozen=True)
+class _Named:
+    """A value of --sae, taken apart."""
+
+    path: str
+    family: str = ""
+    settings: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A dictionary that a value of --sae names."""
+
+    path: Path
+    text: str
+    family: str
+    settings: tuple[tuple[str, str], ...]
+    name: Path  # what its id is made of
+    revision: str = ""
+
+    @property
+    def key(self) -> tuple[str, str, tuple[tuple[str, str], ...]]:
+        return os.path.realpath(self.path), self.family, self.settings
 
 
 def resolve(texts: Sequence[str]) -> tuple[SAESpec, ...]:
     """Return the dictionaries that the values of `--sae` name, in order, each of them once.
 
+    What lies on the hub is downloaded, so that its path is a local one from here on.
+
     Args:
-        texts: directories, weights files, or globs (whose matches are taken in sorted order).
+        texts: directories, weights files, or globs (whose matches are taken in sorted order),
+            each with a family and settings before it where needed: `family,k=32:path`. A path
+            may be `hf:owner/repo@revision/path`; `sae_lens:release/id` is looked up in sae_lens'
+            table.
 
     Raises:
-        OptionError: a path that is no dictionary, that holds several, or a glob without a match.
+        OptionError: an unknown family, a path that is no dictionary, one that holds several, a
+            glob without a match, or what the hub does not give.
     """
-    named: dict[str, tuple[Path, str]] = {}
+    chosen: dict[object, _Place] = {}
     for text in texts:
-        for path in _paths(text):
-            named.setdefault(os.path.realpath(path), (path, text))
-    chosen = list(named.values())
-    ids = _unique_ids([path for path, _ in chosen])
+        for place in _places(_named(text), text):
+            chosen.setdefault(place.key, place)
+    places = list(chosen.values())
     return tuple(
-        SAESpec(name, str(path), text) for name, (path, text) in zip(ids, chosen, strict=True)
+        SAESpec(name, str(each.path), each.text, each.family, each.settings, each.revision)
+        for name, each in zip(_ids(places), places, strict=True)
     )
 
 
-def _paths(text: str) -> list[Path]:
-    if not text.strip():
+def _places(named: _Named, text: str) -> list[_Place]:
+    family, settings = named.family, named.settings
+    if named.path.startswith(hub_address.SCHEME) and not _path(named.path, text).exists():
+        return _on_hub(hub_address.parse(named.path), text, family, settings)
+    if _is_release(named, text):
+        release = hub_releases.find(named.path, text)
+        return [
+            replace(place, settings=_merged(hub_releases.settings(release, place.path), settings))
+            for place in _on_hub(release.address, text, release.family, ())
+        ]
+    return [_Place(path, text, family, settings, path) for path in _paths(named, text)]
+
+
+def _on_hub(
+    address: hub_address.Address, text: str, family: str, settings: tuple[tuple[str, str], ...]
+) -> list[_Place]:
+    from pytest_sae.dictionaries import hub
+
+    found = [(each, _one(each.path, text)) for each in hub.fetch(address, text)]
+    return [
+        _Place(path, text, family, settings, _hub_name(address, path, fetched.root), fetched.commit)
+        for fetched, path in found
+    ]
+
+
+def _hub_name(address: hub_address.Address, path: Path, root: Path) -> Path:
+    return Path("/", address.repo, path.relative_to(root))
+
+
+def _is_release(named: _Named, text: str) -> bool:
+    """Whether it is nothing on this disk, nor written as if it were."""
+    local = named.path.startswith(("/", ".", "~")) or "\\" in named.path
+    return (
+        named.family == "sae_lens"
+        and not local
+        and not glob.has_magic(named.path)
+        and not _path(named.path, text).exists()
+    )
+
+
+def _merged(
+    known: Mapping[str, str], given: tuple[tuple[str, str], ...]
+) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted({**known, **dict(given)}.items()))
+
+
+def _named(text: str) -> _Named:
+    if "\0" in text:
+        raise OptionError(f"--sae={text!r} holds a NUL character. Expected a path.")
+    match = _FORCED.fullmatch(text)
+    on_hub = text.startswith(hub_address.SCHEME)
+    if match is None or on_hub or _path(text, text).exists():
+        return _Named(text)
+    family = match["family"] or ""
+    if family and not families.known(family):
+        raise OptionError(f"--sae={text}: {families.unknown(family)} (No such path exists either.)")
+    pairs = [each.split("=", 1) for each in (match["more"] or match["only"] or "").split(",")]
+    settings = tuple(sorted((pair[0], pair[1].strip()) for pair in pairs if len(pair) == 2))
+    names = [name for name, _ in settings]
+    if len(set(names)) < len(names):
+        raise OptionError(f"--sae={text} gives a setting twice. Expected each of them once.")
+    return _Named(match["path"], family, settings)
+
+
+def _ids(places: Sequence[_Place]) -> list[str]:
+    """Ids by path; where several are of one path, what tells them apart is appended."""
+    names = {each.key[0]: each.name for each in places}
+    by_path = dict(zip(names, _unique_ids(list(names.values())), strict=True))
+    times = Counter(each.key[0] for each in places)
+    return _numbered(
+        [
+            by_path[each.key[0]]
+            + (_suffix(each.family, each.settings) if times[each.key[0]] > 1 else "")
+            for each in places
+        ]
+    )
+
+
+def _suffix(family: str, settings: tuple[tuple[str, str], ...]) -> str:
+    parts = [family, *(f"{name}{value}" for name, value in settings)]
+    return "".join(f"+{_slug([part])}" for part in parts if part)
+
+
+def _paths(named: _Named, text: str) -> list[Path]:
+    if not named.path.strip():
         raise OptionError("--sae= is empty. Expected a directory, a weights file or a glob.")
-    path = Path(text).expanduser()
-    if path.exists() or not glob.has_magic(text):
+    path = _path(named.path, text)
+    if named.family and named.family not in families.NAMES:
+        return [path]  # what another package does with it is its own affair
+    if path.exists() or not glob.has_magic(named.path):
         return [_one(path, text)]
     return [_one(match, text) for match in _matches(path, text)]
+
+
+def _path(path_text: str, text: str) -> Path:
+    try:
+        path = Path(path_text).expanduser()
+        path.exists()
+    except (OSError, RuntimeError) as error:  # too long a name, or the home of nobody
+        raise OptionError(
+            f"--sae={text} cannot be looked for ({error}). Expected a path: write it out."
+        ) from error
+    return path
 
 
 def _matches(pattern: Path, text: str) -> list[Path]:

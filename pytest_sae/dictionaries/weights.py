@@ -1,62 +1,16 @@
-"""Reading configuration and weights of untrusted files, and naming them by their content."""
+"""Weights that were read: naming them by their content, and the type to compute in."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
-
-from pytest_sae.dictionaries.layouts import pickle_refused
-from pytest_sae.errors import DictionaryError
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
     from typing_extensions import Buffer
-
-_PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
-
-
-def read_json(path: Path) -> dict[str, object]:
-    """Return the object that a configuration file holds.
-
-    Raises:
-        DictionaryError: unreadable, no JSON, or JSON that is no object.
-    """
-    try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise DictionaryError(
-            f"{path} is no JSON ({error}). Expected the configuration that the SAE was saved "
-            "with: save it again."
-        ) from error
-    if not isinstance(value, dict):
-        raise DictionaryError(
-            f"{path} holds a JSON {type(value).__name__}. Expected an object with d_in, d_sae "
-            "and architecture: save the SAE again."
-        )
-    return value
-
-
-def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a safetensors file, on the CPU and in the type that they have there.
-
-    Raises:
-        DictionaryError: a pickle (which is never opened), or a file that is damaged.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    _refuse_pickle(path)
-    try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            return {name: file.get_tensor(name) for name in sorted(file.keys())}
-    except (SafetensorError, OSError, ValueError) as error:
-        raise DictionaryError(
-            f"{path} is no readable safetensors file ({error}). It is truncated or of another "
-            f"format ({path.stat().st_size:,} bytes): copy or save it again."
-        ) from error
 
 
 def fingerprint(tensors: Mapping[str, Tensor], config: Mapping[str, object]) -> str:
@@ -86,15 +40,18 @@ def computing_dtype(tensors: Mapping[str, Tensor], wanted: torch.dtype | None) -
     return widest
 
 
+def without_unit_scale(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors without a `scaling_factor` of ones, which nothing uses; any other stays.
+
+    Some versions of sae_lens saved it.
+    """
+    scale = tensors.get("scaling_factor")
+    unit = scale is not None and bool((scale == 1).all())
+    return {name: t for name, t in tensors.items() if not (unit and name == "scaling_factor")}
+
+
 def _bytes(tensor: Tensor) -> Buffer:
     import torch
 
     # A view: torch has no bfloat16 in numpy, and copying gigabytes to hash them is slow.
     return cast("Buffer", tensor.reshape(-1).view(torch.uint8).numpy())
-
-
-def _refuse_pickle(path: Path) -> None:
-    with path.open("rb") as file:
-        start = file.read(4)
-    if start.startswith(_PICKLE_STARTS):
-        raise DictionaryError(pickle_refused(path))

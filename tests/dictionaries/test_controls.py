@@ -12,6 +12,7 @@ from pytest_sae.dictionaries.controls import permuted_decoder, random_matched
 from pytest_sae.dictionaries.load import load
 from pytest_sae.dictionaries.prove import prove
 from pytest_sae.errors import DictionaryError
+from tests.dictionaries import sae_lens_files
 from tests.tiny import SAE_ARCHS, tiny_sae
 
 
@@ -34,6 +35,21 @@ def test_a_permuted_decoder_keeps_the_latents_and_the_set_of_rows(
     assert sorted(map(tuple, shuffled.tolist())) == sorted(map(tuple, rows.tolist()))
     errors = [(x - each.reconstruct(x)).square().sum() for each in (original, control)]
     assert errors[0] < errors[1]
+
+
+def test_a_permuted_skip_transcoder_still_passes_its_input_on(tmp_path: Path) -> None:
+    original = load(sae_lens_files.write(tmp_path, "skip_transcoder", d_out=20))
+    control, x = permuted_decoder(original, seed=1), tokens()
+    prove(control)
+    assert (control.d_in, control.d_out) == (32, 20)
+    assert torch.equal(control.const(x), original.const(x))
+    assert not torch.allclose(control.reconstruct(x), original.reconstruct(x), atol=0.1)
+
+
+def test_a_transcoder_has_no_random_twin(tmp_path: Path) -> None:
+    transcoder = load(sae_lens_files.write(tmp_path, "transcoder"))
+    with pytest.raises(DictionaryError, match="dictionary of one site"):
+        random_matched(transcoder, tokens(), 6, seed=0)
 
 
 def test_a_permuted_decoder_follows_its_seed(sae_dirs: dict[str, Path]) -> None:

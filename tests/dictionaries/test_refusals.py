@@ -173,13 +173,14 @@ def test_a_scaling_factor_of_ones_is_nothing_and_any_other_is_refused(copy_of: C
     assert "scaling_factor" in refusal(directory)
 
 
-@pytest.mark.parametrize("architecture", ["transformer", "transcoder", None, ["topk"]])
+@pytest.mark.parametrize("architecture", ["transformer", "batch_topk", None, ["topk"]])
 def test_an_unknown_architecture_lists_the_known(copy_of: Copy, architecture: object) -> None:
     directory = copy_of("topk")
     edit_config(directory, lambda config: config.update(architecture=architecture))
     message = refusal(directory)
     assert repr(architecture) in message
-    assert "gated, jumprelu, standard, topk" in message
+    for known in ("abstopk", "gated", "jumprelu", "matching_pursuit", "skip_transcoder", "topk"):
+        assert f"{known}, " in message
 
 
 def test_a_training_checkpoint_says_how_to_save_it(copy_of: Copy) -> None:
@@ -238,18 +239,29 @@ def test_metadata_of_another_type(copy_of: Copy, metadata: object) -> None:
         assert load(directory).info.model is None
 
 
-@pytest.mark.parametrize(
-    "declared",
-    [
-        {"model_from_pretrained_kwargs": {"center_writing_weights": True}},
-        {"hook_head_index": 3},
-    ],
-)
-def test_processing_of_the_model_that_cannot_be_repeated(
-    copy_of: Copy, declared: dict[str, object]
-) -> None:
+def test_what_was_done_to_the_model_is_passed_on(copy_of: Copy) -> None:
+    declared = {
+        "model_class_name": "HookedTransformer",
+        "model_from_pretrained_kwargs": {"center_writing_weights": True},
+        "hook_head_index": 3,
+    }
     directory = edit_config(copy_of("topk"), lambda config: config["metadata"].update(declared))
-    assert refusal(directory)
+    info = load(directory).info
+    assert info.head == declared.pop("hook_head_index")
+    assert info.trained_on == declared
+
+
+@pytest.mark.parametrize("head", [-1, True, "3", 1.5])
+def test_a_head_that_is_no_index(copy_of: Copy, head: object) -> None:
+    directory = copy_of("topk")
+    edit_config(directory, lambda config: config["metadata"].update(hook_head_index=head))
+    assert f"hook_head_index = {head!r}" in refusal(directory)
+
+
+def test_a_norm_of_the_hub_is_read_by_its_module_path(copy_of: Copy) -> None:
+    names = {"hook_name": "blocks.1.hook_mlp_in", "hf_hook_name": "model.layers.1.mlp.input"}
+    directory = edit_config(copy_of("topk"), lambda config: config["metadata"].update(names))
+    assert load(directory).info.hook_in == "model.layers.1.mlp.input"
 
 
 def test_a_switch_that_is_no_boolean(copy_of: Copy) -> None:
@@ -275,9 +287,9 @@ def test_a_pickle_is_refused_and_never_opened(tmp_path: Path, name: str, by_file
     directory = tmp_path / "sae"
     directory.mkdir()
     (directory / name).write_bytes(pickle.dumps(_Malicious(trace)))
-    (directory / "cfg.json").write_text("{}")
+    (directory / ("config.json" if name == "ae.pt" else "cfg.json")).write_text("{}")
     message = refusal(directory / name if by_file else directory)
-    assert "is a pickle" in message
+    assert "is a pickle" in message or "name a file itself" in message
     assert not trace.exists()
 
 

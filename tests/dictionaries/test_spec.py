@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from pytest_sae.dictionaries import entry_points
 from pytest_sae.dictionaries.spec import SAESpec, _unique_ids, resolve
 from pytest_sae.errors import OptionError
 
@@ -78,8 +82,15 @@ def test_a_glob_does_not_drop_a_directory_that_lost_its_weights(here: Path) -> N
 
 def test_a_glob_does_not_drop_a_pickle(here: Path) -> None:
     make("saes/a")
-    Path("saes/ae.pt").write_bytes(b"")
+    Path("saes/model.pkl").write_bytes(b"")
     assert "is a pickle" in refusal("saes/*")
+
+
+def test_a_glob_takes_weights_files_and_leaves_what_training_put_beside_them(here: Path) -> None:
+    make("saes/a")
+    for name in ("8.pt", "9.npz", "optimizer.pt", "trainer_state.pt", "sparsity.safetensors"):
+        Path("saes", name).write_bytes(b"")
+    assert ids("saes/*") == ["8.pt", "9.npz", "a"]
 
 
 def test_a_directory_of_several_lists_them_and_proposes_the_glob(here: Path) -> None:
@@ -140,6 +151,98 @@ def test_ids_are_unique_and_clean_whatever_the_paths(parts: list[list[str]]) -> 
     names = _unique_ids([Path("/", *part) for part in parts])
     assert len(set(names)) == len(parts)
     assert all(re.fullmatch(r"[A-Za-z0-9_+][A-Za-z0-9._+]*", name) for name in names)
+
+
+def specs(*texts: str) -> list[tuple[str, str, str, tuple[tuple[str, str], ...]]]:
+    return [(spec.id, spec.path, spec.family, spec.settings) for spec in resolve(texts)]
+
+
+@pytest.mark.parametrize(
+    ("before", "family", "settings"),
+    [
+        ("sae_lens:", "sae_lens", ()),
+        ("switch_sae,k=32,experts=8:", "switch_sae", (("experts", "8"), ("k", "32"))),
+        ("model=google/gemma-2-2b:", "", (("model", "google/gemma-2-2b"),)),
+        ("site=blocks.3.mlp,model=./lm:", "", (("model", "./lm"), ("site", "blocks.3.mlp"))),
+    ],
+)
+def test_a_family_and_settings_may_stand_before_the_path(
+    here: Path, before: str, family: str, settings: tuple[tuple[str, str], ...]
+) -> None:
+    make("saes/topk", "saes/relu")
+    assert specs(f"{before}saes/topk") == [("topk", "saes/topk", family, settings)]
+    assert specs(f"{before}saes/*") == [
+        ("relu", "saes/relu", family, settings),
+        ("topk", "saes/topk", family, settings),
+    ]
+
+
+def test_an_unknown_family_is_told_the_nearest_and_all(here: Path) -> None:
+    make("saes/topk")
+    message = refusal("sparsfy,k=3:saes/topk")
+    assert "'sparsfy'" in message
+    assert "Did you mean 'sparsify'?" in message
+    assert "sae_lens, dictionary_learning" in message
+
+
+@pytest.mark.parametrize("path", ["C:/saes/topk", "C:", "a/b:c", "./openai:x", "k=3:topk", "x:y"])
+def test_a_colon_in_a_path_that_is_there_is_no_family(here: Path, path: str) -> None:
+    make(path)
+    assert [(spec.path, spec.family, spec.settings) for spec in resolve([path])] == [
+        (str(Path(path)), "", ())
+    ]
+
+
+@pytest.mark.parametrize("path", ["C:\\saes\\topk", "C:/saes/topk", "saes/a:b", "./openai:x"])
+def test_a_drive_and_a_colon_after_a_slash_are_no_family_even_if_nothing_is_there(
+    here: Path, path: str
+) -> None:
+    assert f"{Path(path)} does not exist" in refusal(path)
+
+
+def test_a_drive_may_follow_a_family(here: Path) -> None:
+    assert "C:/saes does not exist" in refusal("openai,k=3:C:/saes")
+
+
+def test_one_path_with_other_settings_is_another_dictionary(here: Path) -> None:
+    make("saes/m")
+    path = "saes/m"
+    assert ids(path, f"prefix=8:{path}", f"sae_lens,prefix=16:{path}", f"prefix=8:./{path}") == [
+        "m",
+        "m+prefix8",
+        "m+sae_lens+prefix16",
+    ]
+    assert ids(f"prefix=8:{path}") == ["m"]
+
+
+def test_what_the_path_of_another_packages_family_means_is_its_own_affair(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entry_points, "names", lambda: ("mine",))
+    assert specs("mine:hub/*") == [("_", "hub/*", "mine", ())]
+    assert "Expected sae_lens, " in refusal("yours:hub/*")
+    assert ", mine." in refusal("yours:hub/*")
+
+
+def test_a_setting_is_given_once(here: Path) -> None:
+    make("saes/m")
+    assert "twice" in refusal("prefix=8,prefix=9:saes/m")
+
+
+def test_a_spec_survives_the_way_to_a_worker(here: Path) -> None:
+    make("saes/m")
+    spec = resolve(["openai,k=3:saes/m"])[0]
+    sent = json.loads(json.dumps(dataclasses.astuple(spec)))
+    assert SAESpec(*sent) == spec
+    assert hash(SAESpec(*sent)) == hash(spec)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.text(alphabet="ab,=:/\\C.*[é \x00", max_size=12))
+def test_any_text_is_resolved_or_refused(here: Path, text: str) -> None:
+    assume("/" not in text.replace("a/", ""))  # the whole disk need not be searched
+    with contextlib.suppress(OptionError):
+        assert resolve([text])
 
 
 def test_resolving_imports_nothing_heavy() -> None:

@@ -30,6 +30,10 @@ KEYS = (
     "sae_lens_version",
     "activation_fn",
     "activation_fn_kwargs",
+    "d_out",
+    "residual_threshold",
+    "max_iterations",
+    "stop_on_duplicate_support",
 )
 INNER = (
     "model_name",
@@ -45,7 +49,8 @@ INNER = (
 )
 scalars = st.none() | st.booleans() | st.integers(-3, 200) | st.floats() | st.text(max_size=5)
 odd = scalars | st.lists(scalars, max_size=2) | st.dictionaries(st.text(max_size=3), scalars)
-names = st.sampled_from(["topk", "jumprelu", "standard", "relu", "none", "5.1.0", "6.0.0"])
+ARCHITECTURES = ("topk", "abstopk", "jumprelu", "standard", "transcoder", "matching_pursuit")
+names = st.sampled_from([*ARCHITECTURES, "relu", "none", "5.1.0", "6.0.0"])
 quietly = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 Changes = dict[str, Any]
 

@@ -1,0 +1,38 @@
+"""Reading the files of a dictionary, of whatever container, as untrusted input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_sae.dictionaries.containers.configuration import read_configuration
+from pytest_sae.errors import DictionaryError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["read_configuration", "read_weights"]
+
+
+def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, object]]:
+    """Return the tensors of a weights file, and the plain values that lie among them.
+
+    Args:
+        path: a .safetensors, .npz, .pt or .pth file; its suffix says which.
+
+    Raises:
+        DictionaryError: damaged, larger than it says, or in need of more than tensors.
+    """
+    if path.suffix == ".safetensors":
+        from pytest_sae.dictionaries.containers.safetensors_file import read_safetensors
+
+        return read_safetensors(path), {}
+    if path.suffix == ".npz":
+        from pytest_sae.dictionaries.containers.npz_file import read_npz
+
+        return read_npz(path), {}
+    if path.suffix in (".pt", ".pth"):
+        from pytest_sae.dictionaries.containers.torch_file import read_torch
+
+        return read_torch(path)
+    raise DictionaryError(f"{path} cannot be read. Expected .safetensors, .npz, .pt or .pth.")
