@@ -51,8 +51,6 @@ def undefined(
     )
 
 
-def not_applicable(
-    metric: str, reason: str, params: Mapping[str, Param] | None = None
-) -> Estimate:
+def not_applicable(metric: str, reason: str, params: Mapping[str, Param] | None = None) -> Estimate:
     """Return the estimate of something that does not exist here by declaration."""
     return Estimate(metric, None, params or {}, status="not_applicable", reason=reason)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from pytest_sae.models.tokenize import Batch
 
 VERSION = "1"  # part of every cache key: raise it when the logits are computed otherwise
 
+T = TypeVar("T")
 Replace = Callable[[Tensor, Batch], Tensor]
 Reduce = Callable[[Tensor, Batch], Tensor]
 
@@ -166,9 +168,9 @@ def ablated_sums(
 
 
 def with_stream(
-    activations: Iterable[ActivationBatch], below: Iterable[ActivationBatch] | None
-) -> Iterator[tuple[ActivationBatch, Tensor | None]]:
-    """Give each batch with the stream before the site's block, where there is one."""
+    activations: Iterable[T], below: Iterable[ActivationBatch] | None
+) -> Iterator[tuple[T, Tensor | None]]:
+    """Give each batch (or pair of batches) with the stream before the site's block, if needed."""
     if below is None:
         yield from ((part, None) for part in activations)
         return

@@ -11,7 +11,6 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from pytest_sae.activations.kept import Firings, Kept, Pool, empty_pool
-from pytest_sae.activations.pieces import pieces
 from pytest_sae.activations.stream import ActivationBatch, TokenActivations
 from pytest_sae.activations.windows import (
     Codes,
@@ -275,12 +274,9 @@ class _Contexts:
         self._known: dict[tuple[int, int], Context] = {}
 
     def need(self, documents: Iterable[int]) -> None:
-        """Tokenize the documents from which contexts will be taken."""
+        """Get the pieces of the documents from which contexts will be taken."""
         wanted = sorted({int(document) for document in documents})
-        stream = self._stream
-        texts = [stream.texts[document] for document in wanted]
-        found = pieces(texts, stream.model.tokenizer, stream.context, stream.prepend_bos)
-        self._pieces = dict(zip(wanted, found, strict=True))
+        self._pieces = dict(zip(wanted, self._stream.pieces(wanted), strict=True))
 
     def firing(self, pairs: Firings) -> tuple[Context, ...]:
         """Return the contexts of windows in which a latent fires."""

@@ -32,7 +32,7 @@ def pieces(
     tokens = tokenize(texts, tokenizer, context, prepend_bos)
     found = []
     for text, ids in zip(texts, tokens.ids, strict=True):
-        body = ids[tokens.prefix :]
+        body = ids[tokens.prefix : len(ids) - tokens.suffix]
         spans = _offsets(text, body, tokenizer)
         parts = sliced(text, spans) if spans else decoded(body, tokenizer)
         found.append(

@@ -30,7 +30,7 @@ class Pooled:
     """What linear probes and ablations of whole texts need, and no more.
 
     Args:
-        x: (text, d_in) float32, mean activation over the valid tokens.
+        x: (text, d_out) float32, mean activation over the valid tokens of what is written.
         z: (text, d_sae) float32, mean latents over the same tokens; no columns without dictionary.
         tokens: (text,) how many tokens each mean is over.
     """
@@ -45,14 +45,17 @@ def pool(
     dictionary: Dictionary | None,
     n_texts: int,
     work: Work | None = None,
+    written: Iterable[ActivationBatch] | None = None,
 ) -> Pooled:
     """Return mean activations and mean latents of every text, each valid token encoded once.
 
     Args:
-        activations: batches that hold every text exactly once.
+        activations: what the dictionary reads, in batches that hold every text exactly once.
         dictionary: encodes; None pools the activations alone.
         n_texts: how many texts there are.
         work: counters to add to.
+        written: what `Pooled.x` is the mean of, in the same batches; None where it is what the
+            dictionary reads.
 
     Raises:
         DataError: a text has no valid token; the message names its index.
@@ -62,13 +65,13 @@ def pool(
     x = np.zeros((n_texts, 0), np.float32)
     rows, latents = [], []
     with work.timed("pool"):
-        for part in activations:
+        for part, target in paired(activations, written):
             counts = _counts(part)
             index = part.batch.rows.numpy()
             if x.shape[1] == 0:
-                x = np.zeros((n_texts, part.x.shape[-1]), np.float32)
+                x = np.zeros((n_texts, target.x.shape[-1]), np.float32)
             tokens[index] += counts.numpy()
-            x[index] = _sums(part.x_valid.double(), part.text_of_token, counts) / counts[:, None]
+            x[index] = _sums(target.x_valid.double(), part.text_of_token, counts) / counts[:, None]
             if dictionary is not None:
                 rows.append(index)
                 latents.append(_mean_latents(part, dictionary, counts, work))
@@ -99,7 +102,7 @@ def ablated_means(
         (set, text, d_out) float32.
     """
     found: list[tuple[Tensor, Tensor]] = []
-    for part, target in _paired(activations, written):
+    for part, target in paired(activations, written):
         counts = _counts(part)
         segments = part.text_of_token
         means = [
@@ -129,6 +132,16 @@ def encoded(
     ):
         x = x.to(dictionary.device, dictionary.dtype)
         yield x, dictionary.encode(x), segment.to(dictionary.device)
+
+
+def paired(
+    activations: Iterable[ActivationBatch], written: Iterable[ActivationBatch] | None
+) -> Iterator[tuple[ActivationBatch, ActivationBatch]]:
+    """Give each batch that is read with that which is written: itself, where `written` is None."""
+    if written is None:
+        yield from ((part, part) for part in activations)
+    else:
+        yield from zip(activations, written, strict=True)
 
 
 def chunk_tokens(dictionary: Dictionary) -> int:
@@ -176,15 +189,6 @@ def _ablated(
         for latents in sets:
             removed = dictionary.contribution(x, z, latents.to(dictionary.device))
             yield y - removed.cpu().to(y.dtype)
-
-
-def _paired(
-    activations: Iterable[ActivationBatch], written: Iterable[ActivationBatch] | None
-) -> Iterator[tuple[ActivationBatch, ActivationBatch]]:
-    if written is None:
-        yield from ((part, part) for part in activations)
-    else:
-        yield from zip(activations, written, strict=True)
 
 
 def _in_order(

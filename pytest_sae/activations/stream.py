@@ -8,9 +8,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import ClassVar
 
 from torch import Tensor
 
+from pytest_sae.activations.pieces import pieces
 from pytest_sae.activations.store import Entry, Store, Tensors, Writer
 from pytest_sae.models import model as models
 from pytest_sae.models import tokenize
@@ -69,6 +71,8 @@ class TokenActivations:
     store: Store
     tokens_per_batch: int = 4096
 
+    made: ClassVar[bool] = False  # whether they are there without any run of the model
+
     def __iter__(self) -> Iterator[ActivationBatch]:
         entry = self.store.find(self.key)
         if entry is None:
@@ -110,6 +114,11 @@ class TokenActivations:
             self.tokens_per_batch,
         )
 
+    def pieces(self, documents: Sequence[int]) -> list[tuple[str, ...]]:
+        """Return what the valid tokens of some texts stand for, by index; see `pieces.pieces`."""
+        texts = [self.texts[document] for document in documents]
+        return pieces(texts, self.model.tokenizer, self.context, self.prepend_bos)
+
 
 def run(streams: Sequence[TokenActivations]) -> None:
     """Make the activations of several sites that are not cached yet, in one pass of the model.
@@ -120,6 +129,8 @@ def run(streams: Sequence[TokenActivations]) -> None:
     Raises:
         ValueError: they differ in anything else.
     """
+    if all(stream.made for stream in streams):
+        return
     first = streams[0]
     if any(s.text_key != first.text_key or s.store is not first.store for s in streams):
         raise ValueError("streams that are made in one pass must share model, texts and store")

@@ -77,6 +77,21 @@ def canonical_tasks(
     return canonical_tasks(sizes, seed, local, codes)
 
 
+def named_tasks(data: str | None, sizes: Sizes, seed: int) -> Tasks:
+    """Return the tasks that a value of --sae-data names; None names the bundled ones.
+
+    Raises:
+        DataError: as `load_tasks`.
+    """
+    if data is None:
+        return bundled_tasks(sizes, seed)
+    if data == "canonical":
+        return canonical_tasks(sizes, seed, None)
+    if data.startswith("canonical:"):
+        return canonical_tasks(sizes, seed, Path(data.removeprefix("canonical:")))
+    return load_tasks(Path(data), sizes, seed)
+
+
 def _used(tasks: TaskFile) -> list[str]:
     used = {task.dataset for task in tasks.tasks}
     return [name for name in tasks.datasets if name in used]

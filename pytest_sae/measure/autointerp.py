@@ -17,12 +17,14 @@ from typing import TypeVar
 from pytest_sae.judge.base import Judge
 from pytest_sae.measure import embedding, intervention, surprisal
 from pytest_sae.measure.embedding import Embed
+from pytest_sae.measure.intervention import Intervened
 from pytest_sae.measure.latents import Latents
 from pytest_sae.measure.promoted import promoted
 from pytest_sae.measure.spotting import spot
 from pytest_sae.measure.subjects import AutointerpSizes, Subject, choose, explained
 from pytest_sae.metrics import autointerp_estimates as figures
 from pytest_sae.metrics.autointerp import Score
+from pytest_sae.models.absent import why_silent
 from pytest_sae.models.model import LanguageModel
 from pytest_sae.stats import Estimate, Param, not_applicable, undefined
 
@@ -74,17 +76,19 @@ def measure(
     tokens = promoted(latents, [each.latent for each in choice.subjects])
     subjects = bill.paid("explaining", lambda: explained(choice.subjects, tokens, judge, seed))
     spotted = bill.paid("spotting", lambda: spot(subjects, judge, seed))
-    steered = bill.paid(
-        "intervening",
-        lambda: intervention.intervene(
-            latents, corpus_texts, subjects, judge, seed, sizes.intervened
-        ),
-    )
     scores: dict[str, list[Score]] = {
         DETECTION: spotted.scores["detection"],
         FUZZING: spotted.scores["fuzzing"],
-        INTERVENTION: steered.scores,
     }
+    steered = Intervened([], frozenset())
+    if latents.model.predicts:
+        steered = bill.paid(
+            "intervening",
+            lambda: intervention.intervene(
+                latents, corpus_texts, subjects, judge, seed, sizes.intervened
+            ),
+        )
+        scores[INTERVENTION] = steered.scores
     if scorer is not None:
         scores[SURPRISAL] = surprisal.score(subjects, scorer)
     if embedder is not None:
@@ -96,11 +100,12 @@ def measure(
         INTERVENTION: steered.details,
     }
     unanswered = silent | spotted.unanswered | steered.unanswered
+    missing = {**_MISSING, INTERVENTION: why_silent(latents.model)}
     failed = figures.failed(unanswered, len(subjects), details[FAILED])
     made = [
         figures.estimate(name, scores[name], seed, details.get(name, {}))
         if name in scores
-        else not_applicable(name, _MISSING[name])
+        else not_applicable(name, missing[name])
         for name, _ in NAMES
         if name != FAILED
     ]

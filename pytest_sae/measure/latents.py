@@ -13,7 +13,7 @@ from pytest_sae.activations import pooled as pooling
 from pytest_sae.activations.evidence import EvidenceSizes
 from pytest_sae.activations.pooled import Pooled
 from pytest_sae.activations.store import Store
-from pytest_sae.activations.stream import ActivationBatch, TokenActivations
+from pytest_sae.activations.stream import ActivationBatch, TokenActivations, run
 from pytest_sae.dictionaries.base import Dictionary
 from pytest_sae.evidence import LatentEvidence
 from pytest_sae.models.model import LanguageModel
@@ -34,6 +34,7 @@ class Latents:
         store: keeps the activations, for every dictionary of the same model and site.
         context: tokens per text at most.
         progress: called with (stage, done, total).
+        written_site: what the reconstruction replaces; None where it is the site that is read.
     """
 
     def __init__(
@@ -44,40 +45,54 @@ class Latents:
         store: Store,
         context: int,
         progress: Progress,
+        written_site: Site | None = None,
     ) -> None:
         self.dictionary = dictionary
         self.model = model
         self.site = site
+        self.written_site = written_site or site
         self.store = store
         self.context = context
         self.progress = progress
-        self._streams: dict[tuple[str, ...], TokenActivations] = {}
+        self._streams: dict[tuple[tuple[str, ...], Site], TokenActivations] = {}
         self._pooled: dict[tuple[str, ...], Pooled] = {}
         self._places: dict[tuple[str, ...], dict[str, int]] = {}
         self._densities: dict[tuple[str, ...], NDArray[np.float64]] = {}
         self._evidence: dict[object, list[LatentEvidence]] = {}
 
     def tokens(self, texts: Sequence[str]) -> TokenActivations:
-        """Return the activations of distinct texts, batch by batch, special tokens included."""
-        key = tuple(texts)
-        if key not in self._streams:
-            bos = self.dictionary.info.prepend_bos
-            self._streams[key] = TokenActivations(
-                self.model, self.site, key, self.context, bos is not False, self.store
-            )
-        return self._streams[key]
+        """Return what the dictionary reads of distinct texts, special tokens included."""
+        return self._stream(tuple(texts), self.site)
+
+    def written(self, texts: Sequence[str]) -> TokenActivations:
+        """Return what its reconstruction replaces: `tokens` itself, but for transcoders."""
+        return self._stream(tuple(texts), self.written_site)
+
+    def written_elsewhere(self, texts: Sequence[str]) -> TokenActivations | None:
+        """Return what a transcoder's reconstruction replaces, None where that is what is read."""
+        return self.written(texts) if self.writes_elsewhere else None
+
+    @property
+    def writes_elsewhere(self) -> bool:
+        """Whether it is a transcoder, which writes to another site than it reads."""
+        return self.written_site != self.site
 
     def pooled(self, texts: Sequence[str]) -> Pooled:
-        """Return mean activations and mean latents of distinct texts, in their order.
+        """Return mean activations (of what is written) and mean latents of distinct texts.
 
         Raises:
             DataError: a text without a token besides BOS, EOS and padding.
         """
         key = tuple(texts)
         if key not in self._pooled:
-            stream = self.tokens(key)
+            stream, elsewhere = self.tokens(key), self.written_elsewhere(key)
+            run([stream] if elsewhere is None else [stream, elsewhere])
             self._pooled[key] = pooling.pool(
-                self.shown("encoding texts", stream), self.dictionary, len(key), self.store.work
+                self.shown("encoding texts", stream),
+                self.dictionary,
+                len(key),
+                self.store.work,
+                elsewhere,
             )
         return self._pooled[key]
 
@@ -124,30 +139,44 @@ class Latents:
 
         By decoding with and without: for dictionaries whose decoder is not affine.
         """
-        stream = self.tokens(texts)
-        kept = pooling.ablated_means(stream, self.dictionary, [torch.from_numpy(s) for s in sets])
-        removed: NDArray[np.float32] = self.pooled(texts).x - kept
+        before = self.pooled(texts).x
+        removed: NDArray[np.float32] = before - pooling.ablated_means(
+            self.tokens(texts),
+            self.dictionary,
+            [torch.from_numpy(latents) for latents in sets],
+            self.written_elsewhere(texts),
+        )
         return removed
-
-    @property
-    def written_site(self) -> Site:
-        """Where the reconstruction goes: the site that is read, but for transcoders."""
-        info = self.dictionary.info
-        if info.hook_out is None or info.hook_out == info.hook_in:
-            return self.site
-        return self.model.site(info.hook_out)
 
     def written_rows(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return what one unit of each latent writes, (d_sae, d_out).
 
-        Where that depends on the token, at the mean activation of the texts: good enough to rank
-        latents by effect, which is all it is used for then.
+        Where that depends on the token, at the mean of what is read: good enough to rank latents
+        by effect, which is all it is used for then.
         """
         rows = self.dictionary.decoder_rows
         if rows is None:
-            rows = self._rows_at(torch.from_numpy(self.pooled(texts).x.mean(0)))
+            rows = self._rows_at(torch.from_numpy(self._read_means(texts).mean(0)))
         array: NDArray[np.float32] = rows.detach().float().cpu().numpy()
         return array
+
+    def can_read(self, texts: Sequence[str]) -> bool:
+        """Whether there are, or can be made, activations of all of the texts."""
+        return True
+
+    def _read_means(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return the mean of what is read of each text, (text, d_in)."""
+        if not self.writes_elsewhere:
+            return self.pooled(texts).x
+        return pooling.pool(self.tokens(texts), None, len(texts), self.store.work).x
+
+    def _stream(self, texts: tuple[str, ...], site: Site) -> TokenActivations:
+        if (texts, site) not in self._streams:
+            bos = self.dictionary.info.prepend_bos
+            self._streams[texts, site] = TokenActivations(
+                self.model, site, texts, self.context, bos is not False, self.store
+            )
+        return self._streams[texts, site]
 
     def _rows_at(self, mean: torch.Tensor) -> torch.Tensor:
         dictionary = self.dictionary

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from pytest_sae.activations.pieces import readable
 from pytest_sae.measure.latents import Latents
 from pytest_sae.models import blocks
+from pytest_sae.models.absent import AbsentModel
 from pytest_sae.models.model import LanguageModel
 from pytest_sae.models.site import Site
 
@@ -36,6 +37,8 @@ def promoted(latents: Latents, indices: Sequence[int], count: int = 10) -> list[
         residual stream (the hidden layer of an MLP, the heads before their projection).
     """
     model, rows = latents.model, latents.dictionary.decoder_rows
+    if isinstance(model, AbsentModel):
+        return [()] * len(indices)
     unembedding = model.hf.get_output_embeddings()
     if unembedding is None or rows is None or not _adds_to_stream(latents.written_site, model):
         return [()] * len(indices)
@@ -91,8 +94,8 @@ def _is_norm(module: nn.Module) -> bool:
 
 
 def _adds_to_stream(site: Site, model: LanguageModel) -> bool:
-    if site.stream or site.layer < 0 or site.reads == "input":
-        return site.stream
+    if site.stream or site.middle or site.layer < 0 or site.side == "input":
+        return site.stream or site.middle
     path, modules = blocks.find_blocks(model.hf)
     block = modules[site.layer]
     writers = (blocks.attention_writer(block), blocks.mlp_writer(block))

@@ -2,63 +2,108 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from pytest_sae.activations import behaviour as splicing
-from pytest_sae.activations.pooled import chunk_tokens
+from pytest_sae.activations.pooled import chunk_tokens, paired
 from pytest_sae.activations.stream import ActivationBatch, TokenActivations, below, run
 from pytest_sae.data.tasks import Corpus
 from pytest_sae.dictionaries.base import Dictionary
 from pytest_sae.errors import DictionaryError
 from pytest_sae.measure.latents import Latents
 from pytest_sae.metrics import behaviour, core, weights
+from pytest_sae.models.absent import why_silent
 from pytest_sae.models.tokenize import Batch
 from pytest_sae.stats import Estimate
 
 FAR = 3.0  # an L0 off by this factor from the declared k is another dictionary's
 VERSION = "1"  # part of the cache key of the cross-entropies that no dictionary changes
+_ELSEWHERE = "it reads and writes at different sites, whose directions are not comparable"
 
 
 def measure(latents: Latents, corpus: Corpus, seed: int) -> list[Estimate]:
     """Return reconstruction, sparsity, behaviour and weight figures; see `metrics`.
+
+    What a transcoder reconstructs is compared with, and spliced in place of, the activations at
+    the site that it writes. An encoder model predicts no next token: its behaviour figures are
+    not applicable.
 
     Args:
         latents: of the dictionary.
         corpus: texts that neither model nor dictionary were trained on.
         seed: of the bootstrap.
     """
-    stream = latents.tokens(corpus.texts)
-    under = below(stream)
-    run([stream] if under is None else [stream, under])
+    streams = _Streams.of(latents, corpus.texts)
     dictionary = latents.dictionary
     sums = core.CoreSums(
         len(corpus.texts),
         dictionary.d_out,
         dictionary.d_sae,
         dictionary.device,
-        splicing.site_mean(stream),
+        splicing.site_mean(streams.written),
     )
-    spliced = _Spliced(torch.zeros(4, len(corpus.texts), dtype=torch.float64))
-    parts = latents.shown("splicing reconstructions", stream)
+    spliced: _Behaviour = _Spliced(torch.zeros(4, len(corpus.texts), dtype=torch.float64))
+    if not latents.model.predicts:
+        spliced = _Unspliced()
     work = latents.store.work
     with torch.no_grad():
-        for part, residual in splicing.with_stream(parts, under):
+        for (part, target), residual in streams.batches(latents):
             with work.timed("reconstruct"):
-                new = _reconstruct(part, dictionary, sums)
+                new = _reconstruct(part, target, dictionary, sums)
             work.encode_passes += 1
             work.encoded_tokens += int(part.batch.valid.sum())
             with work.timed("splice"):
-                spliced.add(stream, part, new, residual)
+                spliced.add(streams.written, target, new, residual)
     figures = core.finish(sums, seed)
     _check_sparsity(dictionary, figures)
     return [
         *figures,
-        *behaviour.finish(spliced.sums(_ablated(stream, under)), seed),
-        *weights.weight_estimates(dictionary.decoder_rows, dictionary.encoder_rows),
+        *spliced.figures(streams.written, streams.under, seed),
+        *_weights(latents),
     ]
+
+
+@dataclass(frozen=True)
+class _Streams:
+    """The corpus at the sites that are needed, made in one pass of the model.
+
+    Args:
+        read: by the dictionary.
+        written: what its reconstruction replaces; `read` itself for an autoencoder.
+        under: the stream before the written site's block, where a splice needs it.
+    """
+
+    read: TokenActivations
+    written: TokenActivations
+    under: TokenActivations | None
+
+    @classmethod
+    def of(cls, latents: Latents, texts: Sequence[str]) -> _Streams:
+        read, written = latents.tokens(texts), latents.written(texts)
+        under = below(written) if latents.model.predicts else None
+        wanted = {each.site: each for each in (read, written, under) if each is not None}
+        run(list(wanted.values()))
+        return cls(read, written, under)
+
+    def batches(
+        self, latents: Latents
+    ) -> Iterator[tuple[tuple[ActivationBatch, ActivationBatch], Tensor | None]]:
+        """Give each batch as it is read and as it is written, with the stream under it."""
+        shown = latents.shown("splicing reconstructions", self.read)
+        elsewhere = None if self.written is self.read else self.written
+        return splicing.with_stream(paired(shown, elsewhere), self.under)
+
+
+def _weights(latents: Latents) -> list[Estimate]:
+    dictionary = latents.dictionary
+    if latents.writes_elsewhere:
+        return weights.weight_estimates(dictionary.decoder_rows, None, _ELSEWHERE)
+    return weights.weight_estimates(dictionary.decoder_rows, dictionary.encoder_rows)
 
 
 def _check_sparsity(dictionary: Dictionary, figures: list[Estimate]) -> None:
@@ -75,6 +120,30 @@ def _check_sparsity(dictionary: Dictionary, figures: list[Estimate]) -> None:
         "are active per token on these texts. Expected about as many as declared: was it trained "
         "on another site, another scale of the activations, or saved as another architecture?"
     )
+
+
+class _Behaviour(Protocol):
+    def add(
+        self,
+        stream: TokenActivations,
+        part: ActivationBatch,
+        new: Tensor,
+        residual: Tensor | None,
+    ) -> None: ...
+
+    def figures(
+        self, stream: TokenActivations, under: TokenActivations | None, seed: int
+    ) -> list[Estimate]: ...
+
+
+class _Unspliced:
+    """Of a model without predictions there is nothing to add up."""
+
+    def add(self, *_: object) -> None:
+        return None
+
+    def figures(self, stream: TokenActivations, *_: object) -> list[Estimate]:
+        return behaviour.without_predictions(why_silent(stream.model))
 
 
 @dataclass(frozen=True)
@@ -99,7 +168,12 @@ class _Spliced:
             self.table[2, rows] = behaviour.cross_entropy(seen.spliced, batch.ids, mask).cpu()
             self.table[3, rows] = behaviour.kl(seen.clean, seen.spliced, mask).cpu()
 
-    def sums(self, ablated: dict[str, Tensor]) -> behaviour.BehaviourSums:
+    def figures(
+        self, stream: TokenActivations, under: TokenActivations | None, seed: int
+    ) -> list[Estimate]:
+        return behaviour.finish(self._sums(_ablated(stream, under)), seed)
+
+    def _sums(self, ablated: dict[str, Tensor]) -> behaviour.BehaviourSums:
         tokens, clean, spliced, kl = self.table.numpy()
         return behaviour.BehaviourSums(
             tokens=tokens,
@@ -119,22 +193,26 @@ def _ablated(stream: TokenActivations, under: TokenActivations | None) -> dict[s
         return splicing.ablated_sums(stream, reduce, VERSION, under)
 
 
-def _reconstruct(part: ActivationBatch, dictionary: Dictionary, sums: core.CoreSums) -> Tensor:
-    """Add a batch to the sums; return (text, pos, d) with reconstructions at valid tokens."""
-    new = part.x.clone()
+def _reconstruct(
+    part: ActivationBatch, target: ActivationBatch, dictionary: Dictionary, sums: core.CoreSums
+) -> Tensor:
+    """Add a batch to the sums; return (text, pos, d_out) with reconstructions at valid tokens."""
+    new = target.x.clone()
     groups = _groups(part.batch)
     for name in core.GROUPS:
         mask = groups[name]
         if not mask.any():
             continue
         x, places = part.x[mask], part.batch.rows[mask.nonzero()[:, 0]]
+        y = x if target is part else target.x[mask]
         pieces = []
-        size = chunk_tokens(dictionary)
-        for tokens, rows in zip(x.split(size), places.split(size), strict=True):
+        columns = (each.split(chunk_tokens(dictionary)) for each in (x, y, places))
+        for tokens, wanted, rows in zip(*columns, strict=True):
             tokens = tokens.to(dictionary.device, dictionary.dtype)
-            z, x_hat = _decoded(dictionary, tokens)
-            sums.update(tokens, x_hat, z, rows.to(dictionary.device), name)
-            pieces.append(x_hat.to(x))
+            wanted = tokens if y is x else wanted.to(dictionary.device, dictionary.dtype)
+            z, y_hat = _decoded(dictionary, tokens)
+            sums.update(wanted, y_hat, z, rows.to(dictionary.device), name)
+            pieces.append(y_hat.to(y))
         if name != "special":
             new[mask] = torch.cat(pieces)
     return new

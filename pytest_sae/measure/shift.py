@@ -29,6 +29,7 @@ from pytest_sae.metrics.scr import Concept
 from pytest_sae.metrics.shift import Deleted, TaskData, score_task
 from pytest_sae.metrics.shift_estimates import NAMES
 from pytest_sae.metrics.shift_selection import Candidates, Opinion, candidates
+from pytest_sae.models.absent import NO_MODEL, AbsentModel
 from pytest_sae.stats import Estimate, undefined
 
 __all__ = ["NAMES", "measure"]
@@ -69,13 +70,26 @@ def measure(latents: Latents, tasks: Tasks, judge: Judge, seed: int, fits: int) 
             each.candidates,
             opinions,
             _about(each.task),
-            deletion.read(each.task, means),
+            deletion.read(each.task, means) if means else None,
             seed,
         )
         for each, deletion in zip(read, deletions, strict=True)
     ]
     told = {"name": judge.name, "kind": judge.kind}
-    return shift_estimates.estimates(scored, told, seed)
+    return shift_estimates.estimates(scored, told, seed, _left_out(latents, bool(means)))
+
+
+def _left_out(latents: Latents, words: bool) -> dict[str, str]:
+    """What a run without a model cannot do: say what latents promote, read texts without words."""
+    if not isinstance(latents.model, AbsentModel):
+        return {}
+    gone = ("promoted tokens",) if words else ("promoted tokens", "words")
+    return dict.fromkeys(gone, NO_MODEL)
+
+
+def texts_without_words(tasks: Tasks) -> tuple[str, ...]:
+    """Return every text that deletion leaves of the SCR tasks' texts."""
+    return _left(_deletions(tasks))
 
 
 def _corpus(tasks: Tasks) -> list[str]:
@@ -199,11 +213,20 @@ def _deletions(tasks: Tasks) -> list[_Deletion]:
     return [_Deletion.of(task) for task in tasks.scr]
 
 
+def _left(deletions: Sequence[_Deletion]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(text for each in deletions for text in each.left.values()))
+
+
 def _means_of_deleted(
     latents: Latents, deletions: Sequence[_Deletion]
 ) -> dict[str, NDArray[np.float32]]:
-    """Mean activation of every text that deletion leaves; no dictionary has a part in it."""
-    texts = tuple(dict.fromkeys(text for each in deletions for text in each.left.values()))
-    stream = latents.shown("reading texts without words", latents.tokens(texts))
+    """Mean activation of every text that deletion leaves; no dictionary has a part in it.
+
+    Empty where there is no model to read them.
+    """
+    texts = _left(deletions)
+    if not latents.can_read(texts):
+        return {}
+    stream = latents.shown("reading texts without words", latents.written(texts))
     means = pooling.pool(stream, None, len(texts), latents.store.work).x
     return dict(zip(texts, means, strict=True))

@@ -5,6 +5,7 @@ cross_entropy(logits, ids, mask) -> (text,)       # sums per text, float64
 kl(clean_logits, logits, mask) -> (text,)
 BehaviourSums(tokens, clean, spliced, mean_ablated, zero_ablated, kl)
 finish(sums, seed) -> list[Estimate]
+without_predictions(reason) -> list[Estimate]
 """
 
 from __future__ import annotations
@@ -18,8 +19,16 @@ from torch import Tensor
 
 from pytest_sae.bootstrap import Floats, Resamples, generator, ratio_estimate, resample, spread
 from pytest_sae.metrics.protocol import MIN_STANDARD_ERRORS
-from pytest_sae.stats import Estimate, undefined
+from pytest_sae.stats import Estimate, not_applicable, undefined
 
+_PER_TOKEN = {
+    "ce_clean": "clean",
+    "ce_spliced": "spliced",
+    "ce_mean_ablated": "mean_ablated",
+    "ce_zero_ablated": "zero_ablated",
+    "kl": "kl",
+}
+_RECOVERED = {"ce_recovered": "mean_ablated", "ce_recovered.zero": "zero_ablated"}
 _ROWS = 512  # token positions whose log-softmax is held at once
 
 
@@ -123,21 +132,21 @@ def finish(sums: BehaviourSums, seed: int) -> list[Estimate]:
     texts, tokens = int(kept.sum()), named["tokens"]
     resamples = resample(texts, generator(seed, "behaviour"))
     n = {"texts": texts, "tokens": int(tokens.sum())}
-    plain = {
-        "ce_clean": "clean",
-        "ce_spliced": "spliced",
-        "ce_mean_ablated": "mean_ablated",
-        "ce_zero_ablated": "zero_ablated",
-        "kl": "kl",
-    }
     return [
         *(
             ratio_estimate(metric, named[name], tokens, resamples, n=n)
-            for metric, name in plain.items()
+            for metric, name in _PER_TOKEN.items()
         ),
-        _recovered("ce_recovered", named["mean_ablated"], named, resamples, n),
-        _recovered("ce_recovered.zero", named["zero_ablated"], named, resamples, n),
+        *(
+            _recovered(metric, named[name], named, resamples, n)
+            for metric, name in _RECOVERED.items()
+        ),
     ]
+
+
+def without_predictions(reason: str) -> list[Estimate]:
+    """Return every figure of `finish` as not applicable, for a model that predicts no token."""
+    return [not_applicable(metric, reason) for metric in (*_PER_TOKEN, *_RECOVERED)]
 
 
 def _recovered(

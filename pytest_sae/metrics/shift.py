@@ -149,7 +149,7 @@ def score_task(
     candidates: Candidates,
     opinions: Mapping[int, Opinion],
     about: Mapping[Concept, str],
-    deleted: Deleted,
+    deleted: Deleted | None,
     seed: int,
     ns: Sequence[int] = NS,
 ) -> ShiftTask:
@@ -160,7 +160,7 @@ def score_task(
         candidates: from `shift_selection.candidates`.
         opinions: of the judge on each of them.
         about: names of the task's concepts, as the opinions spell them.
-        deleted: the task without the spurious concept's words.
+        deleted: the task without the spurious concept's words; None leaves `words` out.
         seed: the run's; refitting takes the resamples that the probes were fitted on.
         ns: ascending numbers of latents.
     """
@@ -172,8 +172,9 @@ def score_task(
     removed_train = _each_once(data.removal_train, last)
     readings: dict[Selection, Mapping[Classifier, Floats]] = {
         "none": dict.fromkeys(CLASSIFIERS, probes.logits(data.x_test)),
-        "words": _read(data, deleted.x_train, deleted.x_test, seed),
     }
+    if deleted is not None:
+        readings["words"] = _read(data, deleted.x_train, deleted.x_test, seed)
     curves: dict[Ablated, Floats] = {}
     for place, selection in enumerate(ABLATED):
         part = removed[place * len(ns) : (place + 1) * len(ns)]
@@ -195,8 +196,8 @@ def score_task(
         dict(zip(ABLATED, last, strict=True)),
         candidates,
         {int(latent): opinions[int(latent)] for latent in candidates.latents},
-        deleted.words,
-        deleted.kept,
+        () if deleted is None else deleted.words,
+        0 if deleted is None else deleted.kept,
     )
 
 

@@ -57,13 +57,19 @@ NAMES: tuple[tuple[str, Mapping[str, Param]], ...] = (
 )
 
 
-def estimates(tasks: Sequence[ShiftTask], judge: Mapping[str, str], seed: int) -> list[Estimate]:
+def estimates(
+    tasks: Sequence[ShiftTask],
+    judge: Mapping[str, str],
+    seed: int,
+    left_out: Mapping[str, str] | None = None,
+) -> list[Estimate]:
     """Return the estimates of `NAMES`, in that order.
 
     Args:
         tasks: from `shift.score_task`.
         judge: what it is, for the report.
         seed: the run's; the draws are those of `scr`.
+        left_out: what could not be done, such as a selection, and why, for the report.
 
     Raises:
         ValueError: no task.
@@ -79,6 +85,8 @@ def estimates(tasks: Sequence[ShiftTask], judge: Mapping[str, str], seed: int) -
         for metric, measure in _RATIOS.items()
     ]
     details = {**ratios[0].details, **_details(read, usable, judge)}
+    if left_out:
+        details["left_out"] = dict(left_out)
     return [
         replace(ratios[0], details=details),
         *ratios[1:],
@@ -104,6 +112,7 @@ class _Read:
                 kind: self.columns(self.task.readings[selection][kind]) for kind in CLASSIFIERS
             }
             for selection in SELECTIONS
+            if selection in self.task.readings
         }
 
     @cached_property
@@ -159,6 +168,7 @@ def _table(tables: Sequence[dict[Selection, dict[Classifier, Floats]]]) -> dict[
     mean = {
         selection: {kind: _mean([each[selection][kind] for each in tables]) for kind in CLASSIFIERS}
         for selection in SELECTIONS
+        if all(selection in each for each in tables)
     }
     return {
         selection: {

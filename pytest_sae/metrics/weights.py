@@ -15,7 +15,11 @@ from pytest_sae.stats import Estimate, not_applicable
 _SCORES = 2**24  # cosines held at once while looking for the largest (64 MB in float32)
 
 
-def weight_estimates(decoder: Tensor | None, encoder: Tensor | None) -> list[Estimate]:
+def weight_estimates(
+    decoder: Tensor | None,
+    encoder: Tensor | None,
+    why_not: str = "the dictionary has no encoder rows",
+) -> list[Estimate]:
     """Return encoder_decoder_cosine, max_decoder_cosine and decoder_norm, means over latents.
 
     Rows of norm zero have no direction: they are left out of the cosines and counted in details.
@@ -24,6 +28,7 @@ def weight_estimates(decoder: Tensor | None, encoder: Tensor | None) -> list[Est
         decoder: (d_sae, d_out) what one unit of each latent writes; None if it has no such rows.
         encoder: (d_sae, d_in) what each latent reads; None, or another width than the decoder's
             (a transcoder), makes their cosine not applicable.
+        why_not: the reason given where `encoder` is None.
 
     Returns:
         Estimates with normal intervals over latents.
@@ -37,7 +42,7 @@ def weight_estimates(decoder: Tensor | None, encoder: Tensor | None) -> list[Est
     norms = torch.linalg.vector_norm(decoder, dim=1, dtype=torch.float64)
     silent = {"zero_rows": int((norms == 0).sum())}
     return [
-        _encoder_cosine(decoder, encoder, silent),
+        _encoder_cosine(decoder, encoder, silent, why_not),
         mean_estimate(
             "max_decoder_cosine", _array(largest_cosines(decoder[norms > 0])), "latents", silent
         ),
@@ -65,10 +70,12 @@ def largest_cosines(rows: Tensor) -> Tensor:
     return torch.cat(largest).clamp(-1, 1)
 
 
-def _encoder_cosine(decoder: Tensor, encoder: Tensor | None, silent: dict[str, int]) -> Estimate:
+def _encoder_cosine(
+    decoder: Tensor, encoder: Tensor | None, silent: dict[str, int], why_not: str
+) -> Estimate:
     metric = "encoder_decoder_cosine"
     if encoder is None:
-        return not_applicable(metric, "the dictionary has no encoder rows")
+        return not_applicable(metric, why_not)
     if encoder.shape != decoder.shape:
         return not_applicable(metric, "encoder and decoder rows live in spaces of other widths")
     norms = [

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -194,8 +192,6 @@ def test_the_layers_below_run_once_for_all_latents(model: LanguageModel) -> None
 
 
 def test_a_transcoder_is_steered_where_it_writes(model: LanguageModel) -> None:
-    latents = latents_of(model, "blocks.1.ln2.hook_out")
-    read, written = "blocks.1.ln2.hook_out", "blocks.1.hook_mlp_out"
-    latents.dictionary.info = replace(latents.dictionary.info, hook_in=read, hook_out=written)
-    assert latents.written_site == model.site(written)
+    latents, written = latents_of(model, "blocks.1.ln2.hook_out"), "blocks.1.hook_mlp_out"
+    latents.written_site = model.site(written)
     assert same(steer(latents, 3, PROMPTS), steer(latents_of(model, written), 3, PROMPTS))

@@ -29,7 +29,11 @@ def expected(path: Path) -> str:
     ("old", "new", "said"),
     [
         ("file =", "fil =", "unknown key corpus.fil. Expected file, text. Did you mean 'file'?"),
-        ("column = ", "colum = ", "colum. Expected column, negative, positive, words. Did you mean"),
+        (
+            "column = ",
+            "colum = ",
+            "colum. Expected column, negative, positive, words. Did you mean",
+        ),
         ("classes =", "clases =", "unknown key tpp.0.clases. Expected classes, column, dataset"),
         ("[[scr]]", "[[src]]", "unknown key src. Expected corpus, datasets, scr, tpp, version"),
         ('train = "', 'trian = "', "unknown key datasets.people.trian. Expected hub, revision"),

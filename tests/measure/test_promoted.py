@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -95,6 +94,7 @@ def test_blocks_of_latents_change_nothing(tmp_path: Path, monkeypatch: pytest.Mo
     ("site", "width", "adds"),
     [
         ("blocks.1.hook_resid_pre", 32, True),
+        ("blocks.1.hook_resid_mid", 32, True),
         ("blocks.1.hook_mlp_out", 32, True),
         ("blocks.1.hook_attn_out", 32, True),
         ("blocks.1.attn.hook_z", 32, False),
@@ -112,8 +112,7 @@ def test_only_what_is_added_to_the_stream_promotes_tokens(
 def test_a_transcoder_promotes_by_what_it_writes(tmp_path: Path) -> None:
     latents = latents_of(fresh(tmp_path), "blocks.1.ln2.hook_out")
     assert promoted(latents, [0]) == [()]
-    written = replace(latents.dictionary.info, hook_in="x", hook_out="blocks.1.hook_mlp_out")
-    latents.dictionary.info = written
+    latents.written_site = latents.model.site("blocks.1.hook_mlp_out")
     assert len(promoted(latents, [0])[0]) == 10
 
 

@@ -18,6 +18,8 @@ from pytest_sae.errors import DataError, DictionaryError, ModelError, SiteError
 from pytest_sae.measure import erasure
 from pytest_sae.metrics import scr, tpp
 from pytest_sae.metrics.protocol import NS
+from pytest_sae.models.load import load as load_model
+from pytest_sae.models.precision import compare
 from pytest_sae.options import Options
 from pytest_sae.session import EvalSession, LoadedSAE
 from tests.labelled import labelled_data
@@ -211,6 +213,23 @@ def test_an_sae_that_is_far_from_its_declared_sparsity_is_refused(world: Path) -
     session, sae = opened(world, "dense")
     with pytest.raises(DictionaryError, match=r"declares k=6, but \d+\.\d latents are active"):
         session.measure("core", sae)
+
+
+def test_half_precision_tells_how_far_it_is_from_float32(world: Path) -> None:
+    session, sae = opened(world, "topk", dtype="bfloat16")
+    full = load_model(sae.model.name, "cpu", torch.float32)
+    _, exact = opened(world, "topk")
+    encoders = (sae.dictionary.encode, exact.dictionary.encode)
+    texts = session.tasks.corpus.texts[:8]
+    expected = compare(sae.model, full, sae.site, texts, encoders)
+    (told,) = session.describe()["precision"].values()
+    assert told == dataclasses.asdict(expected)
+    assert 0 < told["relative"] < 0.1
+
+
+def test_single_precision_is_compared_with_nothing(world: Path) -> None:
+    session, _ = opened(world, "topk")
+    assert "precision" not in session.describe()
 
 
 @contextmanager
