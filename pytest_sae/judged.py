@@ -60,7 +60,8 @@ def _red(calibration: Measured, run: Run, test: Path) -> str:
     for key in calibration.keys():  # noqa: SIM118 - a lookup by key, not a dict
         measurement = calibration[key]
         estimate = measurement.estimate
-        verdict = judge(estimate, thresholds.rule_for(estimate.metric, estimate.params))
+        rule = thresholds.rule_for(estimate.metric, estimate.params, measurement.sae)
+        verdict = judge(estimate, rule)
         if verdict.red:
             return headline(measurement.sae, key, None, verdict.name, verdict.reason)
     return ""

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_sae.errors import JudgeError
-from pytest_sae.options import RULES
+from pytest_sae.options import PROVIDED, RULES
 
 if TYPE_CHECKING:
     from pytest_sae.judge.base import Judge
     from pytest_sae.judge.client import ModelJudge
+    from pytest_sae.judge.exchange import Exchange
     from pytest_sae.judge.rules import RulesJudge
     from pytest_sae.judge.settings import JudgeSettings
     from pytest_sae.measure.embedding import Embed
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from pytest_sae.options import Options
     from pytest_sae.stats import Estimate
 
-PROVIDED = "litellm:"
 NOBODY = "no judge: name one with --sae-judge=MODEL (README, A judge)"
 
 
@@ -87,7 +87,7 @@ class Judging:
 
         from pytest_sae.judge.embed import embeddings
 
-        return lambda texts: np.array(embeddings(name, texts, self._model.exchange), np.float64)
+        return lambda texts: np.array(embeddings(name, texts, self._exchange), np.float64)
 
     def describe(self) -> dict[str, object]:
         """Return who judged and how the answers were come by; empty if nobody did."""
@@ -104,11 +104,9 @@ class Judging:
         return {judge.name: asdict(judge.spent) for judge in self._made}
 
     def close(self) -> None:
-        """Let every judge put its recordings in order."""
-        for judge in self._made:
-            close = getattr(judge, "close", None)
-            if close is not None:
-                close()
+        """Put the recordings in order."""
+        if "_exchange" in vars(self):
+            self._exchange.recordings.close()
 
     @property
     def settings(self) -> JudgeSettings:
@@ -127,10 +125,16 @@ class Judging:
         )
 
     @cached_property
-    def _model(self) -> ModelJudge:
-        from pytest_sae.judge.client import make_judge
+    def _exchange(self) -> Exchange:
+        from pytest_sae.judge.exchange import Exchange
 
-        return make_judge(self.settings)
+        return Exchange(self.settings)
+
+    @cached_property
+    def _model(self) -> ModelJudge:
+        from pytest_sae.judge.client import ModelJudge
+
+        return ModelJudge(self._exchange)
 
     @cached_property
     def _rules(self) -> RulesJudge:

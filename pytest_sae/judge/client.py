@@ -14,21 +14,13 @@ from pytest_sae.judge.parse import InvalidAnswerError, parse
 from pytest_sae.judge.provider import Chat, Reply
 from pytest_sae.judge.records import PARAMETERS, ChatRecord, Usage, chat_record
 from pytest_sae.judge.request import Request
-from pytest_sae.judge.settings import JudgeSettings
 from pytest_sae.judge.tally import Tally
-
-
-def make_judge(settings: JudgeSettings) -> ModelJudge:
-    """Return the judge that these settings describe; nothing is asked and no library loaded yet.
-
-    Raises:
-        JudgeError: its recordings cannot be used.
-    """
-    return ModelJudge(Exchange(settings))
 
 
 class ModelJudge:
     """Asks a model through litellm, or through what it once answered.
+
+    Nothing is asked and no library loaded before `ask`.
 
     Args:
         exchange: settings, recordings and purse, shared with `embed.embeddings`.

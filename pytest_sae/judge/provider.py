@@ -18,7 +18,7 @@ from pytest_sae.judge.records import Usage
 from pytest_sae.judge.request import Request
 
 FORM = "Answer with nothing but one JSON object of the form {name}, by this JSON Schema: {schema}"
-# What every provider of structured output takes; some refuse a schema with `pattern` or `maxLength`.
+# What every provider of structured output takes; some refuse `pattern`, `maxLength` and the like.
 _STRUCTURE = ("type", "enum", "required", "additionalProperties")
 _SCHEMA_WORDS = ("response_format", "json_schema", "schema", "structured output")
 

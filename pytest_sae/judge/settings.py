@@ -11,7 +11,10 @@ from pytest_sae.errors import OptionError
 
 Mode = Literal["live", "record", "replay"]
 MODES = ("live", "record", "replay")
-_FORMS = "200000, 200k or 2M (tokens), $1.50 or 1.5usd (dollars), or both: 2M,$5"
+_FORMS = (
+    "200000, 200k or 2M (tokens), $1.50 or 1.5usd (dollars; a shell wants $ in single quotes), or "
+    "both: 2M,$5"
+)
 _SCALES = {"": 1, "k": 1_000, "m": 1_000_000}
 _NUMBER = r"\d+(?:\.\d+)?"
 _TOKENS = re.compile(rf"({_NUMBER})\s*([km]?)", re.IGNORECASE)
@@ -94,9 +97,9 @@ def parse_budget(text: str) -> Budget:
         elif found := _TOKENS.fullmatch(part.strip()):
             tokens.append(round(float(found[1]) * _SCALES[found[2].lower()]))
         else:
-            raise OptionError(f"judge budget {text!r} cannot be read: write {_FORMS}")
+            raise OptionError(f"--sae-judge-budget={text}: expected {_FORMS}.")
     if len(tokens) > 1 or len(dollars) > 1 or 0 in [*tokens, *dollars]:
         raise OptionError(
-            f"judge budget {text!r} names a unit twice or a sum of nothing: write {_FORMS}"
+            f"--sae-judge-budget={text} names a unit twice or a sum of nothing: expected {_FORMS}."
         )
     return Budget(tokens[0] if tokens else None, dollars[0] if dollars else None)

@@ -1,7 +1,7 @@
 """A provider on the loopback interface that speaks OpenAI's protocol as a test tells it to.
 
     with provider(lambda body: Reply('{"ratings":{}}')) as url:
-        make_judge(JudgeSettings("openai/judge", api_base=url)).ask(requests)
+        ModelJudge(Exchange(JudgeSettings("openai/judge", url))).ask(requests)
     assert len(url.log) == 1
 
 A reply depends on the body of its request alone, so that order and concurrency cannot matter;

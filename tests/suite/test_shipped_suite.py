@@ -3,63 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
-import sys
-import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pytest_sae.reports.records import without_times
 from tests.labelled import labelled_data
+from tests.suite.running import ROOT, SAES, Run, command, environment, kill_when, suite
 from tests.tiny import tiny_model, tiny_sae
-
-ROOT = Path(__file__).resolve().parents[2]
-SAES = ROOT / "fixtures" / "world" / "saes"
-
-
-@dataclass(frozen=True)
-class Run:
-    """What a run of the suite left behind."""
-
-    code: int
-    output: str
-    report: dict[str, Any]
-
-    def row(self, sae: str, metric: str, **params: object) -> dict[str, Any]:
-        rows = self.report["measurements"]
-        wanted = (sae, metric, params)
-        return next(r for r in rows if (r["sae"], r["metric"], r["params"]) == wanted)
-
-
-def command(directory: Path, *arguments: str) -> list[str]:
-    fixed = ["evals/", "--sae-report", str(directory / "report"), "-p", "no:cacheprovider"]
-    return [sys.executable, "-m", "pytest", *fixed, *arguments]
-
-
-def environment() -> dict[str, str]:
-    hidden = {"CI", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"}
-    kept = {name: value for name, value in os.environ.items() if name not in hidden}
-    return {**kept, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-
-
-def suite(directory: Path, *arguments: str) -> Run:
-    done = subprocess.run(
-        command(directory, *arguments),
-        cwd=ROOT,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=900,
-    )
-    path = directory / "report" / "report.json"
-    report = json.loads(path.read_text()) if path.exists() else {}
-    return Run(done.returncode, done.stdout + done.stderr, report)
 
 
 @pytest.fixture(scope="module")
@@ -178,13 +130,3 @@ def test_a_run_that_is_killed_keeps_what_it_measured_and_is_not_green(
     report = json.loads((tmp_path / "report" / "report.json").read_text())
     assert report["complete"] is False
     assert report["verdict"] != "pass"
-
-
-def kill_when(process: subprocess.Popen[bytes], ready: Any) -> None:
-    deadline = time.monotonic() + 300
-    while not ready():
-        assert process.poll() is None, "it ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
