@@ -114,6 +114,7 @@ class Controller:
         status = int(session.exitstatus)
         stopped = self._was_stopped(session)
         problems = self._problems(status, stopped)
+        problems += self._refused_update(stopped, problems)
         red = bool(problems) or (self._run.options.gate and self._ledger.red())
         if red and status == pytest.ExitCode.OK:
             session.exitstatus = status = int(pytest.ExitCode.TESTS_FAILED)
@@ -143,6 +144,14 @@ class Controller:
             problems.append("--sae was given, but no test that ran uses an SAE")
         return problems
 
+    def _refused_update(self, stopped: bool, problems: Sequence[str]) -> list[str]:
+        if self._run.options.update is None or self._journal is None:
+            return []
+        from pytest_sae.update import refusal
+
+        why = refusal(self._ledger.rows, self._ledger.tests(), stopped, problems)
+        return [f"the baseline was not updated: {why}"] if why else []
+
     def _unruled(self) -> str:
         files = ", ".join(sorted(self._thresholds)) or "the thresholds file"
         return f"{files} has no rule for what was measured, or --sae-no-gate is missing"
@@ -161,6 +170,10 @@ class Controller:
         if description is not None:
             self._described["main"] = description
         report = self._assembled(status, complete, problems)
+        if self._run.options.update and complete:
+            from pytest_sae.update import update
+
+            report["update"] = update(self._run, report["measurements"])
         self._write_files(report)
         publish(report)
         self._journal.append("end", exit_status=status, verdict=report["verdict"])
@@ -181,7 +194,17 @@ class Controller:
                 }
                 for spec in self._run.specs
             ],
+            "shard": self._shard(),
+            "update": None,
         }
+
+    def _shard(self) -> dict[str, Any] | None:
+        if self._run.options.shard is None:
+            return None
+        from pytest_sae.distributed.shard import parse_shard
+
+        which, count = parse_shard(self._run.options.shard)
+        return {"which": which, "count": count, "saes": [each.id for each in self._run.all_specs]}
 
     def _assembled(self, status: int, complete: bool, problems: list[str]) -> dict[str, Any]:
         rows, tests = self._ledger.rows, self._ledger.tests()

@@ -19,10 +19,18 @@ def header(run: Run) -> list[str]:
     lines = [
         f"pytest-sae: {__version__}, suite {options.suite}, {_thresholds(run)}",
         f"SAEs: {_saes(run)}",
-        f"activations: {options.cache or 'not cached'}; "
+        f"activations: {_activations(run)}; "
         f"reports: {shown_path(run.config, Path(options.report))}",
     ]
+    if run.baseline is not None:
+        lines.append(f"baseline: {_baseline(run)}")
     return lines if run.config.getoption("verbose") >= 0 else lines[:2]
+
+
+def _activations(run: Run) -> str:
+    if run.options.activations:
+        return f"recorded in {shown_path(run.config, Path(run.options.activations))}, no model"
+    return run.options.cache or "not cached"
 
 
 def _saes(run: Run) -> str:
@@ -32,7 +40,15 @@ def _saes(run: Run) -> str:
         return str(error)
     more = f" and {len(ids) - _MOST_SHOWN} more" if len(ids) > _MOST_SHOWN else ""
     bundled = "" if run.options.sae else " (the bundled one, for --sae was not given)"
-    return ", ".join(ids[:_MOST_SHOWN]) + more + bundled
+    shard = f" (shard {run.options.shard} of {len(run.all_specs)})" if run.options.shard else ""
+    return ", ".join(ids[:_MOST_SHOWN]) + more + bundled + shard
+
+
+def _baseline(run: Run) -> str:
+    assert run.baseline is not None
+    count = len(run.baseline.entries)
+    what = {"all": ", to be written anew", "new": ", to be added to"}.get(run.options.update or "")
+    return f"{run.baseline.source} ({count} value{'s' * (count != 1)}){what or ''}"
 
 
 def _thresholds(run: Run) -> str:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from pytest_sae.errors import OptionError
 from pytest_sae.suggest import suggest
@@ -21,6 +20,7 @@ DTYPES = ("float32", "bfloat16", "float16", "float64")
 DEVICES = ("auto", "cpu", "cuda", "cuda:N", "mps")
 MODES = ("live", "record", "replay")
 RULES = "rules"
+PROVIDED = "litellm:"
 RECORDINGS = "judge-recordings.jsonl"
 
 
@@ -51,6 +51,11 @@ class Options:
         judge_recordings: file of recorded answers, None where nothing is recorded or replayed.
         scorer: path or name of the language model of the surprisal scorer, None for none.
         embedder: path or name of the embedding model, `litellm:NAME` for a provider's, or None.
+        baseline: file or directory of earlier values to compare with, None for none.
+        update: which of them the run replaces: `all`, `new`, or None for none.
+        shard: which part of the SAEs is evaluated, K/N, None for all of them.
+        ci: whether a value that the baseline does not have fails the run.
+        activations: directory of recorded activations, None to run the model.
     """
 
     sae: tuple[str, ...]
@@ -74,6 +79,11 @@ class Options:
     judge_recordings: str | None = None
     scorer: str | None = None
     embedder: str | None = None
+    baseline: str | None = None
+    update: str | None = None
+    shard: str | None = None
+    ci: bool = False
+    activations: str | None = None
 
 
 # Flag (after --sae-), what stands for its value in the help, help. The ini twin is sae_<flag>.
@@ -84,6 +94,7 @@ _VALUED = (
     ("suite", "NAME", f"sizes of the run: {', '.join(SUITES)} (default standard)"),
     ("data", "FILE", "TOML file that names your texts, or canonical, or canonical:DIR"),
     ("thresholds", "FILE", "TOML file with the bounds (default thresholds.toml beside the tests)"),
+    ("baseline", "PATH", "values to compare with: a baseline file, a report.json, or a directory"),
     ("report", "DIR", "where the reports go (default sae-report)"),
     ("cache", "DIR|off", "where activations are kept between runs (default the user's cache)"),
     ("seed", "N", "seed of everything random (default 0)"),
@@ -96,7 +107,15 @@ _VALUED = (
     ("judge-recordings", "FILE", "recorded answers (default judge-recordings.jsonl)"),
     ("scorer", "PATH", "language model of the surprisal scorer"),
     ("embedder", "PATH", "model of the embedding scorer, or litellm:NAME"),
+    ("activations", "DIR", "recorded activations to evaluate on, without the model"),
+    ("shard", "K/N", "evaluate the K-th of N parts of the SAEs; pytest-sae merge unites them"),
 )
+_UPDATES = (
+    ("sae_baseline_update", "all", "write what this run measures into the baseline"),
+    ("sae_baseline_update_new", "new", "write only what the baseline does not have yet"),
+)
+
+_PATHS = ("thresholds", "report", "judge-recordings", "baseline", "activations")
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -111,6 +130,9 @@ def add_options(parser: pytest.Parser) -> None:
     text = "measure and report, judge nothing"
     group.addoption("--sae-no-gate", dest="sae_no_gate", action="store_true", help=text)
     parser.addini("sae_no_gate", text, type="bool", default=False)
+    for dest, which, text in _UPDATES:
+        flag = f"--{dest.replace('_', '-')}"
+        group.addoption(flag, dest="sae_update", action="append_const", const=which, help=text)
 
 
 def read_options(config: pytest.Config) -> Options:
@@ -121,9 +143,9 @@ def read_options(config: pytest.Config) -> Options:
     """
     values = {name: _valued(config, name) for name, _, _ in _VALUED}
     typed = config.getoption("sae") or []
-    return Options(
+    options = Options(
         sae=tuple(typed) or _saes_of_ini(config),
-        model=_model(values["model"]),
+        model=_named_model(values["model"], values["activations"]),
         device=_device(values["device"], _workers(config)),
         dtype=_one_of("dtype", values["dtype"] or "float32", DTYPES),
         suite=_one_of("suite", values["suite"] or "standard", SUITES),
@@ -140,10 +162,26 @@ def read_options(config: pytest.Config) -> Options:
         judge_concurrency=_whole("judge-concurrency", values["judge-concurrency"] or "8", least=1),
         judge_mode=_one_of("judge-mode", values["judge-mode"] or "live", MODES),
         judge_recordings=_recordings(values["judge-mode"], values["judge-recordings"], config),
-        scorer=values["scorer"] or None,
-        embedder=values["embedder"] or None,
-        asked=bool(typed or typed_flags(config) or config.getoption("sae_no_gate")),
+        scorer=_model("scorer", values["scorer"]),
+        embedder=_model("embedder", values["embedder"]),
+        activations=_activations(values["activations"]),
+        baseline=values["baseline"] or None,
+        update=_update(config.getoption("sae_update"), values["baseline"]),
+        shard=_shard(values["shard"]),
+        ci=in_ci(),
+        asked=_asked(config),
     )
+    return _whose(options)
+
+
+def in_ci() -> bool:
+    """Whether this is a run of a CI service, as they all say."""
+    return os.environ.get("CI", "").lower() not in ("", "0", "false")
+
+
+def _asked(config: pytest.Config) -> bool:
+    switches = ("sae", "sae_no_gate", "sae_update")
+    return bool(typed_flags(config) or any(config.getoption(each) for each in switches))
 
 
 def typed_flags(config: pytest.Config) -> list[str]:
@@ -179,7 +217,7 @@ def _saes_of_ini(config: pytest.Config) -> tuple[str, ...]:
 
 def _anchored(name: str, value: str, directory: Path) -> str:
     """Make a path absolute, so that workers and later changes of directory agree on it."""
-    if name in ("thresholds", "report", "judge-recordings") or (name == "cache" and value != "off"):
+    if name in _PATHS or (name == "cache" and value != "off"):
         return str(directory / Path(value).expanduser())
     if name == "data" and value != "canonical":
         kind, colon, path = value.rpartition("canonical:")
@@ -214,12 +252,27 @@ def _device(value: str, distributed: bool) -> str:
     return value
 
 
-def _model(value: str) -> str | None:
+def _model(flag: str, value: str) -> str | None:
+    provided = value.startswith(PROVIDED)
     looks_local = value.startswith((".", "~", os.sep)) or value.count("/") > 1
-    if looks_local and not Path(value).expanduser().exists():
+    if looks_local and not provided and not Path(value).expanduser().exists():
         raise OptionError(
-            f"--sae-model={value} does not exist. Expected a directory made by save_pretrained, "
+            f"--sae-{flag}={value} does not exist. Expected a directory made by save_pretrained, "
             "or a model's name on the Hugging Face hub."
+        )
+    return value or None
+
+
+def _named_model(value: str, activations: str) -> str | None:
+    # Beside recorded activations it is a name, of a model that need not be on this machine.
+    return (value or None) if activations else _model("model", value)
+
+
+def _activations(value: str) -> str | None:
+    if value and not (Path(value) / "activations.json").is_file():
+        raise OptionError(
+            f"--sae-activations={value} holds no activations.json. Expected a directory that "
+            "`pytest-sae record` made."
         )
     return value or None
 
@@ -267,15 +320,14 @@ def _recordings(mode: str, value: str, config: pytest.Config) -> str | None:
 def _url(flag: str, value: str) -> str | None:
     if not value:
         return None
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise OptionError(f"--sae-{flag}={value}: expected a URL such as http://localhost:8000/v1.")
-    if parts.username or parts.password or parts.query:
+    if "@" in value or "?" in value:
         # The command line is part of every report.
         raise OptionError(
             f"--sae-{flag} holds credentials or a query. Expected the bare URL: keys belong in the "
             "environment (OPENAI_API_KEY and the like), where no report shows them."
         )
+    if not re.fullmatch(r"https?://[^/\s]+(/\S*)?", value):
+        raise OptionError(f"--sae-{flag}={value}: expected a URL such as http://localhost:8000/v1.")
     return value
 
 
@@ -284,6 +336,40 @@ def _budget(value: str) -> str | None:
         from pytest_sae.judge.settings import parse_budget
 
         parse_budget(value)
+    return value or None
+
+
+def _whose(options: Options) -> Options:
+    """Refuse to record or replay nobody: the run would look as if it had."""
+    provided = (options.embedder or "").startswith(PROVIDED)
+    if options.judge_mode != "live" and options.judge in (None, RULES) and not provided:
+        raise OptionError(
+            f"--sae-judge-mode={options.judge_mode} needs a model whose answers are recorded. Name "
+            "it with --sae-judge=MODEL (also in a replay: answers are kept by model)."
+        )
+    return options
+
+
+def _update(asked: Sequence[str] | None, baseline: str) -> str | None:
+    if asked and not baseline:
+        raise OptionError(
+            "--sae-baseline-update has nothing to write to. Expected --sae-baseline=PATH beside "
+            "it: a directory, or a file for the values of all SAEs."
+        )
+    if asked and len(set(asked)) > 1:
+        raise OptionError(
+            "--sae-baseline-update replaces every value, --sae-baseline-update-new none. "
+            "Expected one of them."
+        )
+    return asked[0] if asked else None
+
+
+def _shard(value: str) -> str | None:
+    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", value)
+    if value and not (found and 1 <= int(found[1]) <= int(found[2])):
+        raise OptionError(
+            f"--sae-shard={value}: expected K/N, such as 2/8 for the second of eight parts."
+        )
     return value or None
 
 

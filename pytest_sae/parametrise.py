@@ -30,6 +30,7 @@ def parametrise(metafunc: pytest.Metafunc, run: Run) -> None:
     try:
         specs = run.specs
         run.thresholds_for(metafunc.definition.path)
+        _ = run.baseline
     except PytestSAEError as error:
         pytest.fail(str(error), pytrace=False)
     # First, so that test ids begin with the SAE: the scheduler and the ledger read it there.

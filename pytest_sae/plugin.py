@@ -35,6 +35,8 @@ def pytest_configure(config: pytest.Config) -> None:
         run = _run(config)
         if run.options.asked:
             run.foreseen_thresholds()
+        if run.options.baseline and run.expects_sae_tests():
+            _ = run.baseline
         if config.getoption("sae"):
             _ = run.specs
     except PytestSAEError as error:

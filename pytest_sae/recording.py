@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_sae.errors import OptionError
-from pytest_sae.gate.verdict import Verdict, headline, judge, number
+from pytest_sae.gate.verdict import Against, Verdict, headline, judge, number
 from pytest_sae.options import typed_flags
 from pytest_sae.parametrise import MARKER
 from pytest_sae.reports.rows import (
@@ -18,13 +18,14 @@ from pytest_sae.reports.rows import (
     key_of,
     row_of,
     shown_bound,
+    told_baseline,
     unmeasured_row,
 )
 from pytest_sae.run import Run
 
 if TYPE_CHECKING:
     from pytest_sae.dictionaries.spec import SAESpec
-    from pytest_sae.gate.bounds import Rule
+    from pytest_sae.gate.rules import Rule
     from pytest_sae.measurement import Measurement
 
 _ROWS = pytest.StashKey[list[Row]]()
@@ -43,19 +44,22 @@ class Gate:
         Args:
             measurement: what a family fixture returned for a key.
         """
-        rule, verdict = self._judge(measurement)
-        row = row_of(measurement, verdict, rule, self._item.nodeid)
+        against = self._run.against(measurement)
+        rule, verdict = self._judge(measurement, against)
+        row = row_of(measurement, verdict, rule, self._item.nodeid, against)
         _record(self._item, row)
         if verdict.red:
             pytest.fail(self._message(measurement, row, rule, verdict), pytrace=False)
 
-    def _judge(self, measurement: Measurement) -> tuple[Rule | None, Verdict]:
+    def _judge(
+        self, measurement: Measurement, against: Against | None
+    ) -> tuple[Rule | None, Verdict]:
         if not self._run.options.gate:
             return None, judge(measurement.estimate, None, "--sae-no-gate")
         thresholds = self._run.thresholds_for(self._item.path)
         estimate = measurement.estimate
-        rule = thresholds.rule_for(estimate.metric, estimate.params)
-        return rule, judge(estimate, rule, f"no rule in {thresholds.file}")
+        rule = thresholds.rule_for(estimate.metric, estimate.params, measurement.sae)
+        return rule, judge(estimate, rule, f"no rule in {thresholds.file}", against)
 
     def _message(
         self, measurement: Measurement, row: Row, rule: Rule | None, verdict: Verdict
@@ -63,6 +67,8 @@ class Gate:
         lines = [headline(row["sae"], key_of(row), row["value"], verdict.name, verdict.reason)]
         if row["value"] is not None:
             lines.append(f"  measured  {_precision(row)}")
+        if row["baseline"] is not None:
+            lines.append(f"  baseline  {told_baseline(row)}")
         if rule is not None:
             lines.append(f"  rule      {rule.source(verdict.decided_by)}{_why(rule)}")
         lines.append(f"  meaning   {measurement.spec.title}")
@@ -87,7 +93,8 @@ def _end(value: float | None) -> str:
 
 
 def _why(rule: Rule) -> str:
-    return f" ({rule.reason})" if rule.reason else ""
+    override = f"override for {rule.override}: " if rule.override else ""
+    return f" ({override}{rule.reason})" if rule.reason else ""
 
 
 def _rerun(item: pytest.Item, run: Run) -> str:
@@ -96,7 +103,12 @@ def _rerun(item: pytest.Item, run: Run) -> str:
     test = "::".join([path, item.nodeid.partition("::")[2]])
     flags = [f"--sae={text}" for text in _typed_saes(item, run)]
     # Not into the same report: it would be left with this one test.
-    flags += [flag for flag in typed_flags(run.config) if not flag.startswith("--sae-report=")]
+    # Nor a part of the SAEs: they are named one by one.
+    flags += [
+        flag
+        for flag in typed_flags(run.config)
+        if not flag.startswith(("--sae-report=", "--sae-shard="))
+    ]
     return shlex.join(["pytest", test, *flags])
 
 
@@ -134,6 +146,7 @@ def junit_properties(row: Row) -> list[tuple[str, object]]:
         ("sae.ci", repr(row["ci"])),
         ("sae.verdict", row["verdict"]),
         ("sae.bound", shown_bound(row)),
+        *([("sae.baseline", repr(row["baseline"]["value"]))] if row["baseline"] else []),
     ]
 
 

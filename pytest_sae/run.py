@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Iterable
 from functools import cached_property
@@ -15,7 +16,10 @@ from pytest_sae.options import Options, read_options
 
 if TYPE_CHECKING:
     from pytest_sae.dictionaries.spec import SAESpec
-    from pytest_sae.gate.bounds import Thresholds
+    from pytest_sae.gate.baseline import Baseline
+    from pytest_sae.gate.rules import Thresholds
+    from pytest_sae.gate.verdict import Against
+    from pytest_sae.measurement import Measurement
 
 THRESHOLDS = "thresholds.toml"
 
@@ -27,6 +31,7 @@ class Run:
         config: of the process.
         options: of the run, the same in every process.
         specs: the SAEs as the controller resolved them, None to resolve them here.
+        baseline: as the controller read it, None to read it here.
 
     Attributes:
         session: the evaluation session, None outside of it.
@@ -34,7 +39,11 @@ class Run:
     """
 
     def __init__(
-        self, config: pytest.Config, options: Options, specs: tuple[SAESpec, ...] | None = None
+        self,
+        config: pytest.Config,
+        options: Options,
+        specs: tuple[SAESpec, ...] | None = None,
+        baseline: Baseline | None = None,
     ) -> None:
         self.config = config
         self.options = options
@@ -42,6 +51,7 @@ class Run:
         self.failed: dict[tuple[str, str], str] = {}
         self._description: dict[str, Any] | None = None
         self._specs = specs
+        self._baseline = baseline
         self._thresholds: dict[Path, Thresholds] = {}
 
     @classmethod
@@ -63,17 +73,22 @@ class Run:
         from pytest_sae.dictionaries.spec import SAESpec
 
         specs = None if sent["specs"] is None else tuple(SAESpec(*spec) for spec in sent["specs"])
-        return cls(config, Options(**sent["options"]), specs)
+        return cls(config, Options(**sent["options"]), specs, _baseline_of(sent["baseline"]))
 
     def for_worker(self) -> dict[str, object]:
         """Return what a worker needs to be the same run, as plain builtins."""
-        try:
-            specs = [dataclasses.astuple(spec) for spec in self.specs]
-        except PytestSAEError:
-            # Not asked for here, so it stands in the ini file or is the bundled one: the worker
-            # says so if a test needs it.
-            return {"options": dataclasses.asdict(self.options), "specs": None}
-        return {"options": dataclasses.asdict(self.options), "specs": specs}
+        sent: dict[str, object] = {
+            "options": dataclasses.asdict(self.options),
+            "specs": None,
+            "baseline": None,
+        }
+        # What cannot be used here was not asked for here, so it stands in the ini file or is the
+        # bundled one: the worker says so if a test needs it.
+        with contextlib.suppress(PytestSAEError):
+            sent["specs"] = [dataclasses.astuple(spec) for spec in self.specs]
+        with contextlib.suppress(PytestSAEError):
+            sent["baseline"] = dataclasses.asdict(self.baseline) if self.baseline else None
+        return sent
 
     @cached_property
     def specs(self) -> tuple[SAESpec, ...]:
@@ -84,9 +99,48 @@ class Run:
         """
         if self._specs is not None:
             return self._specs
+        if self.options.shard is None:
+            return self.all_specs
+        from pytest_sae.distributed.shard import of_shard
+
+        return of_shard(self.all_specs, self.options.shard)
+
+    @cached_property
+    def all_specs(self) -> tuple[SAESpec, ...]:
+        """The SAEs of all shards."""
         from pytest_sae.dictionaries.spec import resolve
 
         return resolve(self.options.sae or [str(bundled_sae())])
+
+    @cached_property
+    def baseline(self) -> Baseline | None:
+        """What the run is compared with, None if nothing; read once, before anything is written.
+
+        Raises:
+            BaselineError: a path that holds no baseline, or one that cannot be updated.
+        """
+        if self._baseline is not None or self.options.baseline is None:
+            return self._baseline
+        from pytest_sae.gate.baseline import Baseline
+        from pytest_sae.gate.baseline_file import check_updatable, read_baseline
+
+        path = Path(self.options.baseline)
+        shown = shown_path(self.config, path)
+        if self.options.update:
+            check_updatable(path, shown)
+            if not path.exists() or (path.is_dir() and not any(path.glob("*.json"))):
+                return Baseline(shown, ())
+        return read_baseline(path, shown)
+
+    def against(self, measurement: Measurement) -> Against | None:
+        """Return what the baseline says about a measurement, None where it has no say."""
+        if self.baseline is None or self.options.update == "all":
+            return None
+        required = self.options.ci and not self.options.update
+        key = (measurement.sae, measurement.key)
+        return self.baseline.against(
+            key, measurement.spec.direction, measurement.fingerprints, required
+        )
 
     @property
     def workers(self) -> int:
@@ -180,6 +234,14 @@ class Run:
 
 
 _RUN = pytest.StashKey[Run]()
+
+
+def _baseline_of(sent: dict[str, Any] | None) -> Baseline | None:
+    if sent is None:
+        return None
+    from pytest_sae.gate.baseline import Baseline, Entry
+
+    return Baseline(sent["source"], tuple(Entry(**entry) for entry in sent["entries"]))
 
 
 def bundled_sae() -> Path:

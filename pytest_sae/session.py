@@ -8,24 +8,35 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
 import pytest_sae
+from pytest_sae import halved
+from pytest_sae.activations.recorded import Recording
 from pytest_sae.activations.store import Store
-from pytest_sae.data.sources import bundled_tasks, canonical_tasks, load_tasks
+from pytest_sae.data.sources import named_tasks
 from pytest_sae.data.tasks import ClassTask, Corpus, SpuriousTask, Tasks
 from pytest_sae.dictionaries.base import Dictionary
 from pytest_sae.dictionaries.load import load
 from pytest_sae.dictionaries.preflight import require_site
 from pytest_sae.errors import DataError
 from pytest_sae.judging import NOBODY, Judging
-from pytest_sae.measure import autointerp, erasure, judge_calibration, reconstruction, shift
+from pytest_sae.measure import (
+    autointerp,
+    erasure,
+    judge_calibration,
+    reconstruction,
+    recorded,
+    shift,
+)
 from pytest_sae.measure.autointerp import AutointerpSizes
 from pytest_sae.measure.latents import Latents
+from pytest_sae.measure.recorded import RecordedLatents
 from pytest_sae.measurement import Measurement
+from pytest_sae.models import processing
+from pytest_sae.models.absent import AbsentModel
 from pytest_sae.models.load import load as load_model
 from pytest_sae.models.model import LanguageModel
 from pytest_sae.models.prove import check_fit, prove
@@ -34,6 +45,7 @@ from pytest_sae.stats import Estimate, Param, not_applicable, undefined
 from pytest_sae.suites import SUITES, Suite
 
 if TYPE_CHECKING:
+    from pytest_sae.dictionaries.base import DictionaryInfo
     from pytest_sae.dictionaries.spec import SAESpec
     from pytest_sae.options import Options
 
@@ -53,6 +65,7 @@ JUDGED: dict[str, Sequence[tuple[str, Mapping[str, Param]]]] = {
     "shift": shift.NAMES,
     "autointerp": autointerp.NAMES,
 }
+ON_TASKS = ("scr", "tpp", "shift")
 
 
 @dataclass(frozen=True)
@@ -63,7 +76,8 @@ class LoadedSAE:
         id: its name in this run.
         dictionary: the dictionary itself.
         model: the model that it is evaluated on.
-        site: where it reads and writes.
+        site: where it reads.
+        site_out: what its reconstruction replaces; `site` itself for all but transcoders.
         fingerprints: hashes of dictionary, model, site, data and suite.
     """
 
@@ -71,6 +85,7 @@ class LoadedSAE:
     dictionary: Dictionary
     model: LanguageModel
     site: Site
+    site_out: Site
     fingerprints: Mapping[str, str]
 
     def measured(self, estimate: Estimate, *, seconds: float = 0.0, code: str = "1") -> Measurement:
@@ -105,6 +120,7 @@ class EvalSession:
         self._models: dict[str, LanguageModel] = {}
         self._latents: dict[str, Latents] = {}
         self._measured: dict[tuple[str, str], tuple[Measurement, ...]] = {}
+        self._precision: dict[str, dict[str, object]] = {}
         self._threads = torch.get_num_threads()
         torch.set_num_threads(options.threads)
 
@@ -119,51 +135,100 @@ class EvalSession:
     def tasks(self) -> Tasks:
         """The texts of the run; read, and refused, before any model is loaded."""
         data, sizes, seed = self.options.data, self.suite.sizes, self.options.seed
-        if data is None:
-            return bundled_tasks(sizes, seed)
-        if data == "canonical":
-            return canonical_tasks(sizes, seed, None)
-        if data.startswith("canonical:"):
-            return canonical_tasks(sizes, seed, Path(data.removeprefix("canonical:")))
-        return load_tasks(Path(data), sizes, seed)
+        if self.recording and data is None:
+            return recorded.corpus_of(self.recording, sizes, seed)
+        return named_tasks(data, sizes, seed)
+
+    @cached_property
+    def recording(self) -> Recording | None:
+        """The recorded activations of the run, checked as a whole; None in a run with a model."""
+        if self.options.activations is None:
+            return None
+        with self.store.work.timed("check recording"):
+            return Recording.open(self.options.activations)
 
     def load(self, spec: SAESpec) -> LoadedSAE:
-        """Load a dictionary with its model, check that they fit, and prove the site.
+        """Load a dictionary with its model, check that they fit, and prove its sites.
 
         Raises:
             DataError, DictionaryError, ModelError: with what to do about it.
         """
         tasks = self.tasks
         with self.store.work.timed("load dictionary"):
-            dictionary = load(spec.path, device=self._device, dtype=self._dtype)
+            dictionary = self._dictionary(spec, self._dtype)
+        if self.recording:
+            return self._on_recording(spec, dictionary, self.recording)
         info = replace(dictionary.info, model=self.options.model or dictionary.info.model)
         require_site(info)
         model = self._model(str(info.model))
-        site = model.site(str(info.hook_in))
+        site, site_out = _sites(info, model)
         check_fit(spec.id, dictionary.d_in, model, site)
-        prove(model, site)
+        check_fit(spec.id, dictionary.d_out, model, site_out, "d_out")
+        for each in dict.fromkeys((site, site_out)):
+            prove(model, each)
         fingerprints = {
             "sae": dictionary.fingerprint,
             "model": model.fingerprint,
-            "site": f"{site.module}:{site.reads}",
+            "site": " > ".join(dict.fromkeys((_tensor(site), _tensor(site_out)))),
             "data": tasks.fingerprint,
             "suite": f"{self.suite.name}/seed={self.options.seed}",
         }
-        return LoadedSAE(spec.id, dictionary, model, site, fingerprints)
+        sae = LoadedSAE(spec.id, dictionary, model, site, site_out, fingerprints)
+        if self._dtype in halved.HALF and spec.id not in self._precision:
+            with self.store.work.timed("compare precision"):
+                exact = self._dictionary(spec, torch.float32)
+                texts = self._few_texts()
+                self._precision[spec.id] = halved.compared(sae, exact, texts, self.store)
+        return sae
+
+    def _on_recording(
+        self, spec: SAESpec, dictionary: Dictionary, recording: Recording
+    ) -> LoadedSAE:
+        site_out = recorded.fitted(recording, spec.id, dictionary, self.options.model)
+        about = recording.about
+        second = about.written if site_out is not recording.site else None
+        tensors = [f"{each.module}:{each.reads}" for each in (about.site, second) if each]
+        fingerprints = {
+            "sae": dictionary.fingerprint,
+            "model": about.model.fingerprint or f"unknown ({about.model.name})",
+            "site": " > ".join(tensors),
+            "data": self.tasks.fingerprint,
+            "suite": f"{self.suite.name}/seed={self.options.seed}",
+            "activations": recording.fingerprint,
+        }
+        return LoadedSAE(
+            spec.id, dictionary, recording.model, recording.site, site_out, fingerprints
+        )
 
     def release(self, sae: LoadedSAE) -> None:
         """Forget an SAE's latents, so that at most one SAE is resident."""
         self._latents.pop(sae.id, None)
 
     def model(self, sae: LoadedSAE) -> LanguageModel:
-        """Return the SAE's model, loaded once per process."""
+        """Return the SAE's model, loaded once per process.
+
+        Raises:
+            ModelError: the run is on recorded activations, without a model.
+        """
+        if isinstance(sae.model, AbsentModel):
+            raise sae.model.missing()
         return sae.model
 
     def latents(self, sae: LoadedSAE) -> Latents:
         """Return the SAE's latents over any texts, each text encoded once."""
+        if sae.id not in self._latents and self.recording:
+            self._latents[sae.id] = RecordedLatents(
+                self.recording, sae.dictionary, self.store, self.progress, sae.site_out
+            )
         if sae.id not in self._latents:
             self._latents[sae.id] = Latents(
-                sae.dictionary, sae.model, sae.site, self.store, self.suite.context, self.progress
+                sae.dictionary,
+                sae.model,
+                sae.site,
+                self.store,
+                self.suite.context,
+                self.progress,
+                sae.site_out,
             )
         return self._latents[sae.id]
 
@@ -200,6 +265,8 @@ class EvalSession:
         return {
             "device": str(self._device),
             "threads": self.options.threads,
+            **({"precision": self._precision} if self._precision else {}),
+            **({"activations": self._recorded()} if self.options.activations else {}),
             "judges": self.judging.describe(),
             "models": {name: each.fingerprint for name, each in sorted(self._models.items())},
             "data": _data(self.tasks) if "tasks" in vars(self) else {},
@@ -211,6 +278,11 @@ class EvalSession:
         }
 
     def _estimates(self, family: str, sae: LoadedSAE) -> list[Estimate]:
+        found = self._found(family, sae)
+        taskless = self.recording is not None and self.options.data is None
+        return recorded.without_tasks(found) if taskless and family in ON_TASKS else found
+
+    def _found(self, family: str, sae: LoadedSAE) -> list[Estimate]:
         if family in JUDGED:
             return self._judged(family, sae)
         latents, seed = self.latents(sae), self.options.seed
@@ -226,6 +298,9 @@ class EvalSession:
             return [not_applicable(metric, NOBODY, params) for metric, params in JUDGED[family]]
         if family == "judge_calibration":
             return self.judging.calibration(judge)
+        if self.recording and not self.recording.shows:
+            reason = recorded.NO_PIECES
+            return [not_applicable(metric, reason, params) for metric, params in JUDGED[family]]
         latents, seed = self.latents(sae), self.options.seed
         if family == "shift":
             return shift.measure(latents, self.tasks, judge, seed, self.suite.probe_fits)
@@ -239,6 +314,27 @@ class EvalSession:
             self._model(self.options.scorer) if self.options.scorer else None,
             self.judging.embedder(str(self._device)),
         )
+
+    def _recorded(self) -> dict[str, object]:
+        told: dict[str, object] = {"directory": self.options.activations}
+        if self.recording is None:
+            return told
+        about = self.recording.about.model_dump(exclude={"shards", "texts", "format", "version"})
+        return {**told, "sha256": self.recording.fingerprint, **about}
+
+    def _dictionary(self, spec: SAESpec, dtype: torch.dtype) -> Dictionary:
+        return load(
+            spec.path,
+            device=self._device,
+            dtype=dtype,
+            family=spec.family,
+            settings=spec.settings,
+        )
+
+    def _few_texts(self) -> Sequence[str]:
+        corpus = self.tasks.corpus
+        texts = corpus.texts if corpus else erasure.erasure_texts(self.tasks)
+        return texts[: halved.TEXTS]
 
     def _corpus(self, what: str) -> Corpus:
         if self.tasks.corpus is None:
@@ -264,6 +360,18 @@ class EvalSession:
         if self.options.device != "auto":
             return torch.device(self.options.device)
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _sites(info: DictionaryInfo, model: LanguageModel) -> tuple[Site, Site]:
+    """Return where a dictionary reads and where it writes; one object if that is one tensor."""
+    done = processing.declared(info.trained_on)
+    site = model.site(str(info.hook_in), done, info.head)
+    site_out = model.site(str(info.hook_out or info.hook_in), done, info.head)
+    return site, site if _tensor(site_out) == _tensor(site) else site_out
+
+
+def _tensor(site: Site) -> str:
+    return f"{site.module}:{site.reads}"
 
 
 def peak_memory() -> int:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from pytest_sae.gate.verdict import is_red
 from pytest_sae.parametrise import key_of_nodeid, sae_of_nodeid
-from pytest_sae.reports.rows import Row, is_declined, sort_key, unmeasured_row
+from pytest_sae.reports.rows import Row, is_declined, is_red_row, sort_key, unmeasured_row
 
 _FINE = frozenset({"passed", "xfailed"})
 
@@ -100,7 +99,7 @@ class Ledger:
 
     def red(self) -> bool:
         """Whether a row or a test with an SAE fails the run."""
-        return any(is_red(row["verdict"], row["outcome"]) for row in self.rows) or any(
+        return any(map(is_red_row, self.rows)) or any(
             entry.sae and entry.outcome not in _FINE and not _declined(entry)
             for entry in self.entries.values()
         )

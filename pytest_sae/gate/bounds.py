@@ -7,85 +7,26 @@ import math
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from datetime import date, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pytest_sae.errors import ThresholdsError
+from pytest_sae.gate.rules import Override, Regression, Rule, Thresholds
+from pytest_sae.gate.toml_lines import Place
 from pytest_sae.keys import parse_key
 from pytest_sae.metrics.registry import known, spec_of
-from pytest_sae.stats import Param
 from pytest_sae.suggest import suggest
 
 T = TypeVar("T", bool, str)
 
+__all__ = ["Rule", "Thresholds", "load_thresholds", "parse_thresholds"]
+
 _NUMBERS = ("min", "max", "max_se")
-_KEYS = (*_NUMBERS, "gate", "reason", "regression")
-_REGRESSION = ("abs", "rel", "z")
-
-
-@dataclass(frozen=True)
-class Rule:
-    """The bounds of one metric, or of one metric at one setting.
-
-    Args:
-        name: as the file spells it: `scr`, `scr:n=20`.
-        min: smallest value that passes, None for no bound.
-        max: largest value that passes, None for no bound.
-        max_se: largest standard error that counts as measured, None for no bound.
-        gate: False for a metric that is shown and does not decide.
-        reason: why the rule is what it is.
-        regression: how much worse than a baseline is too much (abs, rel, z).
-        file: the file, as shown to people.
-        lines: line of the table's header (under "") and of each of its keys.
-    """
-
-    name: str
-    min: float | None = None
-    max: float | None = None
-    max_se: float | None = None
-    gate: bool = True
-    reason: str = ""
-    regression: Mapping[str, float] = field(default_factory=dict)
-    file: str = ""
-    lines: Mapping[str, int] = field(default_factory=dict)
-
-    def line(self, key: str = "") -> int:
-        """Line of a key, or of the table's header."""
-        return self.lines.get(key, self.lines.get("", 1))
-
-    def source(self, key: str = "") -> str:
-        """Return `file:line` of a key, or of the table's header."""
-        return f"{self.file}:{self.line(key)}"
-
-
-@dataclass(frozen=True)
-class Thresholds:
-    """All rules of one file.
-
-    Args:
-        file: the file, as shown to people.
-        sha256: of its bytes.
-        rules: by name.
-    """
-
-    file: str
-    sha256: str
-    rules: Mapping[str, Rule]
-
-    def rule_for(self, metric: str, params: Mapping[str, Param]) -> Rule | None:
-        """Return the most specific rule that fits, None where the file is silent."""
-        fitting = [rule for rule in self.rules.values() if _fits(rule, metric, params)]
-        return max(
-            fitting, key=lambda rule: (len(parse_key(rule.name)[1]), rule.name), default=None
-        )
-
-
-def _fits(rule: Rule, metric: str, params: Mapping[str, Param]) -> bool:
-    name, wanted = parse_key(rule.name)
-    return name == metric and all(
-        key in params and str(params[key]) == str(value) for key, value in wanted.items()
-    )
+_SETS = (*_NUMBERS, "gate", "regression")
+_KEYS = (*_SETS, "reason")
+_OVERRIDE = ("sae", "metric", *_SETS, "reason", "expires")
+_REGRESSION = ("abs", "rel", "sigma")
 
 
 def load_thresholds(path: Path, shown: str | None = None) -> Thresholds:
@@ -99,13 +40,19 @@ def load_thresholds(path: Path, shown: str | None = None) -> Thresholds:
         ThresholdsError: not TOML, unknown metric or key, impossible bound; with file and line.
     """
     raw = path.read_bytes()
-    return parse_thresholds(raw, shown or str(path))
+    return parse_thresholds(raw, shown or str(path), date.today())
 
 
-def parse_thresholds(raw: bytes, shown: str) -> Thresholds:
-    """Read bounds from bytes; `load_thresholds` says the rest."""
+def parse_thresholds(raw: bytes, shown: str, today: date = date.min) -> Thresholds:
+    """Read bounds from bytes; `load_thresholds` says the rest.
+
+    Args:
+        raw: content of the file.
+        shown: how messages call it.
+        today: overrides that expired before are refused.
+    """
     text, document = _document(raw, shown)
-    _only(document, ("version", "metrics"), "the file", _Place(shown, text, ""))
+    _only(document, ("version", "metrics", "override"), "the file", Place(shown, text, ""))
     if document.get("version") != 1 or isinstance(document["version"], bool):
         raise ThresholdsError(
             f"{shown}:1: version is {document.get('version')!r}. Expected a line version = 1."
@@ -113,8 +60,11 @@ def parse_thresholds(raw: bytes, shown: str) -> Thresholds:
     tables = document.get("metrics", {})
     if not isinstance(tables, dict):
         raise ThresholdsError(f"{shown}:1: metrics is no table. Expected [metrics.NAME] tables.")
-    rules = {name: _rule(name, table, _Place(shown, text, name)) for name, table in tables.items()}
-    return Thresholds(shown, hashlib.sha256(raw).hexdigest(), rules)
+    rules = {name: _rule(name, table, Place(shown, text, name)) for name, table in tables.items()}
+    overrides = _overrides(document.get("override", []), rules, Place(shown, text, ""))
+    for override in overrides:
+        _check_day(override, shown, today)
+    return Thresholds(shown, hashlib.sha256(raw).hexdigest(), rules, overrides)
 
 
 def _document(raw: bytes, shown: str) -> tuple[str, dict[str, object]]:
@@ -130,65 +80,92 @@ def _document(raw: bytes, shown: str) -> tuple[str, dict[str, object]]:
         raise ThresholdsError(f"{shown}:1: not usable as TOML: nested too deeply.") from None
 
 
-@dataclass(frozen=True)
-class _Place:
-    """Where a table stands; tomllib knows no lines, so they are looked up in the text."""
-
-    file: str
-    text: str
-    table: str
-
-    def lines(self, keys: Sequence[str]) -> dict[str, int]:
-        header = self._header()
-        return {"": header, **{key: self._key(key, header) for key in keys}}
-
-    def at(self, key: str = "") -> str:
-        return f"{self.file}:{self.lines([key]).get(key, 1)}"
-
-    def _header(self) -> int:
-        if not self.table:
-            return 1
-        name = re.escape(self.table)
-        header = rf"\s*\[\s*metrics\s*\.\s*(?:\"{name}\"|'{name}'|{name})\s*\]"
-        return self._first(header) or self._first(rf".*{name}") or 1
-
-    def _key(self, key: str, header: int) -> int:
-        if not key:
-            return header
-        # At the start of a line, as a table of its own, or inside an inline table.
-        quoted = rf"[\"']?{re.escape(key)}[\"']?\s*"
-        pattern = rf"\s*{quoted}[=.]|\s*\[\s*{quoted}[.\]]|[^#]*[{{,]\s*{quoted}="
-        if not self.table:
-            return self._first(pattern) or 1
-        found, until = self._first(pattern, header), self._first(r"\s*\[", header)
-        return found if found and (not until or found < until) else header
-
-    def _first(self, pattern: str, after: int = 0) -> int:
-        numbered = enumerate(self.text.splitlines(), 1)
-        return next((n for n, line in numbered if n > after and re.match(pattern, line)), 0)
-
-
-def _rule(name: str, table: object, place: _Place) -> Rule:
+def _rule(name: str, table: object, place: Place) -> Rule:
     _check_name(name, place)
     if not isinstance(table, dict):
         raise ThresholdsError(f"{place.at()}: {name} is no table. Expected [metrics.{name}].")
     _check_no_subtable(name, table, place)
     _only(table, _KEYS, f"[metrics.{name}]", place)
-    numbers = {key: _number(table[key], key, place) for key in _NUMBERS if key in table}
     rule = Rule(
         name=name,
-        gate=_typed(table, "gate", bool, True, place),
         reason=_typed(table, "reason", str, "", place).strip(),
-        regression=_regression(table.get("regression", {}), place),
         file=place.file,
         lines=place.lines(list(table)),
-        **numbers,
+        **_set(table, place),
     )
     _check_bounds(rule)
     return rule
 
 
-def _check_name(name: str, place: _Place) -> None:
+def _set(table: Mapping[str, object], place: Place) -> dict[str, Any]:
+    """Return the fields of a rule that a table sets."""
+    fields: dict[str, Any] = {
+        key: _number(table[key], key, place) for key in _NUMBERS if key in table
+    }
+    if "gate" in table:
+        fields["gate"] = _typed(table, "gate", bool, True, place)
+    if "regression" in table:
+        fields["regression"] = _regression(table["regression"], place)
+    return fields
+
+
+def _overrides(tables: object, rules: Mapping[str, Rule], place: Place) -> list[Override]:
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise ThresholdsError(
+            f"{place.at('override')}: override is no list of tables. Expected [[override]]."
+        )
+    numbered = enumerate(tables, 1)
+    return [
+        _override(table, rules, Place(place.file, place.text, "", number))
+        for number, table in numbered
+    ]
+
+
+def _override(table: Mapping[str, object], rules: Mapping[str, Rule], place: Place) -> Override:
+    _only(table, _OVERRIDE, "[[override]]", place)
+    told = {key: _typed(table, key, str, "", place).strip() for key in ("sae", "metric", "reason")}
+    for key, example in (
+        ("sae", 'a pattern of SAE ids such as sae = "layer_0*"'),
+        ("metric", 'a metric such as metric = "l0"'),
+        ("reason", 'a line reason = "why this SAE is held to something else"'),
+    ):
+        if not told[key]:
+            raise ThresholdsError(f"{place.at()}: the override has no {key}. Expected {example}.")
+    _check_name(told["metric"], place)
+    changes = _set(table, place)
+    if not changes:
+        raise ThresholdsError(
+            f"{place.at()}: the override changes nothing. Expected one of {', '.join(_SETS)}."
+        )
+    override = Override(
+        **told, changes=changes, expires=_day(table, place), lines=place.lines(list(table))
+    )
+    base = rules.get(override.metric, Rule(override.metric, file=place.file))
+    _check_bounds(override.over(base))
+    return override
+
+
+def _day(table: Mapping[str, object], place: Place) -> date:
+    day = table.get("expires")
+    if not isinstance(day, date) or isinstance(day, datetime):
+        found = f"expires is {day!r}" if "expires" in table else "the override never expires"
+        raise ThresholdsError(
+            f"{place.at('expires')}: {found}. "
+            "Expected a date without quotes, such as expires = 2030-01-31."
+        )
+    return day
+
+
+def _check_day(override: Override, shown: str, today: date) -> None:
+    if today > override.expires:
+        raise ThresholdsError(
+            f"{shown}:{override.lines['expires']}: the override of {override.metric} for "
+            f"{override.sae} expired on {override.expires} (it was there because: "
+            f"{override.reason}). Remove it, or look at it again and give it a new date."
+        )
+
+
+def _check_name(name: str, place: Place) -> None:
     try:
         metric, _ = parse_key(name)
     except ValueError as error:
@@ -200,17 +177,17 @@ def _check_name(name: str, place: _Place) -> None:
         )
 
 
-def _check_no_subtable(name: str, table: Mapping[str, object], place: _Place) -> None:
+def _check_no_subtable(name: str, table: Mapping[str, object], place: Place) -> None:
     # [metrics.scr.canonical] is TOML for a table inside [metrics.scr].
     for key in table:
         if f"{name}.{key}" in known():
             raise ThresholdsError(
-                f"{place.file}:{_Place(place.file, place.text, f'{name}.{key}')._header()}: "
+                f"{place.file}:{Place(place.file, place.text, f'{name}.{key}').header()}: "
                 f'a name with a dot needs quotes. Expected [metrics."{name}.{key}"].'
             )
 
 
-def _only(table: Mapping[str, object], valid: Sequence[str], where: str, place: _Place) -> None:
+def _only(table: Mapping[str, object], valid: Sequence[str], where: str, place: Place) -> None:
     for key in table:
         if key not in valid:
             raise ThresholdsError(
@@ -219,13 +196,13 @@ def _only(table: Mapping[str, object], valid: Sequence[str], where: str, place: 
             )
 
 
-def _number(value: object, key: str, place: _Place) -> float:
+def _number(value: object, key: str, place: Place) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ThresholdsError(f"{place.at(key)}: {key} is {value!r}. Expected a finite number.")
     return float(value)
 
 
-def _typed(table: Mapping[str, object], key: str, kind: type[T], default: T, place: _Place) -> T:
+def _typed(table: Mapping[str, object], key: str, kind: type[T], default: T, place: Place) -> T:
     value = table.get(key, default)
     if not isinstance(value, kind):
         raise ThresholdsError(
@@ -234,18 +211,18 @@ def _typed(table: Mapping[str, object], key: str, kind: type[T], default: T, pla
     return value
 
 
-def _regression(table: object, place: _Place) -> dict[str, float]:
+def _regression(table: object, place: Place) -> Regression:
     if not isinstance(table, dict):
         raise ThresholdsError(
             f"{place.at('regression')}: regression is {table!r}. "
-            "Expected a table such as { abs = 0.01, z = 2.0 }."
+            "Expected a table such as { abs = 0.01, sigma = 2.0 }."
         )
-    _only(table, _REGRESSION, "regression", _Place(place.file, place.text, place.table))
+    _only(table, _REGRESSION, "regression", place)
     numbers = {key: _number(value, key, place) for key, value in table.items()}
     for key, number in numbers.items():
         if number < 0:
             raise ThresholdsError(f"{place.at('regression')}: {key} is negative.")
-    return numbers
+    return Regression(**numbers)
 
 
 def _check_bounds(rule: Rule) -> None:
@@ -255,10 +232,10 @@ def _check_bounds(rule: Rule) -> None:
             f"{rule.source('gate')}: {rule.name} has gate = false without a reason. "
             'Expected a line reason = "why it does not decide".'
         )
-    if rule.gate and not rule.regression and _unbounded(rule):
+    if rule.gate and rule.regression is None and not rule.bounded:
         raise ThresholdsError(
             f"{rule.source()}: {rule.name} bounds nothing. "
-            "Expected min, max or max_se, or gate = false with a reason."
+            "Expected min, max, max_se or regression, or gate = false with a reason."
         )
     if rule.min is not None and rule.max is not None and rule.min > rule.max:
         raise ThresholdsError(
@@ -275,7 +252,3 @@ def _check_bounds(rule: Rule) -> None:
         raise ThresholdsError(
             f"{rule.source('max')}: {rule.name} cannot be below {spec.low}: nothing can pass."
         )
-
-
-def _unbounded(rule: Rule) -> bool:
-    return rule.min is None and rule.max is None and rule.max_se is None

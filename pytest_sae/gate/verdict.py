@@ -1,21 +1,55 @@
-"""The verdict: one pure, total function from a measurement and a rule to pass or fail."""
+"""The verdict: one pure, total function of a measurement, its rule and its baseline."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from pytest_sae.gate.bounds import Rule
+    from pytest_sae.gate.rules import Rule
     from pytest_sae.stats import Estimate
 
 VerdictName = Literal[
     "pass", "fail", "regressed", "unmeasured", "incomparable", "new", "improved", "ungated"
 ]
-# Worst first; these fail the run.
+# Worst first; these fail the run, and `new` where a baseline is required to know every value.
 RED: tuple[VerdictName, ...] = ("fail", "regressed", "incomparable", "unmeasured")
+GREEN: tuple[VerdictName, ...] = ("pass", "improved", "ungated")
+
+
+@dataclass(frozen=True)
+class Against:
+    """What a baseline says about one measurement.
+
+    Args:
+        source: the baseline, as shown to people.
+        direction: which way of the metric is better: `higher`, `lower` or `none`.
+        value: its value, None where it has none.
+        se: standard error of that, None where it has none.
+        differs: what both were not made with alike, a sentence each; empty if comparable.
+        required: whether a value that the baseline does not have fails the run (in CI).
+    """
+
+    source: str
+    direction: str
+    value: float | None = None
+    se: float | None = None
+    differs: Sequence[str] = ()
+    required: bool = False
+
+    def noise(self, se: float | None) -> float:
+        """Return the standard error of the difference to a value with this standard error."""
+        return math.hypot(as_number(se) or 0.0, as_number(self.se) or 0.0)
+
+    def worse(self, value: float) -> float:
+        """Return by how much a value is worse; either way, where no way is better."""
+        difference = (self.value or 0.0) - value
+        if self.direction == "none":
+            return abs(difference)
+        return difference if self.direction == "higher" else -difference
 
 
 @dataclass(frozen=True)
@@ -26,34 +60,53 @@ class Verdict:
         name: one of `VerdictName`.
         reason: the comparison that decided, or why none could be made.
         decided_by: the key of the rule that decided, empty where none did.
+        required: whether `new` fails the test.
     """
 
     name: VerdictName
     reason: str
     decided_by: str = ""
+    required: bool = False
 
     @property
     def red(self) -> bool:
         """Whether it fails the test."""
-        return self.name in RED
+        return is_red(self.name, "", self.required)
 
 
-def is_red(verdict: str, outcome: str) -> bool:
+def is_red(verdict: str, outcome: str, required: bool = False) -> bool:
     """Whether a recorded verdict fails the run.
 
     An xfail declares a known failure, so it excuses `fail`; nothing excuses a metric that was not
     measured.
+
+    Args:
+        verdict: one of `VerdictName`.
+        outcome: of the test.
+        required: whether a value that is not in the baseline fails.
     """
+    if verdict == "new":
+        return required
     return verdict in RED and not (verdict == "fail" and outcome == "xfailed")
 
 
-def judge(estimate: Estimate, rule: Rule | None, unruled: str = "no rule") -> Verdict:
+def judge(
+    estimate: Estimate,
+    rule: Rule | None,
+    unruled: str = "no rule",
+    against: Against | None = None,
+) -> Verdict:
     """Judge one estimate; total: whatever the value is, there is a verdict.
+
+    Bounds come first, then whether the value can be compared with the baseline, then whether it is
+    worse by more than both the tolerance and the noise. So a better value never turns a verdict
+    from green to red, as long as its direction is known.
 
     Args:
         estimate: the number, or why there is none.
         rule: its bounds, None where the thresholds are silent.
         unruled: what to say when there is no rule.
+        against: what the baseline says, None where there is no baseline.
 
     Returns:
         Never green without a finite value inside the bounds, known precisely enough.
@@ -70,10 +123,54 @@ def judge(estimate: Estimate, rule: Rule | None, unruled: str = "no rule") -> Ve
         return Verdict("ungated", unruled)
     if not rule.gate:
         return Verdict("ungated", rule.reason)
-    return _compare(value, as_number(estimate.se), rule)
+    return _gated(value, as_number(estimate.se), rule, against)
 
 
-def _compare(value: float, se: float | None, rule: Rule) -> Verdict:
+def _gated(value: float, se: float | None, rule: Rule, against: Against | None) -> Verdict:
+    bounded = _bounded(value, se, rule)
+    if bounded.red:
+        return bounded
+    if against is not None:
+        return _compared(value, se, rule, against, bounded)
+    # A rule about regressions alone has judged nothing yet.
+    return bounded if rule.bounded else Verdict("ungated", "no baseline to compare with")
+
+
+def _compared(
+    value: float, se: float | None, rule: Rule, against: Against, bounded: Verdict
+) -> Verdict:
+    shown = number(value)
+    if against.differs:
+        told = f"{shown} is not comparable with {against.source}: {'; '.join(against.differs)}"
+        return Verdict("incomparable", told, "regression")
+    baseline = as_number(against.value)
+    if baseline is None:
+        told = f"{shown} is new: not in {against.source}"
+        return Verdict("new", told, "regression", against.required)
+    worse, allowed = against.worse(value), rule.allowed(against.direction)
+    limit = allowed.limit(baseline, against.noise(se)) if allowed else math.inf
+    if worse > limit:
+        told = f"{_moved(value, 'regressed from', baseline)}, allowed {number(limit)}"
+        return Verdict("regressed", told, "regression")
+    if -worse > limit:
+        return Verdict("improved", _moved(value, "improved from", baseline), "regression")
+    if rule.bounded:
+        return bounded
+    return Verdict("pass", _moved(value, "after", baseline), "regression")
+
+
+def _moved(value: float, how: str, baseline: float) -> str:
+    shown = _apart(value, baseline) if value != baseline else (number(value), number(baseline))
+    return f"{shown[0]} {how} {shown[1]} ({difference(value, baseline)})"
+
+
+def difference(value: float, baseline: float) -> str:
+    """Return how a value differs from a baseline, with its sign."""
+    moved = value - baseline
+    return f"{'-' if moved < 0 else '+'}{number(abs(moved))}"
+
+
+def _bounded(value: float, se: float | None, rule: Rule) -> Verdict:
     # Written as `not (value >= min)`: a comparison with NaN is false, and must not pass.
     if rule.min is not None and not value >= rule.min:
         return Verdict("fail", "{} < min {}".format(*_apart(value, rule.min)), "min")

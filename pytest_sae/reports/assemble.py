@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from pytest_sae.gate.verdict import RED, is_red
-from pytest_sae.reports.rows import Row
+from pytest_sae.gate.verdict import RED
+from pytest_sae.reports.rows import Row, is_red_row
 
 SCHEMA_VERSION = 1
 _PACKAGES = (
@@ -21,10 +21,10 @@ def run_verdict(
     rows: Sequence[Row], tests: Sequence[Mapping[str, Any]], problems: Sequence[str], gate: bool
 ) -> str:
     """Return the verdict of a run: the worst of its rows, never green when anything is amiss."""
-    red = {row["verdict"] for row in rows if is_red(row["verdict"], row["outcome"])}
+    red = {row["verdict"] for row in rows if is_red_row(row)}
     if not gate:
         return "unmeasured" if problems else "ungated"
-    for name in RED:
+    for name in (*RED, "new"):
         if name in red:
             return name
     if problems or any(

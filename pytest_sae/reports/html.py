@@ -12,7 +12,7 @@ from pytest_sae.reports.html_judged import judged
 from pytest_sae.reports.html_marks import badge, colours, sort_of, tallies
 from pytest_sae.reports.html_style import STYLE
 from pytest_sae.reports.html_table import comparison
-from pytest_sae.reports.rows import Row, headline_of, shown_bound, shown_value
+from pytest_sae.reports.rows import Row, headline_of, shown_bound, shown_value, told_baseline
 from pytest_sae.reports.summary import (
     Report,
     failures,
@@ -91,6 +91,7 @@ def _red_card(row: Row) -> str:
         "value": shown_value(row) if row["value"] is not None else "",
         "interval": " to ".join(map(number, interval_of(row))),
         "rule": " at ".join(part for part in ("" if bound == "-" else bound, source) if part),
+        "baseline": told_baseline(row),
         "because": row["rule"]["reason"] if row["rule"] else "",
         "from": ", ".join(f"{count} {what}" for what, count in row["n"].items()),
         "test": row["nodeid"],

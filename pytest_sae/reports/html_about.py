@@ -8,7 +8,7 @@ from typing import Any
 
 from pytest_sae.gate.verdict import as_number
 from pytest_sae.reports.rows import Row
-from pytest_sae.reports.summary import Report
+from pytest_sae.reports.summary import Report, update_lines
 
 Pairs = Iterable[tuple[str, str]]
 
@@ -22,6 +22,7 @@ def about(report: Report) -> str:
         _part("Where", _pairs(report["environment"])),
         _part("SAEs", ((each["id"], each["text"]) for each in report["saes"])),
         _part("Bounds", ((each["file"], each["sha256"]) for each in report["thresholds"])),
+        _part("Baseline", ((line, "") for line in update_lines(report))),
         _part("Models", _pairs(report["models"])),
         _part("Data", _pairs(report["data"])),
         *(_work(str(worker), work) for worker, work in report["work"].items()),

@@ -39,9 +39,11 @@ def scale_of(rows: Sequence[Row]) -> Scale | None:
     limits = [limit for row in measured for limit in limits_of(row)]
     ranges = [end for row in measured for end in row["range"] if end is not None]
     ends = [end for row in measured for end in interval_of(row)]
-    marks = [0.0, *values, *limits, *ranges, *ends]
+    marks = [0.0, *values, *limits, *ranges, *ends, *baselines_of(measured)]
     scale = Scale(min(marks), max(marks))
-    bounded = limits or any(row["range"][1] is not None for row in measured)
+    bounded = (
+        limits or baselines_of(measured) or any(row["range"][1] is not None for row in measured)
+    )
     return scale if bounded or _differ(values, scale) else None
 
 
@@ -53,6 +55,12 @@ def limits_of(row: Row) -> list[float]:
     """Return the bounds of a row that are given."""
     rule = row["rule"] or {"min": None, "max": None}
     return [rule[end] for end in ("min", "max") if rule[end] is not None]
+
+
+def baselines_of(rows: Sequence[Row]) -> list[float]:
+    """Return the values that rows were compared with, those that were comparable."""
+    told = [row["baseline"] for row in rows if row["baseline"]]
+    return [each["value"] for each in told if each["value"] is not None and not each["differs"]]
 
 
 def interval_of(row: Row) -> list[float]:
@@ -72,7 +80,8 @@ def bar(row: Row, scale: Scale, colour: str) -> str:
         f'<svg class="bar {colour}" height="{_HEIGHT}" role="img"><title>{title}</title>'
         f"{_rect('track', 0, 100, 2)}{_forbidden(row, scale)}{_rect('value', zero, value, 8)}"
         f"{_whiskers(row, scale)}{_upright('end', value, 8)}{_upright('zero', zero, 12)}"
-        f"{''.join(_upright('bound', scale.x(limit), _HEIGHT) for limit in limits_of(row))}</svg>"
+        f"{''.join(_upright('bound', scale.x(limit), _HEIGHT) for limit in limits_of(row))}"
+        f"{''.join(_baseline(scale.x(before)) for before in baselines_of([row]))}</svg>"
     )
 
 
@@ -90,6 +99,14 @@ def _whiskers(row: Row, scale: Scale) -> str:
     y, caps = _HEIGHT / 2, "".join(_upright("interval", end, 6) for end in ends)
     return (
         f'<line class="interval" x1="{ends[0]:.2f}%" x2="{ends[1]:.2f}%" y1="{y}" y2="{y}"/>{caps}'
+    )
+
+
+def _baseline(at: float) -> str:
+    # Below the bar and upright, so that it hides neither value nor bound.
+    return (
+        f'<line class="before" x1="{at:.2f}%" x2="{at:.2f}%" '
+        f'y1="{_HEIGHT / 2 + 1}" y2="{_HEIGHT + 2}"/>'
     )
 
 

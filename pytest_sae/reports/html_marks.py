@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from html import escape
 
-from pytest_sae.gate.verdict import RED
-from pytest_sae.reports.rows import Row
-from pytest_sae.reports.summary import Report, is_red_row
+from pytest_sae.gate.verdict import RED, difference, number
+from pytest_sae.reports.rows import Row, is_red_row, shown_baseline
+from pytest_sae.reports.summary import Report
 
 COLOURS = 8
 _DASHES = 3
@@ -39,6 +39,23 @@ def badge(row: Row) -> str:
 
 def _told(row: Row) -> str:
     return f"{row['verdict']}{' (xfail)' if row['outcome'] == 'xfailed' else ''}"
+
+
+_MOVED = {"regressed": "bad", "improved": "good"}
+
+
+def moved(row: Row) -> str:
+    """Return the difference of a row to its baseline, coloured where it matters."""
+    baseline = row["baseline"]
+    if baseline is None or baseline["value"] is None or row["value"] is None:
+        return ""
+    tone = _MOVED.get(row["verdict"], "plain")
+    shown = number(baseline["value"]) if baseline["differs"] else _signed(row)
+    return f'<span class="moved {tone}" title="baseline {shown_baseline(row)}">△ {shown}</span>'
+
+
+def _signed(row: Row) -> str:
+    return difference(row["value"], row["baseline"]["value"])
 
 
 def tallies(rows: Iterable[Row]) -> list[tuple[str, str, int]]:

@@ -75,6 +75,8 @@ dt { color: var(--soft); } dd { margin: 0; min-width: 0; }
 .figure { display: flex; flex-wrap: wrap; gap: .1em .6em; align-items: baseline;
   font-variant-numeric: tabular-nums; }
 .number { white-space: nowrap; } .se, .rule { color: var(--soft); } .rule { font-size: .9em; }
+.moved { color: var(--tone); font-size: .9em; white-space: nowrap; }
+.moved.bad, .moved.good { font-weight: 600; }
 .cell + .cell { margin-top: .5em; }
 .cell.bad { background: var(--bad-tint); box-shadow: 0 0 0 .3em var(--bad-tint);
   border-radius: 2px; }
@@ -89,6 +91,7 @@ svg { overflow: visible; } svg text { font-size: 10.5px; fill: var(--soft); }
 .track { fill: var(--rule); } .value { fill: var(--c); opacity: .4; }
 .end { stroke: var(--c); stroke-width: 2; } .interval { stroke: var(--c); stroke-width: 1.5; }
 .outside { fill: var(--bad); opacity: .13; } .bound { stroke: var(--bad); stroke-width: 2; }
+.before { stroke: var(--ink); stroke-width: 3; }
 .zero { stroke: var(--soft); stroke-width: 1; } .axis { stroke: var(--rule); }
 
 .legend { display: flex; flex-wrap: wrap; gap: .2em 1.4em; margin-bottom: .8em; }

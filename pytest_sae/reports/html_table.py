@@ -9,13 +9,17 @@ from itertools import groupby
 from pytest_sae.gate.verdict import number
 from pytest_sae.reports.families import family_of, place_of
 from pytest_sae.reports.html_bars import Scale, bar, scale_of
-from pytest_sae.reports.html_marks import badge, metric_name, sort_of_row, swatch, tallies
-from pytest_sae.reports.rows import Row, key_of, shown_bound, sort_key
+from pytest_sae.reports.html_marks import badge, metric_name, moved, sort_of_row, swatch, tallies
+from pytest_sae.reports.rows import Row, key_of, shown_bound, sort_key, told_baseline
 from pytest_sae.reports.summary import source_of
 
 _KEY = (
     "↑ higher is better, ↓ lower is better. The bars of a row share one scale, with the interval "
     "of each value; shaded is what its bound forbids. Metrics without a bound are paler."
+)
+_BASELINE_KEY = (
+    " △ and the mark under a bar are the difference to the baseline and its value: red where that "
+    "is more than tolerance and noise, grey where the two were not made alike."
 )
 
 
@@ -29,9 +33,10 @@ def comparison(rows: Sequence[Row], saes: Mapping[str, str]) -> str:
     if not rows:
         return ""
     families = groupby(_lines(rows), key=lambda line: family_of(line[0]["metric"]))
+    more = _BASELINE_KEY if any(row["baseline"] for row in rows) else ""
     body = "\n".join(_family(title, lines, saes) for title, lines in families)
     return (
-        f'<section><h2>Measurements</h2><p class="key">{_KEY}</p>'
+        f'<section><h2>Measurements</h2><p class="key">{_KEY}{more}</p>'
         '<div class="scroll" tabindex="0" role="region" aria-label="Measurements"><table>'
         f"<thead>{_header(rows, saes)}</thead>\n{body}</table></div></section>"
     )
@@ -89,7 +94,8 @@ def _line(line: Sequence[Row], saes: Mapping[str, str]) -> str:
 
 
 def _measured(row: Row, scale: Scale | None, colour: str) -> str:
-    title = escape(f"{row['reason']}  {source_of(row)}".strip())
+    before = f"baseline {told_baseline(row)}" if row["baseline"] else ""
+    title = escape("  ".join(filter(None, [row["reason"], source_of(row), before])))
     if row["value"] is None:
         shown = f'<p class="reason">{escape(row["reason"])}</p>'
     else:
@@ -105,4 +111,4 @@ def _figure(row: Row) -> str:
     gated = row["verdict"] != "ungated" or row["value"] is None
     bound = shown_bound(row) if row["rule"] else "-"
     told = "" if bound == "-" else f'<span class="rule">{escape(bound)}</span>'
-    return f'<div class="figure">{value}{badge(row) if gated else ""}{told}</div>'
+    return f'<div class="figure">{value}{badge(row) if gated else ""}{told}{moved(row)}</div>'

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_sae.reports.rows import Row, key_of, shown_bound, shown_value
+from pytest_sae.reports.rows import (
+    Row,
+    is_red_row,
+    key_of,
+    shown_bound,
+    shown_value,
+)
 from pytest_sae.reports.summary import (
     Report,
     failures,
-    is_red_row,
     judge_lines,
     source_of,
+    update_lines,
     verdict_line,
+    with_baseline,
 )
 
-_HEADER = "| SAE | metric | value ± se | bound | verdict | rule |\n|---|---|---|---|---|---|"
+_HEADER = ("SAE", "metric", "value ± se", "bound", "verdict", "rule")
+_BASELINE = 4  # the column before which the baseline stands, where there is one
 
 
 def markdown(report: Report) -> str:
@@ -28,6 +36,7 @@ def markdown(report: Report) -> str:
         parts.append(_table(red))
     if rest:
         parts.append(_folded(f"{len(rest)} measurements that do not fail", _table(rest)))
+    parts.append("\n".join(f"- {_escaped(line)}" for line in update_lines(report)))
     parts.append(_footer(report))
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -37,14 +46,17 @@ def _failures(report: Report) -> str:
 
 
 def _table(rows: Sequence[Row]) -> str:
-    return "\n".join([_HEADER, *map(_line, rows)])
+    lines = [_HEADER, *map(_cells, rows)]
+    if any(row["baseline"] for row in rows):
+        lines = with_baseline(lines, rows, _BASELINE)
+    header, *rest = [f"| {' | '.join(map(_escaped, cells))} |" for cells in lines]
+    return "\n".join([header, "|---" * len(lines[0]) + "|", *rest])
 
 
-def _line(row: Row) -> str:
-    cells = (
+def _cells(row: Row) -> tuple[str, ...]:
+    return (
         row["sae"], key_of(row), shown_value(row), shown_bound(row), row["verdict"], source_of(row),
     )  # fmt: skip
-    return f"| {' | '.join(map(_escaped, cells))} |"
 
 
 def _folded(title: str, content: str) -> str:

@@ -27,6 +27,14 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
+class Regression(_Strict):
+    """How much worse than a baseline is too much: more than the tolerance and than the noise."""
+
+    abs: float
+    rel: float
+    sigma: float
+
+
 class Rule(_Strict):
     """The bounds that a measurement was judged by."""
 
@@ -34,10 +42,22 @@ class Rule(_Strict):
     min: float | None
     max: float | None
     max_se: float | None
+    regression: Regression | None
     gate: bool
     reason: str
+    override: str
     file: str
     line: int
+
+
+class Baseline(_Strict):
+    """What a measurement was compared with."""
+
+    source: str
+    value: float | None
+    se: float | None
+    differs: list[str]
+    required: bool
 
 
 class Measurement(_Strict):
@@ -58,6 +78,7 @@ class Measurement(_Strict):
     reason: str
     verdict: VerdictName
     rule: Rule | None
+    baseline: Baseline | None
     seconds: float
     peak_memory: int
     fingerprints: dict[str, str]
@@ -91,6 +112,22 @@ class ThresholdsFile(_Strict):
     sha256: str
 
 
+class Update(_Strict):
+    """What a run did to the baseline."""
+
+    baseline: str
+    changes: list[str]
+    files: list[str]
+
+
+class Shard(_Strict):
+    """Which part of the SAEs a run evaluated, and which SAEs there are."""
+
+    which: int
+    count: int
+    saes: list[str]
+
+
 class Report(_Strict):
     """report.json: everything that a run measured and decided."""
 
@@ -106,6 +143,8 @@ class Report(_Strict):
     options: dict[str, JsonValue]
     thresholds: list[ThresholdsFile]
     saes: list[SAE]
+    shard: Shard | None
+    update: Update | None
     measurements: list[Measurement]
     tests: list[Notable]
     environment: dict[str, JsonValue]

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pytest_sae.gate.verdict import Verdict, as_number, bounds, headline, number
+from pytest_sae.gate.rules import Regression
+from pytest_sae.gate.verdict import (
+    Against,
+    Verdict,
+    as_number,
+    bounds,
+    difference,
+    headline,
+    is_red,
+    number,
+)
 from pytest_sae.keys import metric_key, parse_key
 from pytest_sae.metrics.registry import known, spec_of
 
 if TYPE_CHECKING:
-    from pytest_sae.gate.bounds import Rule
+    from pytest_sae.gate.rules import Rule
     from pytest_sae.measurement import Measurement
 
 Row = dict[str, Any]
@@ -45,7 +56,13 @@ def to_builtin(value: object) -> Any:
     return to_builtin(unpack()) if callable(unpack) else str(value)
 
 
-def row_of(measurement: Measurement, verdict: Verdict, rule: Rule | None, nodeid: str) -> Row:
+def row_of(
+    measurement: Measurement,
+    verdict: Verdict,
+    rule: Rule | None,
+    nodeid: str,
+    against: Against | None = None,
+) -> Row:
     """Return the row of a judged measurement, exact builtins throughout."""
     estimate = measurement.estimate
     spec = measurement.spec
@@ -65,7 +82,8 @@ def row_of(measurement: Measurement, verdict: Verdict, rule: Rule | None, nodeid
         "status": "undefined" if value is None and estimate.status == "ok" else estimate.status,
         "reason": verdict.reason,
         "verdict": verdict.name,
-        "rule": rule_row(rule, verdict.decided_by),
+        "rule": rule_row(rule, spec.direction, verdict.decided_by),
+        "baseline": baseline_row(against),
         "seconds": measurement.seconds,
         "peak_memory": measurement.peak_memory,
         "fingerprints": measurement.fingerprints,
@@ -98,6 +116,7 @@ def unmeasured_row(sae: str, key: str, reason: str, nodeid: str, outcome: str) -
         "reason": reason,
         "verdict": "unmeasured",
         "rule": None,
+        "baseline": None,
         "seconds": 0.0,
         "peak_memory": 0,
         "fingerprints": {},
@@ -108,20 +127,38 @@ def unmeasured_row(sae: str, key: str, reason: str, nodeid: str, outcome: str) -
     }
 
 
-def rule_row(rule: Rule | None, decided_by: str = "") -> Row | None:
-    """Return a rule as reports show it, with the line of the key that decided."""
+def rule_row(rule: Rule | None, direction: str, decided_by: str = "") -> Row | None:
+    """Return a rule as it is in force, with the line of the key that decided."""
     if rule is None:
         return None
+    regression = rule.allowed(direction)
     return {
         "name": rule.name,
         "min": rule.min,
         "max": rule.max,
         "max_se": rule.max_se,
+        "regression": dataclasses.asdict(regression) if regression else None,
         "gate": rule.gate,
         "reason": rule.reason,
+        "override": rule.override,
         "file": rule.file,
         "line": rule.line(decided_by),
     }
+
+
+def baseline_row(against: Against | None) -> Row | None:
+    """Return what a baseline says about a measurement; None where there is no baseline."""
+    if against is None:
+        return None
+    told = dataclasses.asdict(against)
+    # The direction is the metric's, and so the row's.
+    return {name: value for name, value in told.items() if name != "direction"}
+
+
+def is_red_row(row: Row) -> bool:
+    """Whether a row fails the run."""
+    required = bool(row["baseline"] and row["baseline"]["required"])
+    return is_red(row["verdict"], row["outcome"], required)
 
 
 def is_declined(row: Row) -> bool:
@@ -153,6 +190,44 @@ def shown_bound(row: Row) -> str:
     if rule is None or (rule["min"] is None and rule["max"] is None):
         return "-"
     return bounds(rule["min"], rule["max"])
+
+
+def shown_baseline(row: Row) -> str:
+    """Return the baseline of a row and the difference to it for people, `-` where it has none."""
+    baseline = row["baseline"]
+    if baseline is None or baseline["value"] is None:
+        return "-"
+    if row["value"] is None or baseline["differs"]:
+        return number(baseline["value"])
+    return f"{number(baseline['value'])} ({difference(row['value'], baseline['value'])})"
+
+
+def told_baseline(row: Row) -> str:
+    """Return all that a baseline says about a row: value, difference, tolerance, noise, source.
+
+    Empty where the row was compared with nothing.
+    """
+    baseline, rule = row["baseline"], row["rule"]
+    if baseline is None:
+        return ""
+    if baseline["value"] is None:
+        return f"none in {baseline['source']}"
+    parts = [shown_baseline(row)]
+    regression = rule["regression"] if rule else None
+    if regression and row["value"] is not None and not baseline["differs"]:
+        noise = against_of(row).noise(row["se"])
+        parts.append(f"tolerance {number(Regression(**regression).tolerance(baseline['value']))}")
+        parts.append(f"noise {_noise(noise, regression['sigma'])}")
+    return f"{', '.join(parts)}; {'; '.join([baseline['source'], *baseline['differs']])}"
+
+
+def _noise(noise: float, sigma: float) -> str:
+    return f"{sigma:g} x {number(noise)}" if noise else "unknown (no standard error)"
+
+
+def against_of(row: Row) -> Against:
+    """Return what a row was compared with, as the gate takes it."""
+    return Against(direction=row["direction"], **row["baseline"])
 
 
 def sort_key(row: Row) -> tuple[object, ...]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pytest_sae.gate.verdict import is_red
-from pytest_sae.reports.rows import Row, headline_of
+from pytest_sae.reports.rows import Row, headline_of, is_red_row, shown_baseline
 
 Report = Mapping[str, Any]
 
@@ -40,15 +39,29 @@ def _judge_line(name: str, judge: Mapping[str, Any]) -> str:
     return f"judged by {name}{how.get(str(judge.get('mode')), '')}"
 
 
+def update_lines(report: Report) -> list[str]:
+    """Return what the run did to its baseline, one line for each value that changed."""
+    update = report["update"]
+    if update is None:
+        return []
+    if not update["files"]:
+        return [f"baseline {update['baseline']} unchanged", *update["changes"]]
+    return [f"baseline updated: {', '.join(update['files'])}", *update["changes"]]
+
+
+def with_baseline(
+    lines: Sequence[tuple[str, ...]], rows: Sequence[Row], column: int
+) -> list[tuple[str, ...]]:
+    """Return the lines of a table, header first, with the rows' baselines before a column."""
+    told = ["baseline", *map(shown_baseline, rows)]
+    pairs = zip(lines, told, strict=True)
+    return [(*cells[:column], text, *cells[column:]) for cells, text in pairs]
+
+
 def counts(report: Report) -> str:
     """Return how many rows have which verdict: `2 fail, 31 pass, 4 ungated`."""
     counted = Counter(row["verdict"] for row in report["measurements"])
     return ", ".join(f"{counted[name]} {name}" for name in sorted(counted)) or "nothing measured"
-
-
-def is_red_row(row: Row) -> bool:
-    """Whether a row fails the run."""
-    return is_red(row["verdict"], row["outcome"])
 
 
 def red_rows(report: Report) -> list[Row]:

@@ -5,13 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pytest_sae.reports.rows import Row, key_of, shown_bound, shown_value
-from pytest_sae.reports.summary import Report, failures, is_red_row, judge_lines, verdict_line
+from pytest_sae.gate.verdict import GREEN
+from pytest_sae.reports.rows import (
+    Row,
+    is_red_row,
+    key_of,
+    shown_bound,
+    shown_value,
+)
+from pytest_sae.reports.summary import (
+    Report,
+    failures,
+    judge_lines,
+    update_lines,
+    verdict_line,
+    with_baseline,
+)
 
 if TYPE_CHECKING:
     import pytest
 
 _HEADER = ("SAE", "metric", "value ± se", "bound", "verdict")
+_BASELINE = 4  # the column before which the baseline stands, where there is one
 
 
 def write_terminal(reporter: pytest.TerminalReporter, report: Report, where: str) -> None:
@@ -22,26 +37,35 @@ def write_terminal(reporter: pytest.TerminalReporter, report: Report, where: str
         report: as in report.json.
         where: the directory of the reports.
     """
-    red = report["verdict"] not in ("pass", "ungated", "improved")
+    red = report["verdict"] not in GREEN
     reporter.section("SAE evaluation", sep="=")
     if reporter.verbosity >= 0:
         _write_table(reporter, report["measurements"])
     for line in failures(report):
         reporter.write_line(line, red=True)
     reporter.write_line(verdict_line(report), red=red, green=not red, bold=True)
-    for line in judge_lines(report):
+    for line in [*judge_lines(report), *update_lines(report)]:
         reporter.write_line(line)
     if reporter.verbosity >= 0:
         reporter.write_line(f"reports: {where}")
 
 
 def _write_table(reporter: pytest.TerminalReporter, rows: Sequence[Row]) -> None:
+    header, *lines = table(rows)
+    reporter.write_line(header, bold=True)
+    for row, line in zip(rows, lines, strict=True):
+        green = row["verdict"] in ("pass", "improved")
+        colour = {"red": True} if is_red_row(row) else {"green": green}
+        reporter.write_line(line, **colour)
+
+
+def table(rows: Sequence[Row]) -> list[str]:
+    """Return the table of all rows as aligned lines, the header first."""
     cells = [_HEADER, *map(_cells, rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(_HEADER))]
-    reporter.write_line(_aligned(_HEADER, widths), bold=True)
-    for row, texts in zip(rows, cells[1:], strict=True):
-        colour = {"red": True} if is_red_row(row) else {"green": row["verdict"] == "pass"}
-        reporter.write_line(_aligned(texts, widths), **colour)
+    if any(row["baseline"] for row in rows):
+        cells = with_baseline(cells, rows, _BASELINE)
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return [_aligned(texts, widths) for texts in cells]
 
 
 def _cells(row: Row) -> tuple[str, ...]:

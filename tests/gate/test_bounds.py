@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pytest_sae.errors import ThresholdsError
 from pytest_sae.gate.bounds import Thresholds, load_thresholds, parse_thresholds
+from pytest_sae.gate.rules import Regression
 from pytest_sae.keys import id_of_key, key_of_id, metric_key, parse_key
 
 
@@ -95,8 +96,8 @@ def test_another_version_is_refused(version: str) -> None:
 
 
 def test_regression_is_accepted() -> None:
-    rule = parsed("[metrics.l0]\nregression = { abs = 0.01, z = 2 }").rules["l0"]
-    assert rule.regression == {"abs": 0.01, "z": 2.0}
+    rule = parsed("[metrics.l0]\nregression = { abs = 0.01, sigma = 2 }").rules["l0"]
+    assert rule.regression == Regression(abs=0.01, sigma=2.0)
 
 
 def test_a_file_that_is_not_text_is_refused(tmp_path_factory: pytest.TempPathFactory) -> None:

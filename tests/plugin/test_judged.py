@@ -105,7 +105,10 @@ def test_without_a_judge_they_are_skipped_with_the_reason_and_the_rest_counts(
         """
         if family == "core":
             return [Estimate("l0", 30.0)]
-        names = {"shift": ["shift", "shift.margin"], "judge_calibration": ["judge_calibration.score"]}
+        names = {
+            "shift": ["shift", "shift.margin"],
+            "judge_calibration": ["judge_calibration.score"],
+        }
         params = {"n": 20} if family == "shift" else {}
         return [not_applicable(name, "no judge: name one", params) for name in names[family]]
         """

@@ -37,6 +37,19 @@ def options(project: Project, *args: str) -> Options:
         ("--sae-thresholds=bad.toml", "bad.toml:3: unknown key 'minimum'"),
         ("--sae-report=conftest.py", "is a file. Expected a directory"),
         ("--sae-cache=conftest.py", "is a file. Expected a directory"),
+        ("--sae-judge=", "--sae-judge= is empty"),
+        ("--sae-judge-mode=replya", "one of live, record, replay. Did you mean 'replay'?"),
+        ("--sae-judge-mode=replay", "needs a model whose answers are recorded. Name it with"),
+        ("--sae-judge-mode=record", "needs a model whose answers are recorded. Name it with"),
+        ("--sae-judge-budget=abc", "--sae-judge-budget=abc: expected 200000, 200k or 2M (tokens)"),
+        ("--sae-judge-budget=.50", "a shell wants $ in single quotes"),
+        ("--sae-judge-budget=0", "a sum of nothing: expected"),
+        ("--sae-judge-concurrency=0", "a whole number of at least 1"),
+        ("--sae-judge-api-base=localhost:8000", "expected a URL such as http://localhost:8000/v1"),
+        ("--sae-judge-api-base=ftp://host/v1", "expected a URL such as"),
+        ("--sae-judge-api-base=http://", "expected a URL such as"),
+        ("--sae-scorer=./nowhere", "--sae-scorer=./nowhere does not exist. Expected a directory"),
+        ("--sae-embedder=/no/where", "--sae-embedder=/no/where does not exist"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_a_usage_error(
@@ -48,6 +61,20 @@ def test_a_value_that_cannot_be_used_is_a_usage_error(
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert says in result.stderr.str()
     assert "Traceback" not in result.stderr.str()
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://user:hidden@host", "user:hidden@host", "http://host/v1?key=hidden", "http://[hidden@"],
+)
+def test_an_address_with_a_secret_is_refused_without_repeating_it(
+    project: Project, url: str
+) -> None:
+    result = project.run(f"--sae-judge-api-base={url}")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "keys belong in the environment (OPENAI_API_KEY" in result.stderr.str()
+    assert "hidden" not in result.stderr.str()
+    assert not (project.path / "sae-report").exists()
 
 
 def test_a_gpu_of_its_own_cannot_be_named_for_many_workers(project: Project) -> None:
@@ -79,6 +106,26 @@ def test_the_command_line_is_read(project: Project) -> None:
         data=str(path / "texts.toml"), thresholds=str(path / "evals/thresholds.toml"),
         report=str(path / "out"), cache=None, seed=7, gate=False, threads=2, asked=True,
     )  # fmt: skip
+
+
+def test_the_judge_of_the_command_line_is_read(project: Project) -> None:
+    (project.path / "bert").mkdir()
+    read = options(
+        project, "--sae-judge=openai/gpt-4o-mini", "--sae-judge-mode=record",
+        "--sae-judge-budget=200k,$1.50", "--sae-judge-api-base=http://[::1]:8000/v1",
+        "--sae-judge-concurrency=3", "--sae-scorer=gpt2", "--sae-embedder=bert",
+    )  # fmt: skip
+    assert (read.judge, read.judge_mode, read.judge_concurrency) == (
+        "openai/gpt-4o-mini", "record", 3,
+    )  # fmt: skip
+    assert (read.judge_budget, read.judge_api_base) == ("200k,$1.50", "http://[::1]:8000/v1")
+    assert read.judge_recordings == str(project.path / "judge-recordings.jsonl")
+    assert (read.scorer, read.embedder) == ("gpt2", str(project.path / "bert"))
+
+
+def test_embeddings_of_a_provider_can_be_recorded_without_a_judge(project: Project) -> None:
+    read = options(project, "--sae-judge-mode=record", "--sae-embedder=litellm:openai/a/b/c")
+    assert (read.judge, read.embedder) == (None, "litellm:openai/a/b/c")
 
 
 def test_the_ini_file_is_read_and_the_command_line_wins(project: Project) -> None:

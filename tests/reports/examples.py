@@ -53,7 +53,8 @@ def report(measurements: list[dict[str, Any]] | None = None, **changed: Any) -> 
         "problems": [], "exit_status": 1, "started": "2026-01-01T00:00:00+00:00", "duration": 1.5,
         "argv": ["evals"], "versions": versions(), "options": {"suite": "smoke"},
         "thresholds": [{"file": "bounds.toml", "sha256": "ab" * 32}],
-        "saes": [{"id": "topk", "path": "saes/topk", "text": "saes/topk"}],
+        "saes": [{"id": "topk", "path": "saes/topk", "text": "saes/topk"}], "shard": None,
+        "update": None,
         "measurements": measured, "tests": [], "environment": {"device": "cpu"}, "models": {},
         "data": {}, "work": {},
     }  # fmt: skip

@@ -1,0 +1,188 @@
+"""Baselines: the values of an earlier run, what they can be compared with, and their update."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from pytest_sae.gate.verdict import Against, difference, number
+from pytest_sae.keys import metric_key
+from pytest_sae.stats import Param
+
+# A baseline is there to compare one SAE with another, or with itself trained further.
+_MAY_DIFFER = ("sae",)
+_MOST_SHOWN = 24
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One value of a baseline.
+
+    Args:
+        sae: id of the dictionary.
+        metric: its name.
+        params: the setting.
+        value: finite.
+        se: standard error, None where it has none.
+        ci: both ends of the interval, None where it has none.
+        n: how many units it rests on, by kind.
+        seeds: how many random fits it averages over.
+        fingerprints: of what it was made with: model, site, data, suite, code, and of the SAE.
+    """
+
+    sae: str
+    metric: str
+    params: Mapping[str, Param]
+    value: float
+    se: float | None = None
+    ci: Sequence[float | None] | None = None
+    n: Mapping[str, int] = field(default_factory=dict)
+    seeds: int = 1
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What it is looked up by: the SAE, and metric with setting as one word."""
+        return self.sae, metric_key(self.metric, self.params)
+
+    @property
+    def order(self) -> tuple[object, ...]:
+        """What entries are sorted by: SAE, metric, params (numbers as numbers)."""
+        params = tuple(
+            (name, isinstance(value, str), str(value) if isinstance(value, str) else value)
+            for name, value in sorted(self.params.items())
+        )
+        return self.sae, self.metric, params
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What a run is compared with.
+
+    Args:
+        source: as shown to people.
+        entries: of all SAEs.
+    """
+
+    source: str
+    entries: Sequence[Entry]
+
+    def against(
+        self,
+        key: tuple[str, str],
+        direction: str,
+        fingerprints: Mapping[str, str],
+        required: bool = False,
+    ) -> Against:
+        """Return what the baseline says about a measurement.
+
+        Args:
+            key: of the measurement: SAE, and metric with setting.
+            direction: of its metric.
+            fingerprints: of what it was made with.
+            required: whether it has to be in the baseline.
+        """
+        entry = self._by_key.get(key)
+        if entry is None:
+            return Against(self.source, direction, required=required)
+        differs = tuple(differences(entry.fingerprints, fingerprints))
+        return Against(self.source, direction, entry.value, entry.se, differs, required)
+
+    @cached_property
+    def _by_key(self) -> Mapping[tuple[str, str], Entry]:
+        return {entry.key: entry for entry in self.entries}
+
+
+def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Return what two measurements were not made with alike, a sentence each.
+
+    Model, site, data, suite and the code of the metric have to agree, and whatever else a
+    measurement names; the SAE may differ.
+    """
+    kinds = sorted((before.keys() | now.keys()) - set(_MAY_DIFFER))
+    return [
+        f"{kind} was {_short(before.get(kind))}, is {_short(now.get(kind))}"
+        for kind in kinds
+        if _decisive(kind, before) != _decisive(kind, now)
+    ]
+
+
+def _decisive(kind: str, fingerprints: Mapping[str, str]) -> str | None:
+    mark = fingerprints.get(kind)
+    # package/family: a release that leaves a family's numbers alone keeps its baselines.
+    return mark.rpartition("/")[2] if kind == "code" and mark is not None else mark
+
+
+def _short(mark: str | None) -> str:
+    if mark is None:
+        return "not said"
+    return mark if len(mark) <= _MOST_SHOWN else f"{mark[:12]}..."
+
+
+def entries_of(rows: Iterable[Mapping[str, Any]]) -> list[Entry]:
+    """Return what a report has measured as entries, sorted, each key once.
+
+    Rows without a value, or with one that was not precise enough or not asked for, are left out.
+
+    Raises:
+        ValueError: two rows of one key disagree; says which.
+    """
+    found: dict[tuple[str, str], Entry] = {}
+    for row in rows:
+        if row["value"] is None or row["verdict"] == "unmeasured":
+            continue
+        entry = Entry(**{name: row[name] for name in _FIELDS})
+        if found.setdefault(entry.key, entry).value != entry.value:
+            raise ValueError(f"{entry.key[1]} of {entry.sae} was measured twice, and differently")
+    return sorted(found.values(), key=lambda entry: entry.order)
+
+
+_FIELDS = ("sae", "metric", "params", "value", "se", "ci", "n", "seeds", "fingerprints")
+
+
+def updated(before: Iterable[Entry], now: Iterable[Entry], only_new: bool) -> list[Entry]:
+    """Return the entries of a baseline after an update, sorted.
+
+    Args:
+        before: what it has.
+        now: what the run measured.
+        only_new: whether values that it already has stay as they are.
+
+    Returns:
+        What the run did not measure is kept.
+    """
+    old = {entry.key: entry for entry in before}
+    new = {entry.key: entry for entry in now}
+    merged = {**new, **old} if only_new else {**old, **new}
+    return sorted(merged.values(), key=lambda entry: entry.order)
+
+
+def changes(
+    before: Iterable[Entry], after: Iterable[Entry], measured: Collection[tuple[str, str]]
+) -> list[str]:
+    """Return what an update changes, a line each: values, settings, and what was not measured.
+
+    Args:
+        before: the baseline as it was.
+        after: as it is after the update.
+        measured: keys that the run measured.
+    """
+    old = {entry.key: entry for entry in before}
+    lines = [_change(old.get(entry.key), entry) for entry in after]
+    saes = {sae for sae, _ in measured}
+    kept = [key for key in old if key[0] in saes and key not in measured]
+    lines += [f"{key} of {sae}: kept, for this run did not measure it" for sae, key in sorted(kept)]
+    return [line for line in lines if line]
+
+
+def _change(old: Entry | None, new: Entry) -> str:
+    sae, key = new.key
+    if old is None:
+        return f"{key} of {sae}: {number(new.value)} is new"
+    if old.value != new.value:
+        moved = difference(new.value, old.value)
+        return f"{key} of {sae}: {number(old.value)} becomes {number(new.value)} ({moved})"
+    differs = differences(old.fingerprints, new.fingerprints)
+    return f"{key} of {sae}: {number(new.value)} stays, {'; '.join(differs)}" if differs else ""

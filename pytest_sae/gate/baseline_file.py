@@ -1,0 +1,221 @@
+"""Baseline files: JSON with one value a line, sorted, so that a change is read in a diff.
+
+Import it lazily: pydantic takes a while.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pytest_sae.errors import BaselineError
+from pytest_sae.gate.baseline import Baseline, Entry, entries_of
+
+VERSION = 1
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class _Value(_Strict):
+    sae: str
+    metric: str
+    params: dict[str, bool | int | float | str]
+    value: float
+    se: float | None
+    ci: list[float | None] | None
+    n: dict[str, int]
+    seeds: int
+    made: str
+
+
+class _File(_Strict):
+    baseline_version: Literal[1]
+    saes: dict[str, str]
+    made: dict[str, dict[str, str]]
+    values: list[_Value]
+
+
+def layout(entries: Sequence[Entry]) -> str:
+    """Return the text of a baseline file: the same for the same entries, one value a line."""
+    ordered = sorted(entries, key=lambda entry: entry.order)
+    saes = {entry.sae: entry.fingerprints.get("sae", "") for entry in ordered}
+    made = {_mark(entry): _made(entry) for entry in ordered}
+    values = [_line(_value(entry)) for entry in ordered]
+    return (
+        f'{{\n"baseline_version": {VERSION},\n'
+        f'"saes": {_table(saes)},\n"made": {_table(dict(sorted(made.items())))},\n'
+        f'"values": [{_block(values)}]\n}}\n'
+    )
+
+
+def _made(entry: Entry) -> dict[str, str]:
+    # Of the code only what decides: otherwise every release would touch every line.
+    kept = {name: mark for name, mark in sorted(entry.fingerprints.items()) if name != "sae"}
+    return {**kept, "code": kept["code"].rpartition("/")[2]} if "code" in kept else kept
+
+
+def _mark(entry: Entry) -> str:
+    return hashlib.sha256(_line(_made(entry)).encode()).hexdigest()[:8]
+
+
+def _value(entry: Entry) -> dict[str, Any]:
+    names = ("sae", "metric", "params", "value", "se", "ci", "n", "seeds")
+    told = {name: getattr(entry, name) for name in names}
+    return {**told, "params": dict(sorted(entry.params.items())), "made": _mark(entry)}
+
+
+def _table(pairs: Mapping[str, object]) -> str:
+    return f"{{{_block([f'{_line(name)}: {_line(value)}' for name, value in pairs.items()])}}}"
+
+
+def _block(lines: Sequence[str]) -> str:
+    return "\n" + ",\n".join(lines) + "\n" if lines else ""
+
+
+def _line(value: object) -> str:
+    # json writes floats with repr: what is read is to the bit what was written.
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def read_baseline(path: Path, shown: str) -> Baseline:
+    """Read a baseline: a file of values, a report.json, or a directory of either.
+
+    Args:
+        path: the file or directory.
+        shown: how messages and reports call it.
+
+    Raises:
+        BaselineError: nothing there, neither of both formats, of a run that did not end, or two
+            values for one key.
+    """
+    files = _files(path) if path.is_dir() else [path]
+    if not files:
+        raise BaselineError(
+            f"{shown} is a directory without a baseline. Expected *.json files, which "
+            "--sae-baseline-update writes."
+        )
+    entries = [entry for file in files for entry in read_entries(file)]
+    _check_once(entries, shown)
+    return Baseline(shown, sorted(entries, key=lambda entry: entry.order))
+
+
+def _files(directory: Path) -> list[Path]:
+    return sorted(directory.glob("*.json"))
+
+
+def read_entries(path: Path) -> list[Entry]:
+    """Read the values of one file; `read_baseline` says the rest."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise BaselineError(f"{path} cannot be read: {error.strerror}.") from None
+    return _entries_of_report(path) if is_report(raw) else _entries_of_file(raw, path)
+
+
+def is_report(raw: bytes) -> bool:
+    """Whether a file is a report.json, which only a run writes, and no baseline file."""
+    try:
+        document = json.loads(raw)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(document, dict) and "measurements" in document
+
+
+def _entries_of_report(path: Path) -> list[Entry]:
+    from pytest_sae.reports.records import read_report
+
+    report = read_report(path)
+    if not report["complete"]:
+        raise BaselineError(
+            f"{path} is of a run that did not end, or missed something. "
+            "Expected a complete run to compare with."
+        )
+    try:
+        return entries_of(report["measurements"])
+    except ValueError as error:
+        raise BaselineError(f"{path}: {error}.") from None
+
+
+def _entries_of_file(raw: bytes, path: Path) -> list[Entry]:
+    try:
+        file = _File.model_validate_json(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise BaselineError(f"{path} is no baseline: {where}: {first['msg']}.") from None
+    for value in file.values:
+        if value.made not in file.made or value.sae not in file.saes:
+            raise BaselineError(
+                f"{path}: {value.metric} of {value.sae} was made {value.made!r}, and the file "
+                "does not say with what. Expected its tables saes and made to have both."
+            )
+    entries = [_entry(value, file) for value in file.values]
+    _check_once(entries, str(path))
+    return entries
+
+
+def _entry(value: _Value, file: _File) -> Entry:
+    told = value.model_dump(exclude={"made"})
+    fingerprints = dict(file.made[value.made])
+    if file.saes[value.sae]:
+        fingerprints["sae"] = file.saes[value.sae]
+    return Entry(**told, fingerprints=fingerprints)
+
+
+def _check_once(entries: Sequence[Entry], shown: str) -> None:
+    seen = set()
+    for entry in entries:
+        if entry.key in seen:
+            raise BaselineError(
+                f"{shown} has two values for {entry.key[1]} of {entry.sae}. Expected one."
+            )
+        seen.add(entry.key)
+
+
+def check_updatable(path: Path, shown: str) -> None:
+    """Refuse to update what holds reports.
+
+    Raises:
+        BaselineError: a file to be written is a report.
+    """
+    for file in _files(path) if path.is_dir() else [path]:
+        if file.is_file() and is_report(file.read_bytes()):
+            raise BaselineError(
+                f"{file.name if path.is_dir() else shown} is a report, which only a run writes. "
+                "Expected --sae-baseline to name a directory, or a file for values alone."
+            )
+
+
+def write_baseline(path: Path, entries: Sequence[Entry]) -> list[Path]:
+    """Write a baseline, each file whole or not at all: one for all SAEs, or a directory.
+
+    Args:
+        path: a file (*.json), or a directory, which gets one file for each SAE.
+        entries: all of its values.
+
+    Returns:
+        The files that changed.
+    """
+    if path.is_dir() or (path.suffix != ".json" and not path.is_file()):
+        grouped = groupby(sorted(entries, key=lambda e: e.order), key=lambda entry: entry.sae)
+        texts = {path / f"{sae}.json": layout(list(group)) for sae, group in grouped}
+    else:
+        texts = {path: layout(entries)}
+    return [file for file, text in texts.items() if _written(file, text)]
+
+
+def _written(path: Path, text: str) -> bool:
+    from pytest_sae.reports.records import write_whole
+
+    if path.is_file() and path.read_text(encoding="utf-8") == text:
+        return False
+    write_whole(path, text)
+    return True

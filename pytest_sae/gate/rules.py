@@ -1,0 +1,157 @@
+"""Rules: what one metric is held to, and which rule is in force for which SAE."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+from fnmatch import fnmatchcase
+from typing import Any
+
+from pytest_sae.keys import parse_key
+from pytest_sae.stats import Param
+
+
+@dataclass(frozen=True)
+class Regression:
+    """How much worse than a baseline is too much: more than the tolerance *and* than the noise.
+
+    Args:
+        abs: tolerance in the metric's unit.
+        rel: tolerance as a share of the baseline's absolute value; the larger of both counts.
+        sigma: noise, in standard errors of the difference.
+    """
+
+    abs: float = 0.0
+    rel: float = 0.0
+    sigma: float = 2.0
+
+    def tolerance(self, baseline: float) -> float:
+        """Return what does not matter in practice."""
+        return max(self.abs, self.rel * abs(baseline))
+
+    def limit(self, baseline: float, noise: float) -> float:
+        """Return the largest difference that is let pass.
+
+        Args:
+            baseline: the value of the baseline.
+            noise: standard error of the difference.
+        """
+        # Without the condition, 0 times an infinite standard error would be no number.
+        return max(self.tolerance(baseline), self.sigma * noise if self.sigma else 0.0)
+
+
+#: For a metric with a better direction whose rule has no `regression`.
+DEFAULT = Regression(rel=0.02, sigma=2.0)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """The bounds of one metric, or of one metric at one setting.
+
+    Args:
+        name: as the file spells it: `scr`, `scr:n=20`.
+        min: smallest value that passes, None for no bound.
+        max: largest value that passes, None for no bound.
+        max_se: largest standard error that counts as measured, None for no bound.
+        gate: False for a metric that is shown and does not decide.
+        reason: why the rule is what it is.
+        regression: how much worse than a baseline is too much, None for the default.
+        override: pattern of the SAEs that an override made this rule for, empty if none did.
+        file: the file, as shown to people.
+        lines: line of the table's header (under "") and of each of its keys.
+    """
+
+    name: str
+    min: float | None = None
+    max: float | None = None
+    max_se: float | None = None
+    gate: bool = True
+    reason: str = ""
+    regression: Regression | None = None
+    override: str = ""
+    file: str = ""
+    lines: Mapping[str, int] = field(default_factory=dict)
+
+    def line(self, key: str = "") -> int:
+        """Line of a key, or of the table's header."""
+        return self.lines.get(key, self.lines.get("", 1))
+
+    def source(self, key: str = "") -> str:
+        """Return `file:line` of a key, or of the table's header."""
+        return f"{self.file}:{self.line(key)}"
+
+    def allowed(self, direction: str) -> Regression | None:
+        """Return how much worse is too much, None where nothing says which way is worse."""
+        return self.regression or (None if direction == "none" else DEFAULT)
+
+    @property
+    def bounded(self) -> bool:
+        """Whether it can be judged without a baseline."""
+        return any(bound is not None for bound in (self.min, self.max, self.max_se))
+
+
+@dataclass(frozen=True)
+class Override:
+    """What a file says differently about some SAEs, for a reason and for a time.
+
+    Args:
+        sae: pattern of their ids, as of file names (`*`, `?`, `[...]`).
+        metric: whose rule it changes: `l0`, `scr:n=20`.
+        changes: the fields of `Rule` that it sets.
+        reason: why.
+        expires: the last day on which it may be used.
+        lines: as in `Rule`.
+    """
+
+    sae: str
+    metric: str
+    changes: Mapping[str, Any]
+    reason: str
+    expires: date
+    lines: Mapping[str, int]
+
+    def over(self, rule: Rule) -> Rule:
+        """Return a rule as this override leaves it."""
+        lines = {**rule.lines, **self.lines}
+        return replace(rule, **self.changes, reason=self.reason, override=self.sae, lines=lines)
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """All rules of one file.
+
+    Args:
+        file: the file, as shown to people.
+        sha256: of its bytes.
+        rules: by name.
+        overrides: in the order of the file; where several fit, the last one wins.
+    """
+
+    file: str
+    sha256: str
+    rules: Mapping[str, Rule]
+    overrides: Sequence[Override] = ()
+
+    def rule_for(self, metric: str, params: Mapping[str, Param], sae: str = "") -> Rule | None:
+        """Return the most specific rule that fits, as overrides for the SAE leave it.
+
+        Returns:
+            None where the file is silent.
+        """
+        fitting = [rule for rule in self.rules.values() if fits(rule.name, metric, params)]
+        rule = max(
+            fitting, key=lambda rule: (len(parse_key(rule.name)[1]), rule.name), default=None
+        )
+        for override in self.overrides:
+            if fnmatchcase(sae, override.sae) and fits(override.metric, metric, params):
+                rule = override.over(rule or Rule(override.metric, file=self.file))
+        return rule
+
+
+def fits(name: str, metric: str, params: Mapping[str, Param]) -> bool:
+    """Whether a rule of this name is about a metric at a setting."""
+    own, wanted = parse_key(name)
+    return own == metric and all(
+        key in params and str(params[key]) == str(value) for key, value in wanted.items()
+    )
