@@ -21,17 +21,10 @@ from pytest_sae.data.tasks import ClassTask, Corpus, SpuriousTask, Tasks
 from pytest_sae.dictionaries.base import Dictionary
 from pytest_sae.dictionaries.load import load
 from pytest_sae.dictionaries.preflight import require_site
-from pytest_sae.errors import DataError
+from pytest_sae.errors import DataError, JudgeError
+from pytest_sae.families import FAMILIES, Family
 from pytest_sae.judging import NOBODY, Judging
-from pytest_sae.measure import (
-    autointerp,
-    erasure,
-    judge_calibration,
-    reconstruction,
-    recorded,
-    shift,
-)
-from pytest_sae.measure.autointerp import AutointerpSizes
+from pytest_sae.measure import erasure, recorded
 from pytest_sae.measure.latents import Latents
 from pytest_sae.measure.recorded import RecordedLatents
 from pytest_sae.measurement import Measurement
@@ -41,31 +34,17 @@ from pytest_sae.models.load import load as load_model
 from pytest_sae.models.model import LanguageModel
 from pytest_sae.models.prove import check_fit, prove
 from pytest_sae.models.site import Site
-from pytest_sae.stats import Estimate, Param, not_applicable, undefined
+from pytest_sae.stats import Estimate, not_applicable, undefined
 from pytest_sae.suites import SUITES, Suite
 
 if TYPE_CHECKING:
     from pytest_sae.dictionaries.base import DictionaryInfo
     from pytest_sae.dictionaries.spec import SAESpec
+    from pytest_sae.judge.base import Judge
+    from pytest_sae.measure.embedding import Embed
     from pytest_sae.options import Options
 
 Progress = Callable[[str, int, int], None]
-
-#: Raise a family's version when the same inputs give it other numbers.
-CODE = {
-    "core": "1",
-    "scr": "1",
-    "tpp": "1",
-    "judge_calibration": "1",
-    "shift": "1",
-    "autointerp": "1",
-}
-JUDGED: dict[str, Sequence[tuple[str, Mapping[str, Param]]]] = {
-    "judge_calibration": [(name, {}) for name in judge_calibration.NAMES],
-    "shift": shift.NAMES,
-    "autointerp": autointerp.NAMES,
-}
-ON_TASKS = ("scr", "tpp", "shift")
 
 
 @dataclass(frozen=True)
@@ -236,7 +215,7 @@ class EvalSession:
         """Measure a family of metrics on an SAE, once.
 
         Args:
-            family: `core`, `scr`, `tpp`, `judge_calibration`, `shift` or `autointerp`.
+            family: a name in `families.FAMILIES`.
             sae: from `load`.
 
         Raises:
@@ -246,18 +225,55 @@ class EvalSession:
         key = (family, sae.id)
         if key not in self._measured:
             started = time.perf_counter()
-            estimates = self._estimates(family, sae)
-            seconds = time.perf_counter() - started
+            estimates = self._estimates(FAMILIES[family], sae)
+            seconds, code = time.perf_counter() - started, FAMILIES[family].code
             self._measured[key] = tuple(
-                sae.measured(each, seconds=seconds, code=CODE[family]) for each in estimates
+                sae.measured(each, seconds=seconds, code=code) for each in estimates
             )
         return self._measured[key]
+
+    def judge(self, sae: LoadedSAE) -> Judge:
+        """Return who judges the SAE.
+
+        Raises:
+            JudgeError: nobody was named.
+        """
+        judge = self.judging.judge_of(sae.model)
+        if judge is None:
+            raise JudgeError(NOBODY)
+        return judge
+
+    @property
+    def scorer(self) -> LanguageModel | None:
+        """The language model of the surprisal scorer, None if none was named."""
+        return self._model(self.options.scorer) if self.options.scorer else None
+
+    @property
+    def embedder(self) -> Embed | None:
+        """The model of the embedding scorer, None if none was named."""
+        return self.judging.embedder(str(self._device))
+
+    def corpus(self, what: str) -> Corpus:
+        """Return the held-out texts of the run.
+
+        Args:
+            what: is measured on them, for the message.
+
+        Raises:
+            DataError: the run's data has none.
+        """
+        if self.tasks.corpus is None:
+            raise DataError(
+                f"{self.tasks.source} has no [corpus] table. Expected a file of held-out texts "
+                f"there to measure {what}: name one, or leave its tests out with -k."
+            )
+        return self.tasks.corpus
 
     def unmeasured(self, family: str, sae: LoadedSAE, reason: str) -> tuple[Measurement, ...]:
         """Return all that a judged family measures, undefined for one reason."""
         return tuple(
-            sae.measured(undefined(metric, reason, params), code=CODE[family])
-            for metric, params in JUDGED[family]
+            sae.measured(undefined(metric, reason, params), code=FAMILIES[family].code)
+            for metric, params in FAMILIES[family].judged
         )
 
     def describe(self) -> dict[str, object]:
@@ -277,43 +293,20 @@ class EvalSession:
             },
         }
 
-    def _estimates(self, family: str, sae: LoadedSAE) -> list[Estimate]:
-        found = self._found(family, sae)
+    def _estimates(self, family: Family, sae: LoadedSAE) -> list[Estimate]:
+        unjudged = self._unjudged(family, sae)
+        if unjudged:
+            return [not_applicable(metric, unjudged, params) for metric, params in family.judged]
+        found = family.measure(self, sae)
         taskless = self.recording is not None and self.options.data is None
-        return recorded.without_tasks(found) if taskless and family in ON_TASKS else found
+        return recorded.without_tasks(found) if taskless and family.on_tasks else found
 
-    def _found(self, family: str, sae: LoadedSAE) -> list[Estimate]:
-        if family in JUDGED:
-            return self._judged(family, sae)
-        latents, seed = self.latents(sae), self.options.seed
-        if family == "scr":
-            return erasure.measure_scr(latents, self.tasks, seed, self.suite.probe_fits)
-        if family == "tpp":
-            return erasure.measure_tpp(latents, self.tasks, seed, self.suite.probe_fits)
-        return reconstruction.measure(latents, self._corpus("reconstruction"), seed)
-
-    def _judged(self, family: str, sae: LoadedSAE) -> list[Estimate]:
-        judge = self.judging.judge_of(sae.model)
-        if judge is None:
-            return [not_applicable(metric, NOBODY, params) for metric, params in JUDGED[family]]
-        if family == "judge_calibration":
-            return self.judging.calibration(judge)
-        if self.recording and not self.recording.shows:
-            reason = recorded.NO_PIECES
-            return [not_applicable(metric, reason, params) for metric, params in JUDGED[family]]
-        latents, seed = self.latents(sae), self.options.seed
-        if family == "shift":
-            return shift.measure(latents, self.tasks, judge, seed, self.suite.probe_fits)
-        sizes = AutointerpSizes(latents=self.suite.explained, intervened=self.suite.steered)
-        return autointerp.measure(
-            latents,
-            self._corpus("interpretability").texts,
-            judge,
-            seed,
-            sizes,
-            self._model(self.options.scorer) if self.options.scorer else None,
-            self.judging.embedder(str(self._device)),
-        )
+    def _unjudged(self, family: Family, sae: LoadedSAE) -> str:
+        """Return why no judge can say anything of a family, empty if one can or need not."""
+        if family.judged and self.judging.judge_of(sae.model) is None:
+            return NOBODY
+        blind = self.recording is not None and not self.recording.shows
+        return recorded.NO_PIECES if family.shown and blind else ""
 
     def _recorded(self) -> dict[str, object]:
         told: dict[str, object] = {"directory": self.options.activations}
@@ -335,14 +328,6 @@ class EvalSession:
         corpus = self.tasks.corpus
         texts = corpus.texts if corpus else erasure.erasure_texts(self.tasks)
         return texts[: halved.TEXTS]
-
-    def _corpus(self, what: str) -> Corpus:
-        if self.tasks.corpus is None:
-            raise DataError(
-                f"{self.tasks.source} has no [corpus] table. Expected a file of held-out texts "
-                f"there to measure {what}: name one, or leave its tests out with -k."
-            )
-        return self.tasks.corpus
 
     def _model(self, name: str) -> LanguageModel:
         if name not in self._models:
