@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_sae.activations.evidence import EvidenceSizes, collect, densities
+from pytest_sae.activations.pieces import pieces
 from pytest_sae.activations.store import Store
 from pytest_sae.activations.stream import ActivationBatch, TokenActivations
 from pytest_sae.activations.windows import cut, first_token
@@ -395,6 +396,10 @@ class Endless:
             x = torch.rand(*ids.shape, 256, generator=generator)
             x *= x > 0.9
             yield ActivationBatch(Batch(ids, valid, valid, torch.tensor([row])), x)
+
+    def pieces(self, documents: Sequence[int]) -> list[tuple[str, ...]]:
+        texts = [self.texts[document] for document in documents]
+        return pieces(texts, self.model.tokenizer, self.context, self.prepend_bos)
 
 
 def test_memory_does_not_grow_with_the_corpus(model: LanguageModel) -> None:

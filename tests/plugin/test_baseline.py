@@ -376,5 +376,7 @@ def test_an_override_that_has_expired_stops_the_run(project: Project) -> None:
     """)
     result = project.run()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    told = "thresholds.toml:9: the override of l0 for a expired on 2020-01-31 (it was there because"
+    told = (
+        "thresholds.toml:10: the override of l0 for a expired on 2020-01-31 (it was there because"
+    )
     assert told in result.stderr.str()
