@@ -1,0 +1,1 @@
+"""Worlds and dictionaries whose truth is known, for tests, audits and notebooks."""
