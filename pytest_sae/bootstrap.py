@@ -10,6 +10,7 @@ which a pytest run that uses no SAE must not import.
     ratio_estimate(metric, numerators, denominators, resamples, ...) -> Estimate
     mean_estimate(metric, values, ...) -> Estimate
     share_estimate(metric, hits, total, ...) -> Estimate
+    influence(slopes, strata=None) -> tuple[float, ...]
 """
 
 from __future__ import annotations
@@ -139,7 +140,30 @@ def ratio_estimate(
         ci,
         n or {},
         details=details or {},
+        influence=influence((numerators - denominators * (numerators.sum() / below)) / below),
     )
+
+
+def influence(slopes: Floats, strata: NDArray[np.int64] | None = None) -> tuple[float, ...]:
+    """Return what each unit adds to the error of a value, to first order.
+
+    The value is a smooth function of weighted sums over units; a bootstrap varies the weights, and
+    its standard error is, to first order, the root of the sum of squares of the derivatives by
+    them, less their mean within each stratum (the infinitesimal jackknife: Efron 1982, The
+    Jackknife, the Bootstrap and Other Resampling Plans, chapter 6).
+
+    Args:
+        slopes: (unit,) derivatives of the value by the weight of each unit, at weight 1.
+        strata: (unit,) groups within which units are drawn, None for one group.
+
+    Returns:
+        In single precision, which is what baselines keep; empty where it cannot be told.
+    """
+    groups = np.zeros(len(slopes), np.int64) if strata is None else strata
+    _, place, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    means = np.bincount(place, slopes) / sizes
+    centred = (slopes - means[place]).astype(np.float32)
+    return tuple(centred.tolist()) if len(slopes) > 1 and np.isfinite(centred).all() else ()
 
 
 def divide(above: Floats, below: Floats) -> Floats:

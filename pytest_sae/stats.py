@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -25,6 +25,10 @@ class Estimate:
         status: `ok`, `undefined` (could not be computed) or `not_applicable` (by declaration).
         reason: why it is not `ok`; empty otherwise.
         details: plain builtins for the report (curves, per-task values).
+        influence: what each independent unit (each text, then each probe fit) adds to the error of
+            the value; the root of its sum of squares is the standard error, and that of the
+            differences of two is the standard error of their paired difference. Empty where the
+            units of two dictionaries are not the same, such as latents.
     """
 
     metric: str
@@ -37,6 +41,7 @@ class Estimate:
     status: Status = "ok"
     reason: str = ""
     details: Mapping[str, object] = field(default_factory=dict)
+    influence: Sequence[float] = ()
 
 
 def undefined(

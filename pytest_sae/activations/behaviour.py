@@ -9,7 +9,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from pytest_sae.activations.pooled import chunk_tokens
+from pytest_sae.activations.codes import chunk_tokens
 from pytest_sae.activations.store import Tensors
 from pytest_sae.activations.stream import ActivationBatch, TokenActivations
 from pytest_sae.dictionaries.base import Dictionary
@@ -193,4 +193,4 @@ def _logits(
         batch = part.batch.take(some).to(model.device)
         under = None if stream is None else stream[some]
         yield batch, model.logits_from(batch, activations.site, x[some], under)
-        activations.store.work.upper_passes += 1
+        activations.store.work.spliced("replace")

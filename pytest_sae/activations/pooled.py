@@ -1,4 +1,4 @@
-"""Means over the valid tokens of each text: of activations, of latents, and after ablations."""
+"""What a text's valid tokens add up to: mean, largest and last latents, means after ablations."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from pytest_sae.activations.codes import chunk_tokens
 from pytest_sae.activations.stream import ActivationBatch
 from pytest_sae.activations.work import Work
 from pytest_sae.dictionaries.base import Dictionary
@@ -18,9 +19,7 @@ from pytest_sae.errors import DataError
 
 VERSION = "1"  # part of a cache key: raise it when the means are computed otherwise
 
-# Latents encoded at once. On the CPU one allocation that fits the caches is encoded up to 1.5 times
-# faster than a whole batch; a GPU wants large matrices.
-_CHUNK_BYTES = {"cpu": 4 * 2**20, "cuda": 2**30}
+_TEXT_BYTES = 2**28  # dense means of so many texts at once: few, where a dictionary is wide
 
 Floats = npt.NDArray[np.float32]
 
@@ -33,11 +32,15 @@ class Pooled:
         x: (text, d_out) float32, mean activation over the valid tokens of what is written.
         z: (text, d_sae) float32, mean latents over the same tokens; no columns without dictionary.
         tokens: (text,) how many tokens each mean is over.
+        z_max: (text, d_sae) float32, the largest value of each latent whose mean is not zero.
+        z_last: (text, d_sae) float32, the latents of the last valid token.
     """
 
     x: Floats
     z: sp.csr_array
     tokens: npt.NDArray[np.int64]
+    z_max: sp.csr_array
+    z_last: sp.csr_array
 
 
 def pool(
@@ -47,7 +50,7 @@ def pool(
     work: Work | None = None,
     written: Iterable[ActivationBatch] | None = None,
 ) -> Pooled:
-    """Return mean activations and mean latents of every text, each valid token encoded once.
+    """Return mean activations and pooled latents of every text, each valid token encoded once.
 
     Args:
         activations: what the dictionary reads, in batches that hold every text exactly once.
@@ -63,7 +66,8 @@ def pool(
     work = work or Work()
     tokens = np.zeros(n_texts, np.int64)
     x = np.zeros((n_texts, 0), np.float32)
-    rows, latents = [], []
+    rows: list[npt.NDArray[np.int64]] = []
+    latents: list[_Latents] = []
     with work.timed("pool"):
         for part, target in paired(activations, written):
             counts = _counts(part)
@@ -74,10 +78,16 @@ def pool(
             x[index] = _sums(target.x_valid.double(), part.text_of_token, counts) / counts[:, None]
             if dictionary is not None:
                 rows.append(index)
-                latents.append(_mean_latents(part, dictionary, counts, work))
+                latents += _pool_latents(part, dictionary, counts, work)
     _require_tokens(tokens)
     d_sae = 0 if dictionary is None else dictionary.d_sae
-    return Pooled(x, _in_order(rows, latents, (n_texts, d_sae)), tokens)
+    order = np.argsort(np.concatenate(rows)) if rows else None
+    shape = (n_texts, d_sae)
+    z = _in_order([each.mean for each in latents], order, shape)
+    largest = _in_order([each.largest for each in latents], order, shape)
+    # The same places as the means: sharing them saves half of the memory.
+    z_max = sp.csr_array((largest.data, z.indices, z.indptr), shape=shape)
+    return Pooled(x, z, tokens, z_max, _in_order([each.last for each in latents], order, shape))
 
 
 def ablated_means(
@@ -120,18 +130,29 @@ def encoded(
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Encode a batch's valid tokens in pieces, in order, in the dictionary's dtype and device.
 
+    Nothing is encoded where the batch has its codes already.
+
     Yields:
         x (token, d_in), z (token, d_sae), and each token's text, as its place in the batch.
     """
-    work = work or Work()
-    work.encode_passes += 1
-    work.encoded_tokens += int(part.batch.valid.sum())
+    if part.codes is None:
+        (work or Work()).encoded(dictionary.fingerprint, part.batch)
+    yield from _pieces(part, dictionary)
+
+
+def _pieces(
+    part: ActivationBatch, dictionary: Dictionary
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     size = chunk_tokens(dictionary)
-    for x, segment in zip(
-        torch.split(part.x_valid, size), torch.split(part.text_of_token, size), strict=True
-    ):
-        x = x.to(dictionary.device, dictionary.dtype)
-        yield x, dictionary.encode(x), segment.to(dictionary.device)
+    pieces = [
+        (x.to(dictionary.device, dictionary.dtype), segment.to(dictionary.device))
+        for x, segment in zip(part.x_valid.split(size), part.text_of_token.split(size), strict=True)
+    ]
+    if part.codes is None:
+        yield from ((x, dictionary.encode(x), segment) for x, segment in pieces)
+        return
+    kept = part.codes.dense(part.batch.valid, dictionary)
+    yield from ((x, z, segment) for (x, segment), z in zip(pieces, kept, strict=True))
 
 
 def paired(
@@ -144,22 +165,55 @@ def paired(
         yield from zip(activations, written, strict=True)
 
 
-def chunk_tokens(dictionary: Dictionary) -> int:
-    """Return how many tokens are encoded at once."""
-    budget = _CHUNK_BYTES.get(dictionary.device.type, _CHUNK_BYTES["cpu"])
-    return max(64, budget // (dictionary.d_sae * 4))
+@dataclass(frozen=True, eq=False)
+class _Latents:
+    """Some texts: (text, d_sae) each."""
+
+    mean: sp.csr_array
+    largest: sp.csr_array
+    last: sp.csr_array
 
 
-def _mean_latents(
+def _pool_latents(
     part: ActivationBatch, dictionary: Dictionary, counts: Tensor, work: Work
-) -> sp.csr_array:
+) -> list[_Latents]:
+    most = max(1, _TEXT_BYTES // (dictionary.d_sae * 4))
+    if part.codes is None:
+        work.encoded(dictionary.fingerprint, part.batch)
+    if len(counts) <= most:
+        return [_block(part, dictionary, counts)]
+    blocks = [slice(first, first + most) for first in range(0, len(counts), most)]
+    return [_block(_texts(part, each), dictionary, counts[each]) for each in blocks]
+
+
+def _block(part: ActivationBatch, dictionary: Dictionary, counts: Tensor) -> _Latents:
     shape = (len(counts), dictionary.d_sae)
     sums = torch.zeros(shape, dtype=torch.float32, device=dictionary.device)
+    largest, last = torch.full_like(sums, -torch.inf), torch.zeros_like(sums)
     with torch.no_grad():
-        for _, z, segment in encoded(part, dictionary, work):
+        for _, z, segment in _pieces(part, dictionary):
             _add_segments(sums, z.float(), segment)
-    means = sums.cpu() / counts[:, None]
-    return sp.csr_array(means.numpy())
+            _see_segments(largest, last, z.float(), segment)
+    mean = sp.csr_array((sums.cpu() / counts[:, None]).numpy())
+    there = np.repeat(np.arange(shape[0]), np.diff(mean.indptr)), mean.indices
+    data = largest.cpu().numpy()[there]
+    return _Latents(
+        mean,
+        sp.csr_array((data, mean.indices, mean.indptr), shape=shape),
+        sp.csr_array(last.cpu().numpy()),
+    )
+
+
+def _see_segments(largest: Tensor, last: Tensor, values: Tensor, segment: Tensor) -> None:
+    """Texts stand one after the other, so each is a slice."""
+    texts, sizes = torch.unique_consecutive(segment, return_counts=True)
+    for text, rows in zip(texts.tolist(), values.split(sizes.tolist()), strict=True):
+        largest[text] = torch.maximum(largest[text], rows.amax(0))
+        last[text] = rows[-1]
+
+
+def _texts(part: ActivationBatch, some: slice) -> ActivationBatch:
+    return ActivationBatch(part.batch.take(some), part.x[some])
 
 
 def _add_segments(sums: Tensor, values: Tensor, segment: Tensor) -> None:
@@ -192,11 +246,11 @@ def _ablated(
 
 
 def _in_order(
-    rows: list[npt.NDArray[np.int64]], latents: list[sp.csr_array], shape: tuple[int, int]
+    latents: list[sp.csr_array], order: npt.NDArray[np.int64] | None, shape: tuple[int, int]
 ) -> sp.csr_array:
-    if not rows:
+    if order is None:
         return sp.csr_array(shape, dtype=np.float32)
-    return sp.csr_array(sp.vstack(latents, format="csr")[np.argsort(np.concatenate(rows))])
+    return sp.csr_array(sp.vstack(latents, format="csr")[order])
 
 
 def _require_tokens(tokens: npt.NDArray[np.int64]) -> None:

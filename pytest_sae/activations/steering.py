@@ -140,7 +140,7 @@ def next_tokens(stream: TokenActivations, parts: Parts, added: Tensor | None = N
             logits = stream.model.logits_from(
                 batch, stream.site, x[some], None if residual is None else residual[some]
             )
-            stream.store.work.upper_passes += 1
+            stream.store.work.spliced("steer")
             last = batch.attention.sum(1).to(logits.device) - 1
             rows = torch.arange(len(last), device=logits.device)
             found[batch.rows] = logits[rows, last].cpu().double().log_softmax(-1)

@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from pytest_sae.activations.codes import Codes
 from pytest_sae.activations.pieces import pieces
 from pytest_sae.activations.store import Entry, Store, Tensors, Writer
 from pytest_sae.models import model as models
@@ -33,10 +34,12 @@ class ActivationBatch:
     Args:
         batch: the texts' tokens, on the CPU.
         x: (text, pos, d) in the model's dtype, on the CPU, padding and special tokens included.
+        codes: what a dictionary made of them, where that was kept; None where it was not.
     """
 
     batch: Batch
     x: Tensor
+    codes: Codes | None = None
 
     @property
     def x_valid(self) -> Tensor:
@@ -135,7 +138,7 @@ def run(streams: Sequence[TokenActivations]) -> None:
     if any(s.text_key != first.text_key or s.store is not first.store for s in streams):
         raise ValueError("streams that are made in one pass must share model, texts and store")
     with first.store.making([stream.key for stream in streams]) as missing:
-        wanted = {_site_name(s): s for s in streams if s.key in missing}
+        wanted = {s.site.tensor: s for s in streams if s.key in missing}
         if wanted:
             with first.store.work.timed("model"):
                 _capture(list(wanted.values()))
@@ -158,10 +161,6 @@ def fingerprint(texts: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
-def _site_name(stream: TokenActivations) -> str:
-    return f"{stream.site.module}:{stream.site.reads}"
-
-
 def _capture(streams: list[TokenActivations]) -> None:
     model, work = streams[0].model, streams[0].store.work
     with ExitStack() as stack:
@@ -170,8 +169,7 @@ def _capture(streams: list[TokenActivations]) -> None:
         ]
         for batch in streams[0].batches:
             seen = model.capture(batch, [stream.site for stream in streams])
-            work.model_passes += 1
-            work.model_tokens += int(batch.valid.sum())
+            work.ran(model.fingerprint, [stream.site.tensor for stream in streams], batch)
             for stream, shard in zip(streams, shards, strict=True):
                 shard.add(ActivationBatch(batch, seen[stream.site].cpu()))
         for shard in shards:

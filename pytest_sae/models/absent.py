@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
+
 from pytest_sae.errors import ModelError
 from pytest_sae.models.model import NO_PREDICTION, LanguageModel
 from pytest_sae.models.site import Site
@@ -25,6 +27,11 @@ class AbsentModel(LanguageModel):
     def __init__(self, name: str, fingerprint: str) -> None:
         nothing = _Missing(self.missing)
         super().__init__(nothing, nothing, name, fingerprint, "", predicts=False)
+
+    @property
+    def device(self) -> torch.device:
+        """Where its activations are: they were read from files."""
+        return torch.device("cpu")
 
     def missing(self) -> ModelError:
         """Return the error of whatever needs it."""

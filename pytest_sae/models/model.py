@@ -105,14 +105,15 @@ class LanguageModel:
         """Run a batch once, up to the last of the sites, and return what was there.
 
         Returns:
-            for each site (text, pos, d) in the model's dtype, padding included.
+            for each site (text, pos, d) in the model's dtype, padding included; of a site with
+            parts, the tensors of these one after the other along d.
 
         Raises:
             SiteError: a site's module is not run by this model, or gives no such tensor.
         """
         batch = batch.to(self.device)
         seen: dict[Site, Tensor] = {}
-        lenses = {site: self._lens(site) for site in sites}
+        lenses = {part: self._lens(part) for site in sites for part in site.single}
 
         def keep(site: Site, hidden: Tensor) -> None:
             seen[site] = lenses[site].see(_per_token(hidden, batch, site)).detach().clone()
@@ -126,8 +127,8 @@ class LanguageModel:
             try:
                 self._forward(batch)
             except _Captured:
-                return {site: seen[site] for site in sites}
-        missing = ", ".join(site.module for site in sites if site not in seen)
+                return {site: _beside([seen[part] for part in site.single]) for site in sites}
+        missing = ", ".join(site.module for site in lenses if site not in seen)
         raise SiteError(f"{self.name} never runs {missing}: pick another site")
 
     def logits(self, batch: Batch) -> Tensor:
@@ -177,6 +178,54 @@ class LanguageModel:
         Returns:
             (text, pos, vocab or d_model) in the model's dtype.
         """
+        return self._above(batch, site, activations, stream)
+
+    def next_logits_from(
+        self, batch: Batch, site: Site, activations: Tensor, stream: Tensor | None = None
+    ) -> Tensor:
+        """Return the logits (text, vocab) of the token after each text; see `logits_from`.
+
+        The head sees the last token of each text alone. Under `torch.enable_grad` gradients flow
+        back to `activations`; the weights are frozen and get none.
+
+        Raises:
+            ModelError: it is an encoder.
+        """
+        self._require_predictions()
+        self._block_tuples()  # runs the model where it is not known, which the hook must not see
+        with self._only_last(batch):
+            return self._above(batch, site, activations, stream)[:, 0]
+
+    def next_logits(self, batch: Batch) -> Tensor:
+        """Return the logits (text, vocab) of the token after each text.
+
+        Under `torch.enable_grad` gradients flow back to whatever hooks have put in place.
+
+        Raises:
+            ModelError: it is an encoder.
+        """
+        self._require_predictions()
+        with self._only_last(batch):
+            return self._forward(batch.to(self.device))[:, 0]
+
+    @contextmanager
+    def _only_last(self, batch: Batch) -> Iterator[None]:
+        """Let the head see the last token of each text alone."""
+        last = (batch.attention.sum(1) - 1).to(self.device)
+        texts = torch.arange(len(last), device=self.device)
+
+        def keep_last(_: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            return (args[0][texts, last][:, None], *args[1:])
+
+        handle = self.hf.get_output_embeddings().register_forward_pre_hook(keep_last)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    def _above(
+        self, batch: Batch, site: Site, activations: Tensor, stream: Tensor | None
+    ) -> Tensor:
         batch = batch.to(self.device)
         activations = activations.to(self.device, self.dtype)
         with ExitStack() as stack:
@@ -244,7 +293,7 @@ class LanguageModel:
         return self._tuples
 
     def _forward(self, batch: Batch) -> Tensor:
-        limit = self._positions
+        limit = self.positions
         if limit is not None and batch.shape[1] > limit:
             raise ModelError(
                 f"a text of {batch.shape[1]} tokens is longer than the {limit} positions of "
@@ -261,7 +310,7 @@ class LanguageModel:
         return logits
 
     @property
-    def _positions(self) -> int | None:
+    def positions(self) -> int | None:
         limit: int | None = getattr(
             self.hf.config.get_text_config(), "max_position_embeddings", None
         )
@@ -311,6 +360,10 @@ class LanguageModel:
         # Two texts of three: a tensor without texts (rotary embeddings) must not pass for one.
         ones = torch.ones(2, 3, dtype=torch.bool)
         return Batch(torch.zeros(2, 3, dtype=torch.long), ones, ones, torch.arange(2))
+
+
+def _beside(tensors: Sequence[Tensor]) -> Tensor:
+    return tensors[0] if len(tensors) == 1 else torch.cat(list(tensors), dim=-1)
 
 
 def _constant(value: Any) -> Any:

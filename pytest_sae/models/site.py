@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any, Literal, NamedTuple
@@ -69,11 +70,12 @@ _WHY_NOT = {
 }
 
 OUTSIDE = -1  # layer of a module that is in no block
+BESIDE = "+"  # between the names of sites whose tensors stand side by side
 
 
 @dataclass(frozen=True)
 class Site:
-    """One tensor (text, pos, d) inside a model.
+    """One tensor (text, pos, d) inside a model, or several side by side.
 
     Args:
         module: path of a module of the Hugging Face model, such as `model.layers.3.mlp`.
@@ -85,6 +87,8 @@ class Site:
         view: what is made of the module's tensor, so that it is what the SAE was trained on.
         columns: (first, end) of the dimensions that are meant, such as one head's; None for all.
         middle: whether it is the stream between attention and MLP, which two modules read.
+        parts: the sites whose tensors stand side by side here, for what reads several at once;
+            such a site can be read and not written.
     """
 
     module: str
@@ -95,10 +99,23 @@ class Site:
     view: View = "as it is"
     columns: tuple[int, int] | None = None
     middle: bool = False
+    parts: tuple[Site, ...] = ()
+
+    @property
+    def single(self) -> tuple[Site, ...]:
+        """The sites of one module each that it is made of: its parts, or itself."""
+        return self.parts or (self,)
+
+    @property
+    def tensor(self) -> str:
+        """Which tensor of the model it is: the same for two hook names of the same one."""
+        return f"{self.module}:{self.reads}"
 
     @property
     def reads(self) -> str:
         """What of the module is read, such as `output`: with `module` it names the tensor."""
+        if self.parts:
+            return BESIDE.join(part.reads for part in self.parts)
         view = "" if self.view == "as it is" else f"{self.view} "
         columns = f"[{self.columns[0]}:{self.columns[1]}]" if self.columns else ""
         return f"{view}{'middle ' if self.middle else ''}{self.side}{columns}"
@@ -112,7 +129,8 @@ def resolve(
     Args:
         hook_name: TransformerLens' (`blocks.3.hook_resid_post`) or a module path of the Hugging
             Face model (`model.layers.3.mlp`, or `layers.3.mlp` below its base model); a path may
-            end with `.input` or `.output`, which is the default.
+            end with `.input` or `.output`, which is the default. Several, joined by `+`, stand
+            side by side.
         hf_model: a language model of transformers.
         processing: what was done to the model before the SAE was trained on it.
         head: index of the only attention head that is read, None for all of them.
@@ -121,6 +139,9 @@ def resolve(
         SiteError: the model has no such layer, hook, head or module, or what was read cannot be
             made of what the unprocessed model has; the message lists what it has.
     """
+    if BESIDE in hook_name:
+        names = [name.strip() for name in hook_name.split(BESIDE)]
+        return _beside([resolve(name, hf_model, processing, head) for name in names], hook_name)
     match = re.fullmatch(r"blocks\.(\d+)\.(.+)", hook_name)
     if match:
         site, holds = _transformer_lens(hook_name, int(match[1]), match[2], hf_model)
@@ -136,6 +157,17 @@ def resolve(
 def block_input(layer: int, hf_model: Any) -> Site:
     """Return the site of the residual stream before a block."""
     return resolve(f"blocks.{layer}.hook_resid_pre", hf_model)
+
+
+def _beside(parts: Sequence[Site], hook_name: str) -> Site:
+    if len({(part.module, part.reads) for part in parts}) < len(parts):
+        raise SiteError(
+            f"{hook_name} names a site twice. Expected different ones: what was trained on several "
+            "models cannot be evaluated on one."
+        )
+    module = BESIDE.join(part.module for part in parts)
+    layer = max(part.layer for part in parts)
+    return Site(module, "output", layer, hook_name, stream=False, parts=tuple(parts))
 
 
 def known_hooks(block: nn.Module) -> list[str]:

@@ -104,6 +104,39 @@ def tokenize(texts: Sequence[str], tokenizer: Any, context: int, prepend_bos: bo
     return Tokens(ids, len(prefix), special, tokenizer.pad_token_id or 0, len(suffix))
 
 
+def tokenize_ends(texts: Sequence[str], tokenizer: Any, context: int, prepend_bos: bool) -> Tokens:
+    """Return the token ids of each text, cut to `context` from the left: its end is kept.
+
+    Args and errors as `tokenize`.
+    """
+    bodies = [body for part in _parts(texts) for body in _bodies(part, tokenizer)]
+    _require_valid(texts, bodies, _special_ids(tokenizer))
+    return framed(bodies, tokenizer, context, prepend_bos)
+
+
+def framed(bodies: Sequence[list[int]], tokenizer: Any, context: int, prepend_bos: bool) -> Tokens:
+    """Put what stands around every text (BOS, CLS, SEP) around token ids, cut from the left.
+
+    Args:
+        bodies: token ids without special tokens.
+        tokenizer: of transformers.
+        context: tokens at most, special ones included.
+        prepend_bos: as in `tokenize`.
+    """
+    prefix, suffix = _frame(["a"], _bodies(["a"], tokenizer), tokenizer, prepend_bos)
+    room = context - len(prefix) - len(suffix)
+    if room < 1:
+        raise DataError(f"a context of {context} leaves no room for text: use more")
+    ids = [prefix + body[-room:] + suffix for body in bodies]
+    special = _special_ids(tokenizer)
+    return Tokens(ids, len(prefix), special, tokenizer.pad_token_id or 0, len(suffix))
+
+
+def padded(tokens: Tokens, tokens_per_batch: int = 4096) -> list[Batch]:
+    """Return token ids in batches of similar length, as `batches` does for texts."""
+    return [_pad(tokens, group) for group in _buckets(tokens.ids, tokens_per_batch)]
+
+
 def batches(
     texts: Sequence[str],
     tokenizer: Any,
@@ -120,7 +153,7 @@ def batches(
         DataError, ModelError: as `tokenize`.
     """
     tokens = tokenize(texts, tokenizer, context, prepend_bos)
-    return [_pad(tokens, group) for group in _buckets(tokens.ids, tokens_per_batch)]
+    return padded(tokens, tokens_per_batch)
 
 
 def _parts(texts: Sequence[str]) -> Iterator[list[str]]:

@@ -53,6 +53,20 @@ def test_means_equal_an_explicit_loop(activations: TokenActivations) -> None:
     assert result.z.shape == (len(activations.texts), dictionary.d_sae)
 
 
+@pytest.mark.parametrize("chunk", [3, 10_000])
+def test_largest_and_last_latents_equal_an_explicit_loop(
+    activations: TokenActivations, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dictionary = TinyDictionary()
+    monkeypatch.setattr(pooled, "chunk_tokens", lambda _: chunk)  # texts straddle chunks of three
+    result = pool(activations, dictionary, len(activations.texts))
+    for row, x in enumerate(alone(activations)):
+        z = torch.stack([dictionary.encode(token[None])[0] for token in x]).numpy()
+        found = result.z_max[[row]].toarray()[0], result.z_last[[row]].toarray()[0]
+        np.testing.assert_allclose(found[0], z.max(0), rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(found[1], z[-1], rtol=1e-3, atol=1e-4)
+
+
 def test_each_valid_token_is_encoded_once(activations: TokenActivations) -> None:
     dictionary, work = TinyDictionary(), Work()
     result = pool(activations, dictionary, len(activations.texts), work)
@@ -75,6 +89,22 @@ def test_chunks_of_tokens_may_cut_through_texts(
     cut = pool(activations, TinyDictionary(), 23)
     np.testing.assert_allclose(cut.z.toarray(), whole.z.toarray(), rtol=1e-5, atol=1e-6)
     assert np.array_equal(cut.x, whole.x)
+
+
+@pytest.mark.parametrize("texts_at_once", [1, 3])
+def test_a_wide_dictionary_is_pooled_few_texts_at_a_time(
+    texts_at_once: int, activations: TokenActivations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dictionary, (work, blocks) = TinyDictionary(), (Work(), Work())
+    whole = pool(activations, dictionary, 23, work)
+    monkeypatch.setattr(pooled, "_TEXT_BYTES", texts_at_once * 4 * dictionary.d_sae)
+    cut = pool(activations, dictionary, 23, blocks)
+    np.testing.assert_allclose(cut.z.toarray(), whole.z.toarray(), rtol=1e-5, atol=1e-6)
+    assert np.array_equal(cut.x, whole.x)
+    assert (blocks.encode_passes, blocks.encoded_tokens) == (
+        work.encode_passes,
+        work.encoded_tokens,
+    )
 
 
 def test_without_a_dictionary_only_activations_are_pooled(activations: TokenActivations) -> None:

@@ -188,7 +188,7 @@ def test_the_layers_below_run_once_for_all_latents(model: LanguageModel) -> None
     work, stream = latents.store.work, latents.tokens(PROMPTS)
     assert isinstance(stream, TokenActivations)
     assert work.model_passes == len(stream.batches)
-    assert work.upper_passes <= 4 * 13 * len(stream.batches)
+    assert work.upper_passes["steer"] <= 4 * 13 * len(stream.batches)
 
 
 def test_a_transcoder_is_steered_where_it_writes(model: LanguageModel) -> None:

@@ -1,0 +1,134 @@
+"""What a dictionary makes of a batch's tokens, kept sparse so that each is encoded once.
+
+Codes.of(part, dictionary, work) -> Codes      # one encode of every token of the batch
+codes.dense(mask, dictionary) -> (token, d_sae) in pieces
+Keeper(limit).coded(parts, dictionary, work) -> batches with their codes
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from pytest_sae.activations.stream import ActivationBatch
+    from pytest_sae.activations.work import Work
+    from pytest_sae.dictionaries.base import Dictionary
+
+# Latents encoded at once. On the CPU one allocation that fits the caches is encoded up to 1.5 times
+# faster than a whole batch; a GPU wants large matrices.
+_CHUNK_BYTES = {"cpu": 4 * 2**20, "cuda": 2**30}
+KEPT_BYTES = 2**30  # of one corpus' codes; a dictionary that is less sparse is encoded again
+
+
+def chunk_tokens(dictionary: Dictionary) -> int:
+    """Return how many tokens are encoded at once."""
+    budget = _CHUNK_BYTES.get(dictionary.device.type, _CHUNK_BYTES["cpu"])
+    return max(64, budget // (dictionary.d_sae * 4))
+
+
+@dataclass(frozen=True, eq=False)
+class Codes:
+    """The latents of a batch's tokens that are not zero, on the CPU in the dictionary's dtype.
+
+    Args:
+        attention: (text, pos) bool, the tokens that are here, text after text.
+        starts: (token + 1,) long, where each token's entries begin.
+        latents: (entry,) int32.
+        values: (entry,).
+        d_sae: number of latents.
+    """
+
+    attention: Tensor
+    starts: Tensor
+    latents: Tensor
+    values: Tensor
+    d_sae: int
+
+    @classmethod
+    def of(cls, part: ActivationBatch, dictionary: Dictionary, work: Work) -> Codes:
+        """Encode every token of a batch, special tokens too, padding excepted."""
+        attention = part.batch.attention
+        counts, latents, values = [], [], []
+        with torch.no_grad():
+            for x in torch.split(part.x[attention], chunk_tokens(dictionary)):
+                z = dictionary.encode(x.to(dictionary.device, dictionary.dtype))
+                token, latent = z.nonzero(as_tuple=True)
+                counts.append(torch.bincount(token, minlength=len(z)).cpu())
+                latents.append(latent.to(torch.int32).cpu())
+                values.append(z[token, latent].cpu())
+        work.encoded(dictionary.fingerprint, part.batch)
+        starts = torch.cat([torch.zeros(1, dtype=torch.long), torch.cat(counts).cumsum(0)])
+        return cls(attention, starts, torch.cat(latents), torch.cat(values), dictionary.d_sae)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that keeping them takes."""
+        return self.starts.nbytes + self.latents.nbytes + self.values.nbytes
+
+    def dense(self, mask: Tensor, dictionary: Dictionary) -> Iterator[Tensor]:
+        """Give (token, d_sae) for the tokens of a mask in pieces, on the dictionary's device.
+
+        Args:
+            mask: (text, pos) bool, a part of `attention`.
+            dictionary: what they were encoded by.
+        """
+        for tokens in mask[self.attention].nonzero()[:, 0].split(chunk_tokens(dictionary)):
+            row, latent, value = self.entries(tokens)
+            z = torch.zeros(
+                len(tokens), self.d_sae, dtype=self.values.dtype, device=dictionary.device
+            )
+            z[row.to(z.device), latent.to(z.device)] = value.to(z.device)
+            yield z
+
+    def entries(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return (place among `tokens`, latent, value) of all that is not zero, token by token."""
+        counts = self.starts[tokens + 1] - self.starts[tokens]
+        row = torch.repeat_interleave(torch.arange(len(tokens)), counts)
+        within = torch.arange(len(row)) - torch.repeat_interleave(counts.cumsum(0) - counts, counts)
+        entry = self.starts[tokens][row] + within
+        return row, self.latents[entry].long(), self.values[entry]
+
+
+class Keeper:
+    """Codes of one text set, made in the first pass over it and kept if they are small enough.
+
+    Args:
+        limit: bytes at most; beyond it every pass encodes again, which `Work` tells.
+    """
+
+    def __init__(self, limit: int = KEPT_BYTES) -> None:
+        self._limit = limit
+        self._kept: list[Codes] | None = None
+
+    def coded(
+        self, parts: Iterable[ActivationBatch], dictionary: Dictionary, work: Work
+    ) -> Iterator[ActivationBatch]:
+        """Give each batch with its codes.
+
+        Args:
+            parts: the same batches in the same order every time.
+            dictionary: encodes.
+            work: counters to add to.
+        """
+        if self._kept is not None:
+            for part, codes in zip(parts, self._kept, strict=True):
+                yield replace(part, codes=codes)
+            return
+        made: list[Codes] = []
+        size = 0
+        for part in parts:
+            with work.timed("encode"):
+                codes = Codes.of(part, dictionary, work)
+            size += codes.nbytes
+            made.append(codes)
+            if size > self._limit:
+                made.clear()
+            yield replace(part, codes=codes)
+        if size <= self._limit:
+            self._kept = made
+            work.bytes_kept += size
