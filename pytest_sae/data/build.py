@@ -8,6 +8,10 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from pytest_sae.data.attributes import AttributeTask
+from pytest_sae.data.entities import EntityTask
+from pytest_sae.data.preferences import Preferences
+from pytest_sae.data.questions import UnlearningTask
 from pytest_sae.data.rows import Rows
 from pytest_sae.data.tasks import (
     ClassTask,
@@ -15,6 +19,7 @@ from pytest_sae.data.tasks import (
     Contrast,
     Corpus,
     Sizes,
+    Spelling,
     SpuriousTask,
     SpuriousTexts,
     Tasks,
@@ -122,12 +127,37 @@ def corpus(rows: Rows, sizes: Sizes, seed: int) -> Corpus:
 
 
 def collect(
-    corpus: Corpus | None, scr: Sequence[SpuriousTask], tpp: Sequence[ClassTask], source: str
+    corpus: Corpus | None,
+    scr: Sequence[SpuriousTask],
+    tpp: Sequence[ClassTask],
+    source: str,
+    *,
+    ravel: Sequence[EntityTask] = (),
+    principled: Sequence[AttributeTask] = (),
+    unlearning: Sequence[UnlearningTask] = (),
+    preferences: Preferences | None = None,
+    spelling: Spelling | None = None,
 ) -> Tasks:
     """Return all parts under one fingerprint."""
-    parts = [corpus.fingerprint if corpus else None]
-    content = _sha256(parts, [task.fingerprint for task in scr], [t.fingerprint for t in tpp])
-    return Tasks(corpus, tuple(scr), tuple(tpp), source, content)
+    kinds = (scr, tpp, ravel, principled, unlearning)
+    content = _sha256(
+        [corpus.fingerprint if corpus else None],
+        *([task.fingerprint for task in kind] for kind in kinds),
+        [preferences.fingerprint if preferences else None],
+        [spelling.words, spelling.examples] if spelling else None,
+    )
+    return Tasks(
+        corpus,
+        tuple(scr),
+        tuple(tpp),
+        source,
+        content,
+        tuple(ravel),
+        tuple(principled),
+        tuple(unlearning),
+        preferences,
+        spelling or Spelling(),
+    )
 
 
 def _require(task: str, rows: Rows, column: str, values: Sequence[str]) -> None:

@@ -42,6 +42,15 @@ def read_rows(path: Path, text: str, columns: Sequence[str], codes: Codes | None
     Raises:
         DataError: no such file, another format, an unknown column, an empty text or label.
     """
+    return to_rows(str(path), read_records(path), text, columns, codes)
+
+
+def read_records(path: Path) -> Iterator[tuple[int, Record]]:
+    """Give the records of a `.jsonl` or `.csv` file with their line numbers.
+
+    Raises:
+        DataError: no such file, another format, or a line that cannot be read.
+    """
     readers = {".jsonl": _json_lines, ".csv": _csv_lines}
     if path.suffix not in readers:
         raise DataError(
@@ -54,7 +63,7 @@ def read_rows(path: Path, text: str, columns: Sequence[str], codes: Codes | None
             "to the task file."
         )
     try:
-        return to_rows(str(path), readers[path.suffix](path), text, columns, codes)
+        yield from readers[path.suffix](path)
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 ({error}). Expected UTF-8: convert it.") from error
     except OSError as error:

@@ -7,13 +7,33 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest_sae.data
+from pytest_sae.data.attributes import AttributeTask, Columns, attribute_task
 from pytest_sae.data.build import class_task, collect, corpus, spurious_task
-from pytest_sae.data.rows import Codes, Rows, read_rows
-from pytest_sae.data.tasks import Contrast, Corpus, Sizes, SpuriousTask, Tasks
+from pytest_sae.data.entities import EntityTask, entity_task, published_task
+from pytest_sae.data.preferences import Columns as PairColumns
+from pytest_sae.data.preferences import Preferences, read_preferences
+from pytest_sae.data.questions import (
+    Prompt,
+    QuestionColumns,
+    UnlearningTask,
+    read_questions,
+    unlearning_task,
+)
+from pytest_sae.data.rows import Codes, Rows, read_records, read_rows
+from pytest_sae.data.tasks import Contrast, Corpus, Sizes, Spelling, SpuriousTask, Tasks
 from pytest_sae.errors import DataError
 
 if TYPE_CHECKING:
-    from pytest_sae.data.taskfile import ContrastTable, DatasetTable, ScrTable, TaskFile
+    from pytest_sae.data.taskfile import (
+        ContrastTable,
+        DatasetTable,
+        PreferencesTable,
+        PrincipledTable,
+        RavelTable,
+        ScrTable,
+        TaskFile,
+        UnlearningTable,
+    )
 
 
 def load_tasks(path: Path | str, sizes: Sizes, seed: int) -> Tasks:
@@ -43,6 +63,11 @@ def load_tasks(path: Path | str, sizes: Sizes, seed: int) -> Tasks:
             for task in tasks.tpp
         ],
         str(path),
+        ravel=[_ravel(task, path.parent) for task in tasks.ravel],
+        principled=[_principled(task, path.parent, sizes, seed) for task in tasks.principled],
+        unlearning=[_unlearning(task, path.parent, sizes, seed) for task in tasks.unlearning],
+        preferences=_preferences(tasks.preferences, path.parent),
+        spelling=_spelling(tasks, path.parent),
     )
 
 
@@ -118,6 +143,13 @@ def _rows(dataset: DatasetTable, split: str, columns: list[str], directory: Path
     return hub_rows(dataset.hub, dataset.revision, split, dataset.text, columns, dataset.values)
 
 
+def _preferences(table: PreferencesTable | None, directory: Path) -> Preferences | None:
+    if table is None:
+        return None
+    columns = PairColumns(table.first, table.second, table.preferred, table.score)
+    return read_preferences(directory / table.train, directory / table.test, columns)
+
+
 def _scr(task: ScrTable, splits: tuple[Rows, Rows], sizes: Sizes, seed: int) -> SpuriousTask:
     intended, spurious = _contrast(task.intended), _contrast(task.spurious)
     return spurious_task(task.name, splits, intended, spurious, sizes, seed)
@@ -127,7 +159,56 @@ def _contrast(table: ContrastTable) -> Contrast:
     return Contrast(table.column, table.positive, table.negative, tuple(table.words))
 
 
+def _ravel(task: RavelTable, directory: Path) -> EntityTask:
+    if task.published is not None:
+        source = directory / task.published
+        return published_task(task.name, source, task.kind, task.attributes, task.position)
+    entities = [*task.attributes, task.split]
+    return entity_task(
+        task.name,
+        read_rows(directory / str(task.entities), task.entity, entities),
+        read_rows(directory / str(task.prompts), task.template, [task.attribute, task.split]),
+        task.attributes,
+        (task.entity, task.attribute, task.split),
+        task.position,
+    )
+
+
+def _principled(task: PrincipledTable, directory: Path, sizes: Sizes, seed: int) -> AttributeTask:
+    columns = Columns(task.answer, task.other, task.group, task.place)
+    rows = read_rows(directory / task.file, task.text, columns.needed(task.attributes))
+    return attribute_task(task.name, rows, task.attributes, columns, sizes.principled, seed)
+
+
+def _unlearning(task: UnlearningTable, directory: Path, sizes: Sizes, seed: int) -> UnlearningTask:
+    corpus = read_rows(directory / task.corpus, task.text, [task.label])
+    texts: dict[str, list[str]] = {}
+    for text, kind in zip(corpus.texts, corpus.labels[task.label], strict=True):
+        texts.setdefault(kind, []).append(text)
+    source = directory / task.questions
+    columns = QuestionColumns(task.question, task.options, task.answer, task.label, task.unit)
+    return unlearning_task(
+        task.name,
+        texts,
+        read_questions(str(source), read_records(source), columns),
+        (task.forget, task.retain),
+        Prompt(task.prompt, task.option, task.separator),
+        sizes.unlearning,
+        seed,
+    )
+
+
 def _corpus(tasks: TaskFile, directory: Path, sizes: Sizes, seed: int) -> Corpus | None:
     if tasks.corpus is None:
         return None
     return corpus(read_rows(directory / tasks.corpus.file, tasks.corpus.text, ()), sizes, seed)
+
+
+def _spelling(tasks: TaskFile, directory: Path) -> Spelling | None:
+    table = tasks.spelling
+    if table is None:
+        return None
+    if table.file is None:
+        return Spelling(None, table.examples)
+    words = read_rows(directory / table.file, table.word, ()).texts
+    return Spelling(tuple(dict.fromkeys(words)), table.examples)

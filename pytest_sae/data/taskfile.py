@@ -6,11 +6,12 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
+from pytest_sae.data.questions import Prompt
 from pytest_sae.data.rows import label
 from pytest_sae.data.words import WORD
 from pytest_sae.errors import DataError
@@ -83,14 +84,89 @@ class TppTable(_Table):
     classes: list[Label] = Field(min_length=2)
 
 
+class RavelTable(_Table):
+    """`[[ravel]]`: entities and prompts in two tables of rows, or RAVEL's own files."""
+
+    name: Name
+    attributes: list[Name] = Field(min_length=2)
+    position: Literal["entity", "last"] = "entity"
+    entities: Name | None = None
+    entity: Name = "entity"
+    prompts: Name | None = None
+    template: Name = "template"
+    attribute: Name = "attribute"
+    split: Name = "split"
+    published: Name | None = None
+    kind: Name = "city"
+
+
+class PrincipledTable(_Table):
+    """`[[principled]]`: texts whose variables are known."""
+
+    name: Name
+    file: Name
+    text: Name = "text"
+    attributes: list[Name] = Field(min_length=1)
+    answer: Name
+    other: Name
+    group: Name | None = None
+    place: Name | None = None
+
+
+class UnlearningTable(_Table):
+    """`[[unlearning]]`: two corpora in one file, and multiple-choice questions on both."""
+
+    name: Name
+    corpus: Name
+    text: Name = "text"
+    label: Name
+    forget: Label
+    retain: Label
+    questions: Name
+    question: Name = "question"
+    options: Name | list[Name] = "options"
+    answer: Name = "answer"
+    unit: Name | None = None
+    prompt: Name = Prompt.whole
+    option: Name = Prompt.option
+    separator: str = Prompt.separator
+
+
+AnyTable = ScrTable | TppTable | RavelTable | PrincipledTable | UnlearningTable
+
+
+class PreferencesTable(_Table):
+    """`[preferences]`: pairs of replies in two files, `preferred` naming the column of one."""
+
+    train: Name
+    test: Name
+    first: Name = "first"
+    second: Name = "second"
+    preferred: Name = "preferred"
+    score: Name = "score"
+
+
+class SpellingTable(_Table):
+    """`[spelling]`: the words of the first-letter task; those of the vocabulary without a file."""
+
+    file: Name | None = None
+    word: Name = "word"
+    examples: int = Field(default=10, ge=0, le=100)
+
+
 class TaskFile(_Table):
     """A whole task file."""
 
     version: int
     corpus: CorpusTable | None = None
+    spelling: SpellingTable | None = None
     datasets: dict[str, DatasetTable] = Field(default_factory=dict)
     scr: list[ScrTable] = Field(default_factory=list)
     tpp: list[TppTable] = Field(default_factory=list)
+    ravel: list[RavelTable] = Field(default_factory=list)
+    principled: list[PrincipledTable] = Field(default_factory=list)
+    unlearning: list[UnlearningTable] = Field(default_factory=list)
+    preferences: PreferencesTable | None = None
 
     @property
     def tasks(self) -> list[ScrTable | TppTable]:
@@ -100,9 +176,14 @@ class TaskFile(_Table):
 
 _TABLES: Mapping[int | str, type[_Table]] = {
     "corpus": CorpusTable,
+    "spelling": SpellingTable,
     "datasets": DatasetTable,
     "scr": ScrTable,
     "tpp": TppTable,
+    "ravel": RavelTable,
+    "principled": PrincipledTable,
+    "unlearning": UnlearningTable,
+    "preferences": PreferencesTable,
 }
 
 
@@ -158,12 +239,25 @@ def _table(location: Sequence[int | str]) -> type[_Table]:
 
 
 def _check(tasks: TaskFile, path: Path) -> None:
-    if not (tasks.corpus or tasks.scr or tasks.tpp):
-        raise DataError(
-            f"{path} has nothing to measure on. Expected a [corpus], a [[scr]] or a [[tpp]] table."
-        )
-    for kind, names in (("scr", [t.name for t in tasks.scr]), ("tpp", [t.name for t in tasks.tpp])):
-        _refuse_twins(names, f"{path}: [[{kind}]] name")
+    kinds: dict[str, Sequence[AnyTable]] = {
+        "scr": tasks.scr,
+        "tpp": tasks.tpp,
+        "ravel": tasks.ravel,
+        "principled": tasks.principled,
+        "unlearning": tasks.unlearning,
+    }
+    if not (tasks.corpus or any(kinds.values())):
+        tables = ", ".join(f"[[{kind}]]" for kind in list(kinds)[:-1])
+        tables = f"{tables} or [[{list(kinds)[-1]}]]"
+        raise DataError(f"{path} has nothing to measure on. Expected a [corpus], a {tables} table.")
+    for kind, tables_of in kinds.items():
+        _refuse_twins([table.name for table in tables_of], f"{path}: [[{kind}]] name")
+    for ravel in tasks.ravel:
+        _check_ravel(ravel, path)
+    for each in tasks.principled:
+        _refuse_twins(each.attributes, f"{path}: {each.name}: attribute")
+    for one in tasks.unlearning:
+        _check_unlearning(one, path)
     known = ", ".join(sorted(tasks.datasets)) or "none, there is no [datasets] table"
     for task in tasks.tasks:
         if task.dataset not in tasks.datasets:
@@ -179,6 +273,27 @@ def _check(tasks: TaskFile, path: Path) -> None:
             _refuse_twins(contrast.words, f"{path}: {scr.name}: word of {contrast.column}")
     for tpp in tasks.tpp:
         _refuse_twins(tpp.classes, f"{path}: {tpp.name}: class")
+
+
+def _check_ravel(task: RavelTable, path: Path) -> None:
+    _refuse_twins(task.attributes, f"{path}: {task.name}: attribute")
+    own = task.entities is not None and task.prompts is not None
+    if own == (task.published is not None) or (task.entities is None) != (task.prompts is None):
+        raise DataError(
+            f"{path}: [[ravel]] {task.name} does not say where its data is. Expected entities and "
+            "prompts, two files of rows; or published, the directory of RAVEL's own files."
+        )
+
+
+def _check_unlearning(task: UnlearningTable, path: Path) -> None:
+    _refuse_twins([task.forget, task.retain], f"{path}: {task.name}: label")
+    for value, slots in ((task.prompt, ("question", "options")), (task.option, ("letter", "text"))):
+        missing = [slot for slot in slots if f"{{{slot}}}" not in value]
+        if missing:
+            raise DataError(
+                f"{path}: [[unlearning]] {task.name} has {value!r} without {{{missing[0]}}}. "
+                f"Expected {' and '.join(f'{{{slot}}}' for slot in slots)} in it."
+            )
 
 
 def _refuse_twins(names: list[str], what: str) -> None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from pytest_sae.data.attributes import AttributeTask, PrincipledSizes
+from pytest_sae.data.entities import EntityTask, RavelSizes
+from pytest_sae.data.preferences import Preferences
+from pytest_sae.data.questions import UnlearningSizes, UnlearningTask
 
 
 @dataclass(frozen=True)
@@ -15,6 +20,9 @@ class Sizes:
         test_per_cell: the same in the test split.
         train_per_class: of each class of a TPP task.
         test_per_class: the same in the test split.
+        ravel: of RAVEL tasks.
+        principled: of tasks whose attributes are known.
+        unlearning: of what is forgotten and retained.
     """
 
     corpus_texts: int | None = None
@@ -22,6 +30,9 @@ class Sizes:
     test_per_cell: int | None = None
     train_per_class: int | None = None
     test_per_class: int | None = None
+    ravel: RavelSizes = field(default_factory=RavelSizes)
+    principled: PrincipledSizes = field(default_factory=PrincipledSizes)
+    unlearning: UnlearningSizes = field(default_factory=UnlearningSizes)
 
 
 @dataclass(frozen=True)
@@ -141,6 +152,19 @@ class Corpus:
 
 
 @dataclass(frozen=True)
+class Spelling:
+    """The first-letter task that absorption is measured on.
+
+    Args:
+        words: one-token words, None for those of the model's vocabulary.
+        examples: spelled words in front of each word.
+    """
+
+    words: tuple[str, ...] | None = None
+    examples: int = 10
+
+
+@dataclass(frozen=True)
 class Tasks:
     """Everything that a run measures on.
 
@@ -150,6 +174,11 @@ class Tasks:
         tpp: in the order of the source.
         source: where it comes from, for people.
         fingerprint: sha256 of all parts, wherever their files lie.
+        ravel: in the order of the source.
+        principled: in the order of the source.
+        unlearning: in the order of the source.
+        preferences: pairs of replies, None where the source has none.
+        spelling: how words are spelled; the default where the source says nothing of it.
     """
 
     corpus: Corpus | None
@@ -157,3 +186,8 @@ class Tasks:
     tpp: tuple[ClassTask, ...]
     source: str
     fingerprint: str
+    ravel: tuple[EntityTask, ...] = ()
+    principled: tuple[AttributeTask, ...] = ()
+    unlearning: tuple[UnlearningTask, ...] = ()
+    preferences: Preferences | None = None
+    spelling: Spelling = Spelling()

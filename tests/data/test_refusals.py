@@ -35,7 +35,7 @@ def expected(path: Path) -> str:
             "colum. Expected column, negative, positive, words. Did you mean",
         ),
         ("classes =", "clases =", "unknown key tpp.0.clases. Expected classes, column, dataset"),
-        ("[[scr]]", "[[src]]", "unknown key src. Expected corpus, datasets, scr, tpp, version"),
+        ("[[scr]]", "[[src]]", "unknown key src. Expected corpus, datasets,"),
         ('train = "', 'trian = "', "unknown key datasets.people.trian. Expected hub, revision"),
         ('dataset = "people"', 'dataset = "peopel"', "Did you mean 'people'?"),
         ('positive = "cook"', 'positive = "cok"', "no job 'cok'. Expected one of clerk, cook"),
