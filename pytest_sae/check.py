@@ -78,7 +78,8 @@ def _thresholds(path: Path) -> str:
     found = load_thresholds(path)
     gating = sum(rule.gate for rule in found.rules.values())
     overrides = f", {len(found.overrides)} overrides" if found.overrides else ""
-    return f"{len(found.rules)} rules, {gating} of them gate{overrides}"
+    count = len(found.rules)
+    return f"{count} rule{'s' * (count != 1)}, of which {gating} gate{overrides}"
 
 
 def _baseline(path: Path) -> str:
@@ -111,13 +112,15 @@ def _saes(text: str) -> Iterator[Checked]:
 
 
 def _dictionary(spec: SAESpec) -> str:
+    from pytest_sae.dictionaries.base import site_width
     from pytest_sae.dictionaries.load import load
     from pytest_sae.dictionaries.preflight import require_site
 
     dictionary = load(spec.path, family=spec.family, settings=spec.settings)
     require_site(dictionary.info)
     info = dictionary.info
+    written = "" if info.hook_out in (None, info.hook_in) else f" to {info.hook_out}"
     return (
-        f"{info.family}, {dictionary.d_sae} latents of {dictionary.d_in} inputs, "
-        f"{info.hook_in} of {info.model}"
+        f"{info.family}, {dictionary.d_sae} latents of {site_width(dictionary)} inputs, "
+        f"{info.hook_in}{written} of {info.model}"
     )

@@ -23,6 +23,7 @@ class AffineDictionary:
             thing, and then it reads what it writes.
         info: what it is called and where it belongs.
         fingerprint: sha256 of everything that it was made from.
+        d_in: width of what it reads, where the encoder's rows do not say it.
     """
 
     def __init__(
@@ -33,11 +34,12 @@ class AffineDictionary:
         encoder_rows: Tensor | None,
         info: DictionaryInfo,
         fingerprint: str,
+        d_in: int | None = None,
     ) -> None:
         self.info = info
         self.fingerprint = fingerprint
         self.d_sae, self.d_out = rows.shape
-        self.d_in = self.d_out if encoder_rows is None else encoder_rows.shape[1]
+        self.d_in = d_in or (self.d_out if encoder_rows is None else encoder_rows.shape[1])
         self._encode = encode
         self._rows = rows
         self._bias = bias

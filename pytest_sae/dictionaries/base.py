@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import torch
@@ -88,3 +88,23 @@ class Dictionary(Protocol):
 
     def const(self, x: Tensor) -> Tensor:
         """(token, d_out): the reconstruction that is left when every latent is ablated."""
+
+
+@runtime_checkable
+class Contextual(Protocol):
+    """A `Dictionary` whose latents depend on the earlier tokens of the text as well.
+
+    It encodes tokens one by one all the same: what it reads of a token, `d_in` wide, is what stands
+    at the site followed by all that the tokens before it say of it. `in_context` makes that of
+    whole texts, and no latent writes what is in it.
+    """
+
+    d_site: int
+
+    def in_context(self, x: Tensor) -> Tensor:
+        """(text, pos, d_site), each text from its first token on, to (text, pos, d_in)."""
+
+
+def site_width(dictionary: Dictionary) -> int:
+    """Return how wide the site is that a dictionary reads."""
+    return dictionary.d_site if isinstance(dictionary, Contextual) else dictionary.d_in

@@ -13,6 +13,7 @@ from pytest_sae.dictionaries.affine import AffineDictionary
 from pytest_sae.dictionaries.base import Dictionary, DictionaryInfo
 from pytest_sae.errors import DictionaryError
 
+_PIECE = 256  # tokens encoded at once
 _TOKENS = 2048  # enough for the quantile; bounds the (token, d_sae) matrix
 
 
@@ -22,6 +23,7 @@ class _Permuted(AffineDictionary):
     def __init__(self, of: Dictionary, rows: Tensor, info: DictionaryInfo, name: str) -> None:
         none = torch.zeros(1, of.d_in, dtype=rows.dtype, device=rows.device)
         super().__init__(of.encode, rows, of.const(none)[0], of.encoder_rows, info, name)
+        self.d_in = of.d_in
         self._of = of
 
     def reconstruct(self, x: Tensor) -> Tensor:
@@ -42,8 +44,8 @@ def permuted_decoder(dictionary: Dictionary, seed: int) -> AffineDictionary:
     Raises:
         DictionaryError: its decoder is not affine.
     """
-    rows, reads = dictionary.decoder_rows, dictionary.encoder_rows
-    if rows is None or reads is None:
+    rows = dictionary.decoder_rows
+    if rows is None:
         raise DictionaryError(
             f"{dictionary.info.source} ({dictionary.info.family}) has no fixed decoder rows to "
             "permute. Expected an affine decoder: leave this control out for it."
@@ -55,6 +57,73 @@ def permuted_decoder(dictionary: Dictionary, seed: int) -> AffineDictionary:
         replace(dictionary.info, family="control.permuted_decoder"),
         _fingerprint("permuted_decoder", dictionary.fingerprint, seed),
     )
+
+
+class _Cut:
+    """A dictionary whose other latents are always silent; each keeps its number."""
+
+    def __init__(self, of: Dictionary, kept: Tensor, info: DictionaryInfo, name: str) -> None:
+        self.info = info
+        self.fingerprint = name
+        self.d_in, self.d_out, self.d_sae = of.d_in, of.d_out, of.d_sae
+        self.device, self.dtype = of.device, of.dtype
+        self.decoder_rows, self.encoder_rows = of.decoder_rows, of.encoder_rows
+        self.contribution, self.const = of.contribution, of.const
+        self._encode = of.encode
+        self._kept = kept
+        self._all = torch.arange(of.d_sae, device=of.device)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """(token, d_in) to latents (token, d_sae), zero where they are cut."""
+        z = self._encode(x)
+        return z * self._kept.to(z.dtype)
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """(token, d_in) to (token, d_out), without what the cut latents write."""
+        return self.const(x) + self.contribution(x, self.encode(x), self._all)
+
+
+def best_k(dictionary: Dictionary, x: Tensor, k: int) -> Dictionary:
+    """Return the dictionary with all but its k most used latents cut.
+
+    The use of a latent is what it writes, `sum over tokens |z_j| |d_j|`; where the decoder is not
+    affine, `sum |z_j|`. What is left reconstructs what is frequent and has lost the rest.
+
+    Args:
+        dictionary: of any family.
+        x: (token, d_in) activations of the site that it reads.
+        k: latents to keep, fewer than are alive.
+
+    Raises:
+        DictionaryError: as many latents as are alive, or more: nothing would be cut.
+    """
+    use = _use(dictionary, x)
+    alive = int((use > 0).sum())
+    if not 0 < k < alive:
+        raise DictionaryError(
+            f"{dictionary.info.source} has {alive} latents that fire on these texts: keeping {k} "
+            "of them cuts nothing, or all. Expected a number below."
+        )
+    chosen = use.argsort(descending=True, stable=True)[:k].sort().values
+    kept = torch.zeros(dictionary.d_sae, device=dictionary.device)
+    kept[chosen] = 1
+    name = _fingerprint("best_k", f"{dictionary.fingerprint} {chosen.tolist()}", k)
+    return _Cut(dictionary, kept, replace(dictionary.info, family="control.best_k", k=None), name)
+
+
+def alive(dictionary: Dictionary, x: Tensor) -> int:
+    """Return how many latents fire on tokens (token, d_in)."""
+    return int((_use(dictionary, x) > 0).sum())
+
+
+def _use(dictionary: Dictionary, x: Tensor) -> Tensor:
+    """(d_sae,) float64, in pieces: how much each latent writes over all tokens."""
+    use = torch.zeros(dictionary.d_sae, dtype=torch.float64, device=dictionary.device)
+    with torch.no_grad():
+        for piece in x.to(dictionary.device, dictionary.dtype).split(_PIECE):
+            use += dictionary.encode(piece).abs().sum(0, dtype=torch.float64)
+    rows = dictionary.decoder_rows
+    return use if rows is None else use * rows.double().norm(dim=1)
 
 
 def random_matched(
@@ -75,7 +144,7 @@ def random_matched(
         DictionaryError: an L0 that d_sae latents cannot have, or a transcoder, whose output has
             another mean and perhaps another width than x.
     """
-    if not isinstance(like, tuple) and like.info.hook_out != like.info.hook_in:
+    if not isinstance(like, tuple) and like.info.hook_out not in (None, like.info.hook_in):
         raise DictionaryError(
             f"{like.info.source} reads {like.info.hook_in} and writes {like.info.hook_out}. "
             "Expected a dictionary of one site: a random transcoder is no control of it."
@@ -96,9 +165,52 @@ def random_matched(
 
     info = DictionaryInfo(str(like), "control.random", None, None, None)
     if not isinstance(like, tuple):
-        info = replace(like.info, family="control.random", k=None)
+        info = replace(like.info, family="control.random", k=None, prefixes=())
     name = _fingerprint("random_matched", f"{d_in} {d_sae} {threshold!r} {_sum(mean)}", seed)
     return AffineDictionary(encode, writes, mean, reads, info, name)
+
+
+def random_tied(like: Dictionary, x: Tensor, l0: float, seed: int) -> AffineDictionary:
+    """Return a random dictionary that writes where it reads, as an SAE does before training.
+
+    Otherwise `random_matched`. What a latent reads is there to be taken away, so that it does more
+    under ablation than rows that are drawn apart.
+
+    Raises:
+        DictionaryError: as `random_matched`.
+    """
+    apart = random_matched(like, x, l0, seed)
+    return _rewritten(apart, apart.encoder_rows, "control.random_tied", f"tied {seed}")
+
+
+def redrawn_decoder(control: AffineDictionary, seed: int) -> AffineDictionary:
+    """Return a random dictionary with other random rows under the same latents.
+
+    Another draw of it that costs no encode; how much a figure moves between draws is part of what
+    is not known about it.
+
+    Args:
+        control: from `random_matched`.
+        seed: of the new rows.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.randn(control.d_sae, control.d_out, generator=generator)
+    return _rewritten(control, normalize(rows, dim=1), control.info.family, f"redrawn {seed}")
+
+
+def _rewritten(
+    control: AffineDictionary, rows: Tensor | None, family: str, how: str
+) -> AffineDictionary:
+    assert rows is not None
+    bias = control.const(rows.new_zeros(1, control.d_in))[0]
+    return AffineDictionary(
+        control.encode,
+        rows.to(control.decoder_rows),
+        bias,
+        control.encoder_rows,
+        replace(control.info, family=family),
+        hashlib.sha256(f"{how} {control.fingerprint}".encode()).hexdigest(),
+    )
 
 
 def _spread(x: Tensor) -> Tensor:

@@ -23,6 +23,8 @@ NAMES = (
     "openai",
     "gemma_scope",
     "llama_scope",
+    "crosscoder",
+    "clt",
     "switch_sae",
     "transcoder_circuits",
     "overcomplete",

@@ -38,7 +38,7 @@ _REFUSED = {
     "goodfire": "its weights come without a configuration",
     "deepseek_r1": "its weights come without a configuration",
     "qwen_scope": "its weights come without a configuration",
-    "temporal": "its latents depend on all earlier tokens of the text",
+    "temporal": "its configuration is a YAML file: save it again with sae_lens' save_model",
 }
 # What the table adds to a configuration and no figure depends on.
 _IRRELEVANT = ("dataset_path", "neuronpedia_id")

@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
-from pytest_sae.dictionaries import preflight
+from pytest_sae.dictionaries import openmoss, preflight
 from pytest_sae.dictionaries.affine import AffineDictionary
 from pytest_sae.dictionaries.content import Content, check_settings, declared
 from pytest_sae.dictionaries.orientation import upright
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 NAME = "llama_scope"
 SETTINGS = ("norm_in", "norm_out")
-_NORM = "dataset_average_activation_norm"
-_ACTIVATIONS = ("relu", "jumprelu", "topk")
 # The library's names since 2026, by those of Llama Scope; the latter are transposed.
 _NEWER = {
     "W_E": "encoder.weight",
@@ -39,9 +37,7 @@ _NEWER = {
     "b_D": "decoder.bias",
     "W_E_glu": "encoder_glu.weight",
     "b_E_glu": "encoder_glu.bias",
-    "log_threshold": "log_jumprelu_threshold",
 }
-_LOG_THRESHOLDS = ("log_jumprelu_threshold", "activation_function.log_jumprelu_threshold")
 
 
 @dataclass(frozen=True)
@@ -69,7 +65,7 @@ def recognise(content: Content) -> bool:
     """Whether the configuration is that of the library, and the weights those of an SAE."""
     names = content.tensors.keys()
     weights = names >= {"encoder.weight", "decoder.weight"} or names >= {"W_E", "W_D"}
-    return weights and {"d_model", "act_fn", "norm_activation"} <= content.config.keys()
+    return weights and openmoss.configured(content) and not openmoss.reads_several(content)
 
 
 def build(content: Content, *, device: str, dtype: torch.dtype | None) -> Dictionary:
@@ -114,14 +110,14 @@ def _read(content: Content) -> _Config:
     kind = config.get("sae_type", "sae")
     if kind not in ("sae", "transcoder"):
         raise DictionaryError(
-            f"{source} is of the type {kind!r}. Expected an SAE or a transcoder: what reads or "
-            "writes several sites, or mixes tokens, has no latents of one site."
+            f"{source} is of the type {kind!r}. Expected an SAE, a transcoder, or what has a "
+            "family of its own (crosscoder, clt): what mixes tokens has no latents of one token."
         )
     for name in ("use_decoder_bias", "apply_decoder_bias_to_pre_encoder", "use_glu_encoder"):
         preflight.flag(config, name, source)
     preflight.flag(config, "sparsity_include_decoder_norm", source)
     d_in = preflight.count(config, "d_model", source)
-    activation = _activation(content)
+    activation = openmoss.activation(content, ("relu", "jumprelu", "topk"))
     enter, leave = _factors(content, d_in)
     return _Config(
         d_in=d_in,
@@ -135,19 +131,8 @@ def _read(content: Content) -> _Config:
     )
 
 
-def _activation(content: Content) -> str:
-    activation = str(content.config["act_fn"]).lower()
-    if activation in _ACTIVATIONS:
-        return activation
-    raise DictionaryError(
-        f"{content.source} declares act_fn = {activation!r}, whose latents depend on the other "
-        f"tokens of a batch or are unknown. Expected {', '.join(_ACTIVATIONS)}: convert it to "
-        "jumprelu with the library that trained it, and save it again."
-    )
-
-
 def _threshold(content: Content) -> float | None:
-    if any(name in content.tensors for name in _LOG_THRESHOLDS):
+    if "log_threshold" in openmoss.weights(content):
         return None
     value = content.config.get("jump_relu_threshold")
     if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
@@ -155,67 +140,33 @@ def _threshold(content: Content) -> float | None:
         return float(value)
     raise DictionaryError(
         f"{content.source} declares act_fn = 'jumprelu' and jump_relu_threshold = {value!r}, and "
-        f"has no {_LOG_THRESHOLDS[0]}. Expected a number of 0 or more: add it to hyperparams.json."
+        f"has no {openmoss.LOG_THRESHOLDS[0]}. Expected a number of 0 or more: add it to "
+        "hyperparams.json."
     )
 
 
 def _factors(content: Content, d_in: int) -> tuple[float, float]:
     """√d over the mean norms of input and output."""
-    normalisation = content.config["norm_activation"]
-    if normalisation == "inference":  # folded when it was saved
-        return 1.0, 1.0
-    if normalisation != "dataset-wise":
-        raise DictionaryError(
-            f"{content.source} declares norm_activation = {normalisation!r}, whose factors depend "
-            "on the tokens beside it. Expected 'dataset-wise' or 'inference': fold it with the "
-            "library that trained it."
-        )
     reads = content.config.get("hook_point_in")
     writes = content.config.get("hook_point_out", reads)
-    root = math.sqrt(d_in)
-    into = _norm(content, "norm_in", "in", reads)
-    out = into if writes == reads else _norm(content, "norm_out", "out", writes)
-    return root / into, root / out
-
-
-def _norm(content: Content, setting: str, side: str, hook: object) -> float:
-    """A mean norm: set by the user, in the configuration, or among the weights."""
-    in_config = content.config.get(_NORM)
-    table: Mapping[str, Any] = in_config if isinstance(in_config, dict) else {}
-    stored = content.tensors.get(f"{_NORM}.{hook}")
-    found = content.settings.get(setting, table.get(side, table.get(str(hook))))
-    if found is None and stored is not None and stored.numel() == 1:
-        found = float(stored)
-    try:
-        value = float(found) if not isinstance(found, bool) and found is not None else math.nan
-    except (TypeError, ValueError):
-        value = math.nan
-    # What was never estimated is saved as uninitialised memory: mostly 0 or nearly so.
-    if not 1e-4 < value < 1e8:
-        raise DictionaryError(
-            f"{content.source} was trained on activations that were scaled dataset-wise, and gives "
-            f"{found!r} as {_NORM} of {hook} ({side}): every figure would be wrong. Expected the "
-            f"mean norm of the activations there: add it to the configuration, or set {setting}=."
-        )
-    return value
+    into = openmoss.factor(content, d_in, reads, "norm_in", "in")
+    out = into if writes == reads else openmoss.factor(content, d_in, writes, "norm_out", "out")
+    return into, out
 
 
 def _named(content: Content) -> dict[str, Tensor]:
     """The tensors under the library's newer names, in their orientation."""
-    tensors = {n: t for n, t in content.tensors.items() if not n.startswith(f"{_NORM}.")}
+    tensors = openmoss.weights(content)
     named: dict[str, Tensor] = {}
     for new, old in _NEWER.items():
         if old in tensors:
             stored = tensors.pop(old)
             named[new] = stored.T if stored.dim() == 2 else stored
-    for name in _LOG_THRESHOLDS:
-        if name in tensors:
-            named["log_threshold"] = tensors.pop(name)
     return {**named, **tensors}
 
 
 def _check(content: Content, config: _Config, w: Mapping[str, Tensor]) -> None:
-    d_sae = _d_sae(content, config.d_in)
+    d_sae = openmoss.latents(content, config.d_in)
     if config.k is not None:
         preflight.count(content.config, "top_k", content.source, most=d_sae)
     wide, latents = (config.d_in, d_sae), (d_sae,)
@@ -231,19 +182,6 @@ def _check(content: Content, config: _Config, w: Mapping[str, Tensor]) -> None:
     preflight.decoder(w["W_D"], content.source, divided=False)
     if content.config.get("hook_point_in") == content.config.get("hook_point_out"):
         upright(w["W_E"].T, w["W_D"], "the decoder", content.source)
-
-
-def _d_sae(content: Content, d_in: int) -> int:
-    config = content.config
-    if "d_sae" in config:
-        return preflight.count(config, "d_sae", content.source)
-    factor = config.get("expansion_factor")
-    if isinstance(factor, (int, float)) and not isinstance(factor, bool) and 0 < factor < 1e6:
-        return int(d_in * factor)
-    raise DictionaryError(
-        f"{content.source} declares expansion_factor = {factor!r} and no d_sae. Expected the "
-        "number of latents: add it to the configuration."
-    )
 
 
 def _folded(config: _Config, w: Mapping[str, Tensor], wide: torch.dtype) -> dict[str, Tensor]:

@@ -181,9 +181,11 @@ def require_site(info: DictionaryInfo) -> None:
     if missing:
         asked = {"model": info.model, "site": info.hook_in}
         names = ",".join(f"{name}=..." for name, value in asked.items() if not value)
+        theirs = info.family.startswith("sae_lens")
+        added = "add them to `metadata` in its configuration, or say" if theirs else "say"
         path = f" Its path suggests {info.suggestion}: check that." if info.suggestion else ""
         raise DictionaryError(
             f"{info.source} does not declare {' and '.join(missing)}. Expected the model and the "
-            "hook that it was trained on: add them to `metadata` in its configuration, or say "
+            f"hook that it was trained on: {added} "
             f"--sae={names}:{info.source} (a model alone also by --sae-model).{path}"
         )

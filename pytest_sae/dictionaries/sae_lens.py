@@ -1,4 +1,4 @@
-"""SAEs and transcoders in sae_lens' format, of all its architectures but the temporal."""
+"""SAEs and transcoders in sae_lens' format, of all its architectures."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
-from pytest_sae.dictionaries import nested, preflight, sae_lens_config
+from pytest_sae.dictionaries import nested, preflight, sae_lens_config, temporal
 from pytest_sae.dictionaries.content import Content, check_settings
 from pytest_sae.dictionaries.normalise import PER_TOKEN
 from pytest_sae.dictionaries.normalised import Normalised
@@ -47,6 +47,8 @@ def build(content: Content, *, device: str, dtype: torch.dtype | None) -> Dictio
     check_settings(content, NAME, ("prefix",))
     config = sae_lens_config.read(content)
     tensors = without_unit_scale(content.tensors)
+    if config.architecture == sae_lens_config.TEMPORAL:
+        return temporal.build(content, config, tensors, device=device, dtype=dtype)
     _check(config, tensors, content.source)
     config, tensors = _first(config, tensors, nested.prefix(content, config.info.prefixes))
     computing = computing_dtype(tensors, dtype)

@@ -25,6 +25,7 @@ TENSORS: dict[str, tuple[str, ...]] = {
     "jumprelu_transcoder": (*_BIASED, "threshold"),
     "jumprelu_skip_transcoder": (*_BIASED, "threshold", "W_skip"),
 }
+TEMPORAL = "temporal"  # its tensors depend on its layers: `temporal` knows them
 TRANSCODERS = tuple(name for name in TENSORS if name.endswith("transcoder"))
 _SELECTING = ("topk", "abstopk")
 # Trained under one name and saved under another; on disk only unfinished training has these.
@@ -43,11 +44,12 @@ class Config:
     """What the files of a sae_lens SAE declare, checked.
 
     Args:
-        architecture: a key of `TENSORS`.
+        architecture: a key of `TENSORS`, or `TEMPORAL`.
         d_in: width of the site that is read.
         d_out: width of what is reconstructed; another one for some transcoders.
         d_sae: number of latents.
-        normalisation: `none` or a key of `normalise.PER_TOKEN`.
+        normalisation: `none`, a key of `normalise.PER_TOKEN`, or of a temporal SAE
+            `constant_scalar_rescale`.
         options: the remaining keys, as they stand; sae_lens knows which of them it needs.
         info: what it says about model, site and training.
     """
@@ -86,7 +88,8 @@ def read(content: Content) -> Config:
 
 def _normalisation(config: Mapping[str, object], architecture: str, source: str) -> str:
     normalisation = config.get("normalize_activations", "none")
-    preflight.folded(normalisation, tuple(PER_TOKEN), source)
+    known = ("constant_scalar_rescale",) if architecture == TEMPORAL else tuple(PER_TOKEN)
+    preflight.folded(normalisation, known, source)
     if architecture not in TRANSCODERS:
         return str(normalisation)
     # sae_lens normalises what a transcoder reads and leaves what it writes and skips as it is.
@@ -148,21 +151,16 @@ def _modern(raw: Mapping[str, object], source: str) -> dict[str, object]:
 
 def _architecture(config: Mapping[str, object], source: str) -> str:
     architecture = config.get("architecture")
-    if isinstance(architecture, str) and architecture in TENSORS:
+    if isinstance(architecture, str) and architecture in (*TENSORS, TEMPORAL):
         return architecture
-    if architecture == "temporal":
-        raise DictionaryError(
-            f"{source} is a temporal SAE: its latents depend on all earlier tokens of the text, "
-            "and the metrics encode tokens one by one, shuffled and without repetition. Expected "
-            "a dictionary that encodes each token alone: its figures would not be its own."
-        )
     if architecture in _TRAINING_ONLY:
         advice = "it is a training checkpoint: save it with save_inference_model()"
     else:
         advice = "correct `architecture`, or save the SAE again"
     raise DictionaryError(
         f"{source} declares the architecture {architecture!r}. Expected one of "
-        f"{', '.join(sorted(TENSORS))} (batchtopk and matryoshka are saved as jumprelu): {advice}."
+        f"{', '.join(sorted((*TENSORS, TEMPORAL)))} (batchtopk and matryoshka are saved as "
+        f"jumprelu): {advice}."
     )
 
 
@@ -231,5 +229,5 @@ def _details(metadata: Mapping[str, object]) -> Mapping[str, object]:
 
 def _trained_k(config: Mapping[str, object], metadata: Mapping[str, object]) -> int | None:
     # BatchTopK keeps k latents per token on average; its k survives only in the training details.
-    k = config.get("k", _details(metadata).get("k"))
+    k = config.get("k", config.get("kval_topk", _details(metadata).get("k")))
     return round(k) if isinstance(k, (int, float)) and 1 <= k < math.inf else None

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pytest_sae.dictionaries import families, hub_address, hub_releases
+from pytest_sae.dictionaries import families, hub_address, hub_releases, several
 from pytest_sae.dictionaries.layouts import WEIGHTS, candidates, explain
-from pytest_sae.errors import OptionError
+from pytest_sae.errors import DictionaryError, OptionError
 
 # Files that training leaves beside the weights; a glob may match them.
 _BESIDE = frozenset(
@@ -94,7 +94,7 @@ def resolve(texts: Sequence[str]) -> tuple[SAESpec, ...]:
         texts: directories, weights files, or globs (whose matches are taken in sorted order),
             each with a family and settings before it where needed: `family,k=32:path`. A path
             may be `hf:owner/repo@revision/path`; `sae_lens:release/id` is looked up in sae_lens'
-            table.
+            table. With the setting `at=each`, once for each site that the dictionary writes.
 
     Raises:
         OptionError: an unknown family, a path that is no dictionary, one that holds several, a
@@ -103,12 +103,27 @@ def resolve(texts: Sequence[str]) -> tuple[SAESpec, ...]:
     chosen: dict[object, _Place] = {}
     for text in texts:
         for place in _places(_named(text), text):
-            chosen.setdefault(place.key, place)
+            for each in _each(place):
+                chosen.setdefault(each.key, each)
     places = list(chosen.values())
     return tuple(
         SAESpec(name, str(each.path), each.text, each.family, each.settings, each.revision)
         for name, each in zip(_ids(places), places, strict=True)
     )
+
+
+def _each(place: _Place) -> list[_Place]:
+    """The place once for each site that it writes, where the user asks for all of them."""
+    settings = dict(place.settings)
+    if settings.get(several.AT) != several.EACH:
+        return [place]
+    try:
+        found = several.places(place.path)
+    except DictionaryError as error:
+        raise OptionError(f"--sae={place.text}: {error}") from error
+    return [
+        replace(place, settings=_merged({**settings, several.AT: str(site)}, ())) for site in found
+    ]
 
 
 def _places(named: _Named, text: str) -> list[_Place]:

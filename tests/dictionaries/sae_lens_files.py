@@ -37,13 +37,29 @@ def write(directory: Path, arch: str, d_in: int = 32, d_sae: int = 48, **config:
     return directory
 
 
-def write_matryoshka(directory: Path, widths: tuple[int, ...] = (8, 20, 48)) -> Path:
+def write_temporal(directory: Path, d_in: int = 32, d_sae: int = 48, **config: Any) -> Path:
+    """Write a random temporal SAE with sae_lens' own save and return the directory."""
+    from sae_lens.saes.sae import SAEMetadata
+    from sae_lens.saes.temporal_sae import TemporalSAE, TemporalSAEConfig
+
+    metadata = SAEMetadata(model_name="tiny", hook_name="blocks.1.hook_resid_post")
+    small = {"n_heads": 2, "bottleneck_factor": 4, "n_attn_layers": 2, "kval_topk": 5}
+    settings = {**small, **config}
+    sae = TemporalSAE(TemporalSAEConfig(d_in=d_in, d_sae=d_sae, metadata=metadata, **settings))
+    fill(sae)
+    sae.save_model(directory)
+    return directory
+
+
+def write_matryoshka(
+    directory: Path, widths: tuple[int, ...] = (8, 20, 48), d_in: int = 32
+) -> Path:
     """Write a Matryoshka BatchTopK SAE as its training would."""
     from sae_lens import MatryoshkaBatchTopKTrainingSAE, MatryoshkaBatchTopKTrainingSAEConfig
     from sae_lens.saes.sae import SAEMetadata
 
     config = MatryoshkaBatchTopKTrainingSAEConfig(
-        d_in=32,
+        d_in=d_in,
         d_sae=widths[-1],
         k=6,
         matryoshka_widths=list(widths),

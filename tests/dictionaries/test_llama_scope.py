@@ -239,7 +239,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"act_fn": "topk", "top_k": None}, r"top_k = None"),
     ({"jump_relu_threshold": None}, r"jump_relu_threshold = None, and has no log_jumprelu"),
     ({"jump_relu_threshold": -1.0}, r"thresholds below 0"),
-    ({"sae_type": "clt"}, r"of the type 'clt'. Expected an SAE or a transcoder"),
+    ({"sae_type": "lorsa"}, r"of the type 'lorsa'. Expected an SAE, a transcoder"),
     ({"sae_type": "lorsa"}, r"of the type 'lorsa'"),
     ({"sparsity_include_decoder_norm": 1}, r"Expected true or false"),
     ({"d_sae": 47}, r"W_D has the shape \(48, 12\). Expected \(47, 12\)"),

@@ -16,6 +16,8 @@ from pytest_sae.dictionaries import check as checking
 from pytest_sae.dictionaries import entry_points
 from pytest_sae.dictionaries.base import DictionaryInfo
 from pytest_sae.dictionaries.check import check
+from pytest_sae.dictionaries.load import load
+from pytest_sae.dictionaries.spec import resolve
 from pytest_sae.errors import DictionaryError
 from tests.dictionaries.contents import tokens, unit
 
@@ -157,3 +159,20 @@ def test_two_packages_with_one_name_are_refused(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(metadata, "entry_points", lambda **by: found.select(**by))
     with pytest.raises(DictionaryError, match="brought by a:load and b:load"):
         entry_points.load("mine", "p")
+
+
+def test_a_conftests_function_is_a_family(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entry_points, "_registered", {})
+    entry_points.register_family("mine", lambda path, device, dtype: changed(fingerprint=path))
+    assert "mine" in entry_points.names()
+    assert resolve(["mine:any thing"])[0].family == "mine"
+    assert load("any thing", family="mine").fingerprint == "any thing"
+    entry_points.register_family("mine", lambda *_: object())
+    with pytest.raises(DictionaryError, match=r"made by tests\..*lambda.*: object is no"):
+        load("p", family="mine")
+
+
+@pytest.mark.parametrize("name", ["", "x", "two words", "a:b", "sae_lens", "9lives"])
+def test_a_name_that_could_not_be_typed_is_no_family(name: str) -> None:
+    with pytest.raises(DictionaryError, match="cannot be called"):
+        entry_points.register_family(name, lambda *_: Own())

@@ -192,12 +192,6 @@ def test_a_transcoder_without_its_output_width_is_refused(tmp_path: Path) -> Non
     assert "no d_out" in refusal(edit_config(directory, lambda config: config.pop("d_out")))
 
 
-def test_a_temporal_sae_is_refused_because_its_latents_depend_on_the_text(tmp_path: Path) -> None:
-    directory = tiny_sae(tmp_path, "standard")
-    edit_config(directory, lambda config: config.update(architecture="temporal"))
-    assert "depend on all earlier tokens" in refusal(directory)
-
-
 def test_a_matryoshka_sae_tells_its_widths(tmp_path: Path) -> None:
     info = load(sae_lens_files.write_matryoshka(tmp_path)).info
     assert info.family == "sae_lens.matryoshka_batchtopk"

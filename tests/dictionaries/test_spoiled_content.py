@@ -25,6 +25,8 @@ from pytest_sae.errors import DictionaryError
 OURS = (
     "sparsify",
     "llama_scope",
+    "crosscoder",
+    "clt",
     "switch_sae",
     "transcoder_circuits",
     "overcomplete",
