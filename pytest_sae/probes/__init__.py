@@ -4,18 +4,23 @@ LinearProbes(weight (probe, d), bias (probe,)) .logits(x) -> (probe, text)
 ProbeSets(published, fits) .to_arrays() .from_arrays(arrays)       # the probes of one task
 fit_published(x, labels, members, rngs, recipe=PUBLISHED) -> LinearProbes    # the paper's recipe
 fit_logistic(x, labels, weights, l2=L2) -> LinearProbes                      # convex, converged
+columns.fit_columns(x, labels, weights, l1, l2) -> ColumnProbes              # few columns each
+Refits(x, weights) .directions(changed, labels) -> (fit, d)     # discriminants on changed texts
 """
 
+from pytest_sae.probes.least_squares import NOISE, Refits
 from pytest_sae.probes.linear import LinearProbes, ProbeSets
 from pytest_sae.probes.logistic import L2, fit_logistic
 from pytest_sae.probes.published import PUBLISHED, Recipe, Schedule, fit_published, schedule
 
 __all__ = [
     "L2",
+    "NOISE",
     "PUBLISHED",
     "LinearProbes",
     "ProbeSets",
     "Recipe",
+    "Refits",
     "Schedule",
     "fit_logistic",
     "fit_published",

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Protocol
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import sparse
 from torch import Tensor
 
 from pytest_sae.bootstrap import Floats
@@ -17,7 +21,10 @@ L2 = 0.01
 
 
 def fit_logistic(
-    x: NDArray[np.floating], labels: Bools, weights: NDArray[np.floating], l2: float = L2
+    x: NDArray[np.floating] | sparse.csr_array,
+    labels: Bools,
+    weights: NDArray[np.floating],
+    l2: float = L2,
 ) -> LinearProbes:
     """Fit L2-regularised logistic regressions to convergence, all probes together.
 
@@ -27,7 +34,7 @@ def fit_logistic(
     is strictly convex in v: the fit has no randomness of its own.
 
     Args:
-        x: (text, d).
+        x: (text, d), dense or sparse; a sparse one is never made dense.
         labels: (probe, text) bool.
         weights: (probe, text), not negative; 0 leaves a text out, a bootstrap's counts are weights.
         l2: penalty.
@@ -38,12 +45,9 @@ def fit_logistic(
     Raises:
         MeasurementError: x is not finite, a probe sees one label only, or a fit doesn't converge.
     """
-    wide = require_finite(np.asarray(x, np.float64))
-    mean, deviation = wide.mean(0), wide.std(0)
-    scale = np.where(deviation > 1e-12 * np.abs(mean), deviation, 1.0)
-    inputs = with_ones(torch.as_tensor((wide - mean) / scale))
     signs = torch.as_tensor(np.where(labels, 1.0, -1.0))
     shares = _shares(labels, np.asarray(weights, np.float64))
+    inputs, mean, scale = _sparse(x, l2) if sparse.issparse(x) else _dense(np.asarray(x), l2)
     found = _minimise(_Logistic(inputs, signs, shares, l2)).numpy()
     weight = found[:, :-1] / scale
     bias = found[:, -1] - weight @ mean
@@ -60,30 +64,112 @@ def _shares(labels: Bools, weights: Floats) -> Tensor:
     return torch.as_tensor(weights / weights.sum(1, keepdims=True))
 
 
-class _Logistic:
-    """The loss of many logistic regressions and a metric in which they are well conditioned."""
+class _Inputs(Protocol):
+    """Standardised inputs with a column of ones: all that a fit does with them."""
 
-    def __init__(self, inputs: Tensor, signs: Tensor, shares: Tensor, l2: float) -> None:
+    @property
+    def width(self) -> int:
+        """Columns, the ones included."""
+
+    def logits(self, v: Tensor, /) -> Tensor:
+        """(probe, width) to (probe, text)."""
+
+    def back(self, slopes: Tensor, /) -> Tensor:
+        """(probe, text) to (probe, width): what each column adds up to."""
+
+    def precondition(self, gradient: Tensor, /) -> Tensor:
+        """(probe, width) gradient times an inverse curvature, where L-BFGS begins."""
+
+
+def _dense(x: NDArray[np.floating], l2: float) -> tuple[_Inputs, Floats, Floats]:
+    wide = require_finite(np.asarray(x, np.float64))
+    mean, deviation = wide.mean(0), wide.std(0)
+    scale = np.where(deviation > 1e-12 * np.abs(mean), deviation, 1.0)
+    inputs = with_ones(torch.as_tensor((wide - mean) / scale))
+    ridge = torch.full((inputs.shape[1],), l2 + 1e-9, dtype=torch.float64)
+    ridge[-1] = 1e-9
+    # The loss' curvature at most: x'x/4.
+    curvature = inputs.T @ inputs / (4 * len(inputs)) + torch.diag(ridge)
+    return _Dense(inputs, torch.linalg.cholesky(curvature)), mean, scale
+
+
+def _sparse(x: sparse.csr_array, l2: float) -> tuple[_Inputs, Floats, Floats]:
+    wide = x.astype(np.float64)
+    require_finite(wide.data[:, None])
+    mean = wide.mean(0)
+    variance = np.maximum(wide.power(2).mean(0) - mean**2, 0.0)
+    scale = np.where(variance > 1e-12 * mean**2, np.sqrt(variance), 1.0)
+    return _Sparse(wide, wide.T.tocsr(), mean, scale, 0.25 + l2), mean, scale
+
+
+@dataclass(frozen=True)
+class _Dense:
+    inputs: Tensor  # (text, width)
+    root: Tensor  # Cholesky factor of the largest curvature
+
+    @property
+    def width(self) -> int:
+        return self.inputs.shape[1]
+
+    def logits(self, v: Tensor, /) -> Tensor:
+        return v @ self.inputs.T
+
+    def back(self, slopes: Tensor, /) -> Tensor:
+        return slopes @ self.inputs
+
+    def precondition(self, gradient: Tensor, /) -> Tensor:
+        return torch.cholesky_solve(gradient.T, self.root).T
+
+
+@dataclass(frozen=True)
+class _Sparse:
+    """Centred and scaled on the fly: `(x - mean) / scale` would not be sparse."""
+
+    x: sparse.csr_array  # (text, d)
+    transposed: sparse.csr_array  # (d, text)
+    mean: Floats
+    scale: Floats
+    curvature: float  # of each column: they are standardised
+
+    @property
+    def width(self) -> int:
+        return len(self.mean) + 1
+
+    def logits(self, v: Tensor, /) -> Tensor:
+        weight, bias = v[:, :-1].numpy() / self.scale, v[:, -1].numpy()
+        return torch.from_numpy((self.x @ weight.T).T + (bias - weight @ self.mean)[:, None])
+
+    def back(self, slopes: Tensor, /) -> Tensor:
+        total = slopes.sum(1).numpy()
+        columns = (self.transposed @ slopes.numpy().T).T - total[:, None] * self.mean
+        together = np.concatenate([columns / self.scale, total[:, None]], axis=1)
+        return torch.from_numpy(together)
+
+    def precondition(self, gradient: Tensor, /) -> Tensor:
+        return gradient / self.curvature
+
+
+class _Logistic:
+    """The loss of many logistic regressions on the same inputs."""
+
+    def __init__(self, inputs: _Inputs, signs: Tensor, shares: Tensor, l2: float) -> None:
         self.inputs, self.signs, self.shares = inputs, signs, shares
-        self.penalty = torch.full((inputs.shape[1],), l2, dtype=torch.float64)
+        self.penalty = torch.full((inputs.width,), l2, dtype=torch.float64)
         self.penalty[-1] = 0.0
-        # The loss' curvature at most: x'x/4. Its inverse is where L-BFGS begins.
-        curvature = inputs.T @ inputs / (4 * len(inputs)) + torch.diag(self.penalty)
-        self.root = torch.linalg.cholesky(curvature + 1e-9 * torch.eye(len(curvature)))
 
     def value_and_gradient(self, v: Tensor) -> tuple[Tensor, Tensor]:
         """(probe, d+1) to (probe,) and (probe, d+1)."""
-        margins = self.signs * (v @ self.inputs.T)
+        margins = self.signs * self.inputs.logits(v)
         value = (self.shares * torch.nn.functional.softplus(-margins)).sum(1)
         slopes = -self.shares * self.signs * torch.sigmoid(-margins)
         return (
             value + 0.5 * (self.penalty * v * v).sum(1),
-            slopes @ self.inputs + self.penalty * v,
+            self.inputs.back(slopes) + self.penalty * v,
         )
 
     def precondition(self, gradient: Tensor) -> Tensor:
-        """(probe, d+1) gradient times the inverse of the largest curvature."""
-        return torch.cholesky_solve(gradient.T, self.root).T
+        """(probe, d+1) gradient times an inverse curvature."""
+        return self.inputs.precondition(gradient)
 
 
 _MEMORY = 10  # pairs of steps that L-BFGS remembers
@@ -94,7 +180,7 @@ _MAX_STEPS = 1000
 @torch.inference_mode()
 def _minimise(loss: _Logistic) -> Tensor:
     """Batched L-BFGS with backtracking, one step size per probe; (probe, d+1)."""
-    point = torch.zeros(len(loss.shares), loss.inputs.shape[1], dtype=torch.float64)
+    point = torch.zeros(len(loss.shares), loss.inputs.width, dtype=torch.float64)
     value, gradient = loss.value_and_gradient(point)
     steps: list[tuple[Tensor, Tensor]] = []
     for _ in range(_MAX_STEPS):
