@@ -3,6 +3,7 @@
 measure_scr(latents, tasks, seed, fits) -> list[Estimate]
 measure_tpp(latents, tasks, seed, fits) -> list[Estimate]
 View.of(latents, texts, train, test)       scr_probes(latents, view, task, seed, fits) -> ProbeSets
+tpp_probes(latents, view, task, seed, fits) -> ProbeSets
 """
 
 from __future__ import annotations
@@ -90,15 +91,9 @@ def _score_scr(
 def _score_tpp(
     latents: Latents, texts: Sequence[str], task: ClassTask, seed: int, fits: int
 ) -> tpp.TppTask:
-    train, test = _labels(task.train), _labels(task.test)
+    train, test = class_labels(task.train), class_labels(task.test)
     view = View.of(latents, texts, task.train.texts, task.test.texts)
-    count = len(task.classes)
-    probes = _cached_probes(
-        latents,
-        view.x_train,
-        {"step": "probes.tpp", "task": task.fingerprint, "seed": seed, "fits": fits},
-        lambda: tpp.fit_probes(task.name, view.x_train, train, count, seed, fits),
-    )
+    probes = tpp_probes(latents, view, task, seed, fits)
     return tpp.score_task(
         task.name,
         task.classes,
@@ -123,12 +118,24 @@ def scr_probes(latents: Latents, view: View, task: SpuriousTask, seed: int, fits
     )
 
 
+def tpp_probes(latents: Latents, view: View, task: ClassTask, seed: int, fits: int) -> ProbeSets:
+    """Return the probes of a TPP task, fitted once for all dictionaries and families."""
+    train, count = class_labels(task.train), len(task.classes)
+    return _cached_probes(
+        latents,
+        view.x_train,
+        {"step": "probes.tpp", "task": task.fingerprint, "seed": seed, "fits": fits},
+        lambda: tpp.fit_probes(task.name, view.x_train, train, count, seed, fits),
+    )
+
+
 def quadrants(split: SpuriousTexts) -> scr.Quadrants:
     """Return the labels of a split as arrays."""
     return scr.Quadrants(np.array(split.intended), np.array(split.spurious))
 
 
-def _labels(split: ClassTexts) -> NDArray[np.int64]:
+def class_labels(split: ClassTexts) -> NDArray[np.int64]:
+    """Return the class indices of a split as an array."""
     return np.array(split.labels, np.int64)
 
 

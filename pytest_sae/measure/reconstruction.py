@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from pytest_sae.activations import behaviour as splicing
-from pytest_sae.activations.pooled import chunk_tokens, paired
+from pytest_sae.activations.codes import chunk_tokens
+from pytest_sae.activations.pooled import paired
 from pytest_sae.activations.stream import ActivationBatch, TokenActivations, below, run
 from pytest_sae.data.tasks import Corpus
 from pytest_sae.dictionaries.base import Dictionary
@@ -38,16 +39,39 @@ def measure(latents: Latents, corpus: Corpus, seed: int) -> list[Estimate]:
         corpus: texts that neither model nor dictionary were trained on.
         seed: of the bootstrap.
     """
-    streams = _Streams.of(latents, corpus.texts)
+    sums, behaved = gather(latents, corpus.texts)
+    figures = core.finish(sums, seed)
+    _check_sparsity(latents.dictionary, figures)
+    if behaved is None:
+        figures += behaviour.without_predictions(why_silent(latents.model))
+    else:
+        figures += behaviour.finish(behaved, seed)
+    return [*figures, *_weights(latents)]
+
+
+def gather(
+    latents: Latents, texts: Sequence[str], make: Callable[..., core.CoreSums] = core.CoreSums
+) -> tuple[core.CoreSums, behaviour.BehaviourSums | None]:
+    """Return the sums that every figure of a stream is made of, in one pass and one encode.
+
+    Args:
+        latents: of the dictionary.
+        texts: of the stream.
+        make: what adds the sums up.
+
+    Returns:
+        Of the stream, and of the model's predictions; None for a model that makes none.
+    """
+    streams = _Streams.of(latents, texts)
     dictionary = latents.dictionary
-    sums = core.CoreSums(
-        len(corpus.texts),
+    sums = make(
+        len(texts),
         dictionary.d_out,
         dictionary.d_sae,
         dictionary.device,
         splicing.site_mean(streams.written),
     )
-    spliced: _Behaviour = _Spliced(torch.zeros(4, len(corpus.texts), dtype=torch.float64))
+    spliced: _Behaviour = _Spliced(torch.zeros(4, len(texts), dtype=torch.float64))
     if not latents.model.predicts:
         spliced = _Unspliced()
     work = latents.store.work
@@ -55,17 +79,9 @@ def measure(latents: Latents, corpus: Corpus, seed: int) -> list[Estimate]:
         for (part, target), residual in streams.batches(latents):
             with work.timed("reconstruct"):
                 new = _reconstruct(part, target, dictionary, sums)
-            work.encode_passes += 1
-            work.encoded_tokens += int(part.batch.valid.sum())
             with work.timed("splice"):
                 spliced.add(streams.written, target, new, residual)
-    figures = core.finish(sums, seed)
-    _check_sparsity(dictionary, figures)
-    return [
-        *figures,
-        *spliced.figures(streams.written, streams.under, seed),
-        *_weights(latents),
-    ]
+    return sums, spliced.sums(streams.written, streams.under)
 
 
 @dataclass(frozen=True)
@@ -94,16 +110,20 @@ class _Streams:
         self, latents: Latents
     ) -> Iterator[tuple[tuple[ActivationBatch, ActivationBatch], Tensor | None]]:
         """Give each batch as it is read and as it is written, with the stream under it."""
-        shown = latents.shown("splicing reconstructions", self.read)
-        elsewhere = None if self.written is self.read else self.written
+        shown = latents.coded("splicing reconstructions", self.read.texts)
+        elsewhere = self.written if latents.reads_apart else None
         return splicing.with_stream(paired(shown, elsewhere), self.under)
 
 
 def _weights(latents: Latents) -> list[Estimate]:
     dictionary = latents.dictionary
-    if latents.writes_elsewhere:
-        return weights.weight_estimates(dictionary.decoder_rows, None, _ELSEWHERE)
-    return weights.weight_estimates(dictionary.decoder_rows, dictionary.encoder_rows)
+    decoder, encoder = dictionary.decoder_rows, dictionary.encoder_rows
+    both = (
+        weights.weight_estimates(decoder, None, _ELSEWHERE)
+        if latents.writes_elsewhere
+        else weights.weight_estimates(decoder, encoder)
+    )
+    return [*both, weights.encoder_estimate(encoder)]
 
 
 def _check_sparsity(dictionary: Dictionary, figures: list[Estimate]) -> None:
@@ -131,9 +151,9 @@ class _Behaviour(Protocol):
         residual: Tensor | None,
     ) -> None: ...
 
-    def figures(
-        self, stream: TokenActivations, under: TokenActivations | None, seed: int
-    ) -> list[Estimate]: ...
+    def sums(
+        self, stream: TokenActivations, under: TokenActivations | None
+    ) -> behaviour.BehaviourSums | None: ...
 
 
 class _Unspliced:
@@ -142,8 +162,8 @@ class _Unspliced:
     def add(self, *_: object) -> None:
         return None
 
-    def figures(self, stream: TokenActivations, *_: object) -> list[Estimate]:
-        return behaviour.without_predictions(why_silent(stream.model))
+    def sums(self, *_: object) -> None:
+        return None
 
 
 @dataclass(frozen=True)
@@ -168,12 +188,10 @@ class _Spliced:
             self.table[2, rows] = behaviour.cross_entropy(seen.spliced, batch.ids, mask).cpu()
             self.table[3, rows] = behaviour.kl(seen.clean, seen.spliced, mask).cpu()
 
-    def figures(
-        self, stream: TokenActivations, under: TokenActivations | None, seed: int
-    ) -> list[Estimate]:
-        return behaviour.finish(self._sums(_ablated(stream, under)), seed)
-
-    def _sums(self, ablated: dict[str, Tensor]) -> behaviour.BehaviourSums:
+    def sums(
+        self, stream: TokenActivations, under: TokenActivations | None
+    ) -> behaviour.BehaviourSums:
+        ablated = _ablated(stream, under)
         tokens, clean, spliced, kl = self.table.numpy()
         return behaviour.BehaviourSums(
             tokens=tokens,
@@ -207,10 +225,12 @@ def _reconstruct(
         y = x if target is part else target.x[mask]
         pieces = []
         columns = (each.split(chunk_tokens(dictionary)) for each in (x, y, places))
-        for tokens, wanted, rows in zip(*columns, strict=True):
+        assert part.codes is not None
+        codes = part.codes.dense(mask, dictionary)
+        for tokens, wanted, rows, z in zip(*columns, codes, strict=True):
             tokens = tokens.to(dictionary.device, dictionary.dtype)
             wanted = tokens if y is x else wanted.to(dictionary.device, dictionary.dtype)
-            z, y_hat = _decoded(dictionary, tokens)
+            y_hat = _decoded(dictionary, tokens, z)
             sums.update(wanted, y_hat, z, rows.to(dictionary.device), name)
             pieces.append(y_hat.to(y))
         if name != "special":
@@ -227,13 +247,12 @@ def _groups(batch: Batch) -> dict[core.Group, Tensor]:
     }
 
 
-def _decoded(dictionary: Dictionary, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return latents and reconstruction, with one encode where the decoder is affine.
+def _decoded(dictionary: Dictionary, x: Tensor, z: Tensor) -> Tensor:
+    """Return the reconstruction, from the latents where the decoder is affine.
 
     That the two ways agree is proven when a dictionary is loaded.
     """
-    z = dictionary.encode(x)
     rows = dictionary.decoder_rows
     if rows is None:
-        return z, dictionary.reconstruct(x)
-    return z, dictionary.const(x) + z.to(rows.dtype) @ rows
+        return dictionary.reconstruct(x)
+    return dictionary.const(x) + z.to(rows.dtype) @ rows

@@ -16,7 +16,7 @@ from pytest_sae.activations.stream import TokenActivations
 from pytest_sae.data import build
 from pytest_sae.data.rows import Rows
 from pytest_sae.data.tasks import Sizes, Tasks
-from pytest_sae.dictionaries.base import Dictionary, DictionaryInfo
+from pytest_sae.dictionaries.base import Dictionary, DictionaryInfo, site_width
 from pytest_sae.errors import ModelError, SiteError
 from pytest_sae.measure.latents import Latents, Progress
 from pytest_sae.models.site import Site
@@ -48,7 +48,7 @@ def fitted(recording: Recording, sae: str, dictionary: Dictionary, model: str | 
     widths = recording.about.widths
     second = "y" if site_out is not recording.site else "x"
     for name, width, column in (
-        ("d_in", dictionary.d_in, "x"),
+        ("d_in", site_width(dictionary), "x"),
         ("d_out", dictionary.d_out, second),
     ):
         if width != widths[column]:

@@ -62,8 +62,8 @@ def measure(latents: Latents, tasks: Tasks, judge: Judge, seed: int, fits: int) 
     read = [_TaskRead.of(latents, tasks, task, seed, fits) for task in tasks.scr]
     asked = np.unique(np.concatenate([each.candidates.latents for each in read]))
     opinions = _opinions(latents, corpus, asked, _concepts(tasks), judge, seed)
-    deletions = _deletions(tasks)
-    means = _means_of_deleted(latents, deletions)
+    gone = deletions(tasks)
+    means = means_of_deleted(latents, tasks, gone)
     scored = [
         score_task(
             each.data,
@@ -73,7 +73,7 @@ def measure(latents: Latents, tasks: Tasks, judge: Judge, seed: int, fits: int) 
             deletion.read(each.task, means) if means else None,
             seed,
         )
-        for each, deletion in zip(read, deletions, strict=True)
+        for each, deletion in zip(read, gone, strict=True)
     ]
     told = {"name": judge.name, "kind": judge.kind}
     return shift_estimates.estimates(scored, told, seed, _left_out(latents, bool(means)))
@@ -88,8 +88,8 @@ def _left_out(latents: Latents, words: bool) -> dict[str, str]:
 
 
 def texts_without_words(tasks: Tasks) -> tuple[str, ...]:
-    """Return every text that deletion leaves of the SCR tasks' texts."""
-    return _left(_deletions(tasks))
+    """Return every text that deletion makes of the SCR tasks' texts; those it leaves are theirs."""
+    return _left(tasks, deletions(tasks))
 
 
 def _corpus(tasks: Tasks) -> list[str]:
@@ -180,15 +180,22 @@ def _opinion(answer: Answer, concepts: Sequence[rate.Concept], shown: LatentEvid
 
 
 @dataclass(frozen=True)
-class _Deletion:
-    """What is left of a task's texts without the spurious concept's words."""
+class Deletion:
+    """What is left of a task's texts without the spurious concept's words.
+
+    Args:
+        words: that are deleted.
+        left: what is left, by text.
+        kept: texts that hold nothing else and stay as they are.
+    """
 
     words: tuple[str, ...]
     left: Mapping[str, str]
     kept: int
 
     @classmethod
-    def of(cls, task: SpuriousTask) -> _Deletion:
+    def of(cls, task: SpuriousTask) -> Deletion:
+        """Delete the words that the task names, or those that tell the concept's values apart."""
         chosen = task.spurious.words or _chosen(task)
         gone = frozenset(chosen)
         texts = (*task.train.texts, *task.test.texts)
@@ -197,6 +204,7 @@ class _Deletion:
         return cls(chosen, left | {text: text for text in empty}, len(empty))
 
     def read(self, task: SpuriousTask, means: Mapping[str, NDArray[np.float32]]) -> Deleted:
+        """Return the task's two splits as the model reads what is left, from `means_of_deleted`."""
         train, test = (
             np.stack([means[self.left[text]] for text in split.texts])
             for split in (task.train, task.test)
@@ -209,24 +217,30 @@ def _chosen(task: SpuriousTask) -> tuple[str, ...]:
     return words.choose(said, np.array(task.train.intended), np.array(task.train.spurious))
 
 
-def _deletions(tasks: Tasks) -> list[_Deletion]:
-    return [_Deletion.of(task) for task in tasks.scr]
+def deletions(tasks: Tasks) -> list[Deletion]:
+    """Return what is left of each SCR task's texts without its spurious concept's words."""
+    return [Deletion.of(task) for task in tasks.scr]
 
 
-def _left(deletions: Sequence[_Deletion]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(text for each in deletions for text in each.left.values()))
+def _left(tasks: Tasks, deletions: Sequence[Deletion]) -> tuple[str, ...]:
+    known = set(erasure.erasure_texts(tasks))
+    left = dict.fromkeys(text for each in deletions for text in each.left.values())
+    return tuple(text for text in left if text not in known)
 
 
-def _means_of_deleted(
-    latents: Latents, deletions: Sequence[_Deletion]
+def means_of_deleted(
+    latents: Latents, tasks: Tasks, deletions: Sequence[Deletion]
 ) -> dict[str, NDArray[np.float32]]:
     """Mean activation of every text that deletion leaves; no dictionary has a part in it.
 
-    Empty where there is no model to read them.
+    Texts that it leaves as they are have been read. Empty where there is no model to read others.
     """
-    texts = _left(deletions)
+    known, texts = erasure.erasure_texts(tasks), _left(tasks, deletions)
     if not latents.can_read(texts):
         return {}
-    stream = latents.shown("reading texts without words", latents.written(texts))
-    means = pooling.pool(stream, None, len(texts), latents.store.work).x
-    return dict(zip(texts, means, strict=True))
+    means = dict(zip(known, latents.pooled(known).x, strict=True))
+    if texts:
+        stream = latents.shown("reading texts without words", latents.written(texts))
+        found = pooling.pool(stream, None, len(texts), latents.store.work).x
+        means |= dict(zip(texts, found, strict=True))
+    return means

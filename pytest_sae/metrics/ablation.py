@@ -12,12 +12,13 @@ text gives every n, every ablated concept and every probe.
     order(effects, most) -> latent indices                       # descending, positive effects only
     Removal (protocol) .logits(orders, ns, weight) -> (order, n, text, probe)   # what is taken away
     Removal.means(sets) -> (set, text, d_out)                    # the same before any probe
+    Removal.prefixes(order, ns) -> iterator of (text, d_out)     # of the first n latents
     AffineRemoval(z, decoder)      MeasuredRemoval(means)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -86,6 +87,9 @@ class Removal(Protocol):
     def means(self, sets: list[Indices], /) -> NDArray[np.floating]:
         """Return what ablating each set takes from x̄, (set, text, d_out)."""
 
+    def prefixes(self, latents: Indices, ns: Sequence[int], /) -> Iterator[Floats]:
+        """Give what the first n latents of an order take from x̄, (text, d_out) float64 per n."""
+
     def logits(
         self, orders: Sequence[Indices], ns: Sequence[int], weight: NDArray[np.floating]
     ) -> Floats:
@@ -118,6 +122,13 @@ class AffineRemoval:
             result[place] = amounts @ self.decoder[latents].astype(np.float64)
         return result
 
+    def prefixes(self, latents: Indices, ns: Sequence[int], /) -> Iterator[Floats]:
+        """Give what the first n latents take, (text, d_out) per n; see `Removal`."""
+        taken = np.zeros((self.z.shape[0], self.decoder.shape[1]))
+        for low, high in zip((0, *ns), ns, strict=False):
+            taken = taken + self.means([latents[low:high]])[0]
+            yield taken
+
     @cached_property
     def _columns(self) -> sparse.csc_array:
         return self.z.tocsc()
@@ -146,6 +157,11 @@ class MeasuredRemoval:
     """
 
     means: Callable[[list[Indices]], NDArray[np.floating]]
+
+    def prefixes(self, latents: Indices, ns: Sequence[int], /) -> Iterator[Floats]:
+        """Give what the first n latents take, (text, d_out) per n; see `Removal`."""
+        for taken in self.means([latents[:n] for n in ns]):
+            yield np.asarray(taken, np.float64)
 
     def logits(
         self, orders: Sequence[Indices], ns: Sequence[int], weight: NDArray[np.floating]

@@ -21,6 +21,7 @@ from pytest_sae.bootstrap import (
     Resamples,
     divide,
     generator,
+    influence,
     ratio_estimate,
     resample,
     share_estimate,
@@ -32,6 +33,8 @@ Group = Literal["ordinary", "first", "special"]
 GROUPS: tuple[Group, ...] = ("ordinary", "first", "special")
 
 _COLUMNS = ("tokens", "error", "norm", "nonzero", "cosine", "ratio", "square", "inner", "l0", "l1")
+# Of densities in the report: half a decade each, from one token in a million to every token.
+_DENSITY_EDGES = tuple(-6 + step / 2 for step in range(13))
 _DENSE = {"dense_share_1pct": 0.01, "dense_share_10pct": 0.10}
 
 
@@ -126,7 +129,8 @@ def finish(sums: CoreSums, seed: int) -> list[Estimate]:
       computed again in every replicate: 0 for a constant predictor at mu, 1 for the identity.
     - mse `mean |x-x_hat|^2` per token; cosine; l2_ratio `mean |x_hat|/|x|`; relative_bias
       `sum |x_hat|^2 / sum x.x_hat`. Tokens with x = 0 are left out of cosine and l2_ratio.
-    - l0, l1 per token; dead and dense shares of the latents, Wilson intervals over latents.
+    - l0, l1 per token; dead and dense shares of the latents, Wilson intervals over latents; how
+      densities are spread over live latents is in the details of dead_share.
 
     Args:
         sums: what `update` has gathered.
@@ -163,7 +167,27 @@ def _explained_variance(
         )
     replicates = _variance_explained(resamples.sums(table), resamples.sums(centre))
     se, ci = spread(replicates) if len(table) > 1 else (None, None)
-    return Estimate("explained_variance", float(value), {}, se, ci, _n(table), details=details)
+    return Estimate(
+        "explained_variance",
+        float(value),
+        {},
+        se,
+        ci,
+        _n(table),
+        details=details,
+        influence=influence(_variance_slopes(table, centre)),
+    )
+
+
+def _variance_slopes(table: Floats, centre: Floats) -> Floats:
+    """(text,) derivatives of `1 - error / (squares - |centre|^2 / tokens)` by text weights."""
+    totals, mean = table.sum(0), centre.sum(0) / table[:, 0].sum()
+    variance = _column(totals, "norm") - _column(totals, "tokens") * np.square(mean).sum()
+    own = _column(table, "norm") - 2 * centre @ mean
+    own += _column(table, "tokens") * np.square(mean).sum()
+    unexplained = _column(totals, "error") / variance
+    slopes: Floats = (unexplained * own - _column(table, "error")) / variance
+    return slopes
 
 
 def _variance_explained(totals: Floats, centre: Floats) -> Floats:
@@ -227,7 +251,8 @@ def _shares(sums: CoreSums, tokens: int) -> list[Estimate]:
         return [
             undefined(metric, "the stream has no valid token") for metric in ("dead_share", *_DENSE)
         ]
-    dead = share_estimate("dead_share", int((fires == 0).sum()), len(fires), "latents", details)
+    told = {**details, "density": _histogram(fires / tokens)}
+    dead = share_estimate("dead_share", int((fires == 0).sum()), len(fires), "latents", told)
     return [
         dead,
         *(
@@ -237,3 +262,10 @@ def _shares(sums: CoreSums, tokens: int) -> list[Estimate]:
             for metric, share in _DENSE.items()
         ),
     ]
+
+
+def _histogram(densities: Floats) -> dict[str, list[float]]:
+    """How many live latents have a density in each half decade; the rarest are in the first."""
+    logs = np.log10(densities[densities > 0]).clip(_DENSITY_EDGES[0], _DENSITY_EDGES[-1])
+    counts, _ = np.histogram(logs, _DENSITY_EDGES)
+    return {"log10_edges": list(_DENSITY_EDGES), "latents": counts.tolist()}

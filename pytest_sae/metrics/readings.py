@@ -84,10 +84,21 @@ def estimate_of(
     n: Mapping[str, int],
     seeds: int,
     details: Mapping[str, object],
+    influence: Sequence[float] = (),
 ) -> Estimate:
     """Return the estimate whose row 0 is the value and whose other rows are replicates."""
     se, ci = spread(values[1:])
-    return Estimate(metric, float(values[0]), params, se, ci, n, seeds, details=details)
+    return Estimate(
+        metric,
+        float(values[0]),
+        params,
+        se,
+        ci,
+        n,
+        seeds,
+        details=details,
+        influence=influence,
+    )
 
 
 def curve(ns: Sequence[int], values: Floats) -> dict[str, object]:

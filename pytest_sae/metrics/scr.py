@@ -142,11 +142,15 @@ def refit(
     return fit_logistic(x, labels, _fit_weights(task, quadrants, seed, fits) * agree)
 
 
+def resamples(task: str, quadrants: Quadrants, seed: int, fits: int) -> Floats:
+    """Return how often each training text was drawn for each fit, (fit, text)."""
+    cells = quadrants.cells
+    return resample(len(cells), generator(seed, "scr", task, "fits"), cells, fits).counts
+
+
 def _fit_weights(task: str, quadrants: Quadrants, seed: int, fits: int) -> Floats:
     """(fit, text): how much each training text counts in each resample."""
-    cells = quadrants.cells
-    counts = resample(len(cells), generator(seed, "scr", task, "fits"), cells, fits).counts
-    return counts * equal_cells(cells)
+    return resamples(task, quadrants, seed, fits) * equal_cells(quadrants.cells)
 
 
 @dataclass(frozen=True)

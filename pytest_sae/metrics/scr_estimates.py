@@ -27,7 +27,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pytest_sae.bootstrap import Floats, divide
+from pytest_sae.bootstrap import Floats, divide, influence
 from pytest_sae.metrics.protocol import HEADLINE_N, SMALLEST_GAP
 from pytest_sae.metrics.readings import (
     Draws,
@@ -48,6 +48,7 @@ from pytest_sae.metrics.scr import (
     ScrTask,
 )
 from pytest_sae.metrics.scr_gaps import Gap, draw_task, gap_of, hits
+from pytest_sae.metrics.scr_influence import Slopes, influence_of, margin_slopes
 from pytest_sae.stats import Estimate, Param, undefined
 
 _NAMES: dict[Measure, str] = {"accuracy": "scr", "margin": "scr.margin"}
@@ -213,7 +214,41 @@ def recovered(
     }
     n = {"texts": sum(len(each.task.test.cells) for each in used), "tasks": len(used)}
     return estimate_of(
-        metric, scores[:, place], params, n, len(used[0].task.fits[direction].own), details
+        metric,
+        scores[:, place],
+        params,
+        n,
+        len(used[0].task.fits[direction].own),
+        details,
+        influence_of(
+            [
+                slopes_of(each.task.fits[direction], each.task.test, direction, measure, place)
+                for each in used
+            ],
+            float(scores[0, place]),
+            float(gap_sum[0]),
+        ),
+    )
+
+
+def slopes_of(
+    reading: Reading, test: Quadrants, direction: Concept, measure: Measure, place: int
+) -> Slopes:
+    """Return how gain and gap at one n, the place-th, move with the texts' weights."""
+    logits = np.stack([reading.own, reading.confounded, reading.ablated[place]])
+    if measure == "accuracy":
+        slopes = hits(logits, test, direction)
+        values = slopes.sum(-1)
+    else:
+        moments = _moments(logits, test, direction)
+        slopes = margin_slopes(*moments)
+        values = _margin(*(part.sum(-1) for part in moments))
+    return Slopes(
+        test.cells,
+        gain=slopes[2] - slopes[1],
+        gap=slopes[0] - slopes[1],
+        fit_gain=values[2] - values[1],
+        fit_gap=values[0] - values[1],
     )
 
 
@@ -251,7 +286,7 @@ def _canonical(drawn: Sequence[Drawn], headline_n: int) -> Estimate:
         "expected": len(drawn),
         "undefined": reasons,
         "tasks": {
-            name: point(values[:, place]) | {"ablated": ablated}
+            name: point(values[:, place]) | {"ablated": "both" if len(ablated) > 1 else ablated[0]}
             for name, (values, ablated) in scores.items()
         },
     }
@@ -266,11 +301,28 @@ def _canonical(drawn: Sequence[Drawn], headline_n: int) -> Estimate:
     mean = np.mean([values for values, _ in scores.values()], axis=0)
     details["curve"] = curve(ns, mean)
     n = {"texts": sum(len(each.task.test.cells) for each in drawn), "tasks": len(drawn)}
-    return estimate_of("scr.canonical", mean[:, place], params, n, 1, details)
+    added = [
+        value / len(drawn)
+        for each in drawn
+        for value in _canonical_influence(each.task, scores[each.task.name][1], place)
+    ]
+    return estimate_of("scr.canonical", mean[:, place], params, n, 1, details, added)
 
 
-def _canonical_task(task: ScrTask, draws: Draws) -> tuple[Floats, str] | str:
-    """Return (draw, n) and the direction, or why there is no score.
+def _canonical_influence(
+    task: ScrTask, directions: Sequence[Concept], place: int
+) -> tuple[float, ...]:
+    """Return what each text adds to the error of one task's mean over the directions."""
+    total = np.zeros(len(task.test.cells))
+    for direction in directions:
+        slopes = slopes_of(task.published[direction], task.test, direction, "accuracy", place)
+        gap = slopes.fit_gap[0]
+        total += (slopes.gain[0] - slopes.fit_gain[0] / gap * slopes.gap[0]) / gap
+    return influence(total / len(directions), task.test.cells)
+
+
+def _canonical_task(task: ScrTask, draws: Draws) -> tuple[Floats, tuple[Concept, ...]] | str:
+    """Return (draw, n) and the directions, or why there is no score.
 
     The direction is the one whose confounded accuracy is lower, chosen on the sample and kept in
     the replicates; a tie takes the mean of both (the published code drops the task).
@@ -291,4 +343,4 @@ def _canonical_task(task: ScrTask, draws: Draws) -> tuple[Floats, str] | str:
         if gaps[0] <= SMALLEST_GAP:
             return f"{direction} direction: clean minus confounded accuracy is {gaps[0]:.4f}"
         scores.append(gains / np.where(gaps > SMALLEST_GAP, gaps, np.nan)[:, None])
-    return np.mean(scores, axis=0), "both" if tie else chosen[0]
+    return np.mean(scores, axis=0), chosen

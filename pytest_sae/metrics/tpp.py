@@ -111,10 +111,14 @@ def fit_probes(
     chosen = members(labels, classes, generator(seed, "tpp", task, "train"))
     rngs = [generator(seed, "tpp", task, str(c)) for c in range(classes)]
     published = fit_published(x, targets, [np.flatnonzero(row) for row in chosen], rngs, recipe)
-    counts = resample(len(x), generator(seed, "tpp", task, "fits"), labels, fits).counts
-    weights = counts[:, None] * balanced(labels, classes)
+    weights = resamples(task, labels, seed, fits)[:, None] * balanced(labels, classes)
     together = fit_logistic(x, np.tile(targets, (fits, 1)), weights.reshape(-1, len(x)))
     return ProbeSets(published, together.split(classes))
+
+
+def resamples(task: str, labels: Indices, seed: int, fits: int) -> Floats:
+    """Return how often each training text was drawn for each fit, (fit, text)."""
+    return resample(len(labels), generator(seed, "tpp", task, "fits"), labels, fits).counts
 
 
 def one_versus_rest(labels: Indices, classes: int) -> Bools:

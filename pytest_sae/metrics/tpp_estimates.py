@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pytest_sae.bootstrap import Floats, divide, generator
+from pytest_sae.bootstrap import Floats, divide, generator, influence
 from pytest_sae.metrics.protocol import HEADLINE_N
 from pytest_sae.metrics.readings import Draws, curve, draw, estimate_of, number, surely_positive
 from pytest_sae.metrics.tpp import TppTask, Variant
@@ -76,7 +76,33 @@ def _estimate(
         "classes": sum(len(task.classes) for task, _ in drawn),
     }
     seeds = totals.fit_scores.shape[1]
-    return estimate_of(metric, scores[:, place], params, n, seeds, details)
+    added = _influence(drawn, variant, place, float(scores[0, place]), float(scale[0, 0]))
+    return estimate_of(metric, scores[:, place], params, n, seeds, details, added)
+
+
+def _influence(
+    drawn: Sequence[tuple[TppTask, Draws]],
+    variant: Variant,
+    place: int,
+    score: float,
+    achievable: float,
+) -> tuple[float, ...]:
+    """Return what each text, then each fit, of every task adds to the error of the score."""
+    added: tuple[float, ...] = ()
+    for task, _ in drawn:
+        effects = task.effects[variant]
+        slopes = effects.intended[place] - effects.unintended[place]
+        if variant != "canonical":
+            slopes = slopes - score * effects.achievable
+        slopes = _weight(task, variant, len(drawn)) * slopes / achievable
+        fits = slopes.sum(1) / len(slopes)
+        added += influence(slopes.mean(0), task.labels) + influence(fits)
+    return added
+
+
+def _weight(task: TppTask, variant: Variant, tasks: int) -> float:
+    # Ratio of sums over classes: a task weighs as many classes as it has. Canonical: a mean.
+    return 1 / tasks if variant == "canonical" else len(task.classes)
 
 
 @dataclass(frozen=True)
@@ -95,8 +121,7 @@ def _totals(drawn: Sequence[tuple[TppTask, Draws]], variant: Variant) -> _Totals
     fit_sums = [np.zeros(())] * 3
     for task, draws in drawn:
         effects = task.effects[variant]
-        # Ratio of sums over classes: a task weighs as many classes as it has. Canonical: a mean.
-        weight = 1 / len(drawn) if canonical else len(task.classes)
+        weight = _weight(task, variant, len(drawn))
         used = Draws(draws.texts, np.ones((len(draws.texts), 1))) if canonical else draws
         for which, part in enumerate((effects.intended, effects.unintended, effects.achievable)):
             over_texts = weight * used.over_texts(part)
