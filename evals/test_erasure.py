@@ -1,0 +1,17 @@
+"""The erasure frontier: how surgically concepts go, between random latents and LEACE."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_sae import Gate, Measured
+
+
+@pytest.mark.sae_metric("erasure")
+def test_erasure(erasure: Measured, metric: str, gate: Gate) -> None:
+    gate(erasure[metric])
+
+
+@pytest.mark.sae_metric("erasure", tasks=["scr", "tpp"])
+def test_erasure_by_kind_of_task(erasure: Measured, metric: str, gate: Gate) -> None:
+    gate(erasure[metric])

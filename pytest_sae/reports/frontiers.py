@@ -1,0 +1,177 @@
+"""Erasure frontiers as inline SVG: collateral damage over removal, and what bounds them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+
+from pytest_sae.gate.verdict import as_number
+from pytest_sae.reports.curves import levels
+
+_WIDTH, _HEIGHT = 360, 230
+_LEFT, _RIGHT, _TOP, _BOTTOM = 42, 16, 10, 36
+#: Name in the report, what the chart calls it, corners of its mark around its place.
+_MARKS = {
+    "leace": ("LEACE", "0,-5 5,0 0,5 -5,0"),
+    "mean_difference": ("mean difference", "-4,-4 4,-4 4,4 -4,4"),
+    "words": ("words deleted", "0,-5 5,4 -5,4"),
+}
+_OURS, _RANDOM = "sae", "random"
+
+
+@dataclass(frozen=True)
+class Place:
+    """One point: n latents (0 for an erasure without latents), removal and collateral damage."""
+
+    n: float
+    removal: float
+    collateral: float
+
+
+@dataclass(frozen=True)
+class Lines:
+    """What one SAE's frontier is drawn from.
+
+    Args:
+        sae: its id.
+        colour: class that gives it a colour.
+        curves: points by name: `sae`, `random`, and the erasures without latents.
+    """
+
+    sae: str
+    colour: str
+    curves: Mapping[str, tuple[Place, ...]]
+
+
+def read(frontier: object) -> dict[str, tuple[Place, ...]]:
+    """Return the curves of a frontier in a row's details; empty if it is none."""
+    if not isinstance(frontier, Mapping):
+        return {}
+    found = {
+        str(name): tuple(place for place in map(_place, points) if place)
+        for name, points in frontier.items()
+        if isinstance(points, list)
+    }
+    return found if found.get(_OURS) else {}
+
+
+def _place(point: object) -> Place | None:
+    if not isinstance(point, Mapping):
+        return None
+    parts = [point.get("n"), *(_value(point.get(axis)) for axis in ("removal", "collateral"))]
+    n, removal, collateral = (as_number(part) for part in parts)
+    if n is None or removal is None or collateral is None:
+        return None
+    return Place(n, removal, collateral)
+
+
+def _value(point: object) -> object:
+    return point.get("value") if isinstance(point, Mapping) else None
+
+
+def frontier_chart(caption: str, lines: Sequence[Lines]) -> str:
+    """Return one chart: each SAE's curve, random latents dashed, references as marks.
+
+    Args:
+        caption: HTML.
+        lines: at least one.
+    """
+    frame = _frame([place for each in lines for curve in each.curves.values() for place in curve])
+    drawn = "".join(_path(frame, each, name) for each in lines for name in (_RANDOM, _OURS))
+    # No dictionary has a part in the references: those of the first SAE are everybody's.
+    marks = "".join(_reference(frame, name, lines[0].curves.get(name, ())) for name in _MARKS)
+    return (
+        f'<figure><figcaption>{caption}</figcaption><svg viewBox="0 0 {_WIDTH} {_HEIGHT}" '
+        f'role="img">{_axes(frame)}{drawn}{marks}</svg></figure>'
+    )
+
+
+@dataclass(frozen=True)
+class _Frame:
+    left: float
+    right: float
+    low: float
+    high: float
+
+    def x(self, removal: float) -> float:
+        return _LEFT + _share(removal, self.left, self.right) * (_WIDTH - _LEFT - _RIGHT)
+
+    def y(self, collateral: float) -> float:
+        share = _share(collateral, self.low, self.high)
+        return _HEIGHT - _BOTTOM - share * (_HEIGHT - _TOP - _BOTTOM)
+
+    def at(self, place: Place) -> str:
+        return f"{self.x(place.removal):.1f},{self.y(place.collateral):.1f}"
+
+
+def _share(value: float, low: float, high: float) -> float:
+    # Halved first: the distance of two finite numbers can be infinite.
+    return (value / 2 - low / 2) / ((high / 2 - low / 2) or 1.0)
+
+
+def _frame(places: Sequence[Place]) -> _Frame:
+    return _Frame(
+        min(0.0, *(place.removal for place in places)),
+        max(1.0, *(place.removal for place in places)),
+        min(0.0, *(place.collateral for place in places)),
+        max(0.05, *(place.collateral for place in places)),
+    )
+
+
+def _path(frame: _Frame, lines: Lines, name: str) -> str:
+    places = (Place(0, 0.0, 0.0), *lines.curves.get(name, ()))
+    path = " ".join(frame.at(place) for place in places)
+    if name == _RANDOM:
+        told = f"{escape(lines.sae)}, random latents of the same total effect"
+        return (
+            f'<g class="{lines.colour}"><polyline class="floor" points="{path}">'
+            f"<title>{told}</title></polyline></g>"
+        )
+    marks = "".join(_dot(frame, lines.sae, place) for place in places[1:])
+    return f'<g class="{lines.colour}"><polyline class="line" points="{path}"/>{marks}</g>'
+
+
+def _dot(frame: _Frame, sae: str, place: Place) -> str:
+    told = f"{sae}, n={place.n:g}: {place.removal:.3g} removed, {place.collateral:.3g} lost"
+    x, y = frame.at(place).split(",")
+    return f'<circle class="mark" cx="{x}" cy="{y}" r="2.8"><title>{escape(told)}</title></circle>'
+
+
+def _reference(frame: _Frame, name: str, places: Sequence[Place]) -> str:
+    title, corners = _MARKS[name]
+    return "".join(
+        f'<polygon class="reference" transform="translate({frame.at(place)})" points="{corners}">'
+        f"<title>{title}: {place.removal:.3g} removed, {place.collateral:.3g} lost</title>"
+        "</polygon>"
+        for place in places
+    )
+
+
+def _axes(frame: _Frame) -> str:
+    bottom = _HEIGHT - _BOTTOM
+    across = "".join(
+        f'<line class="{"zero" if level == 0 else "axis"}" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" '
+        f'y1="{frame.y(level):.1f}" y2="{frame.y(level):.1f}"/>'
+        f'<text x="{_LEFT - 5}" y="{frame.y(level) + 3.5:.1f}" text-anchor="end">{level:.3g}</text>'
+        for level in levels(frame.low, frame.high)
+    )
+    along = "".join(
+        f'<text x="{frame.x(level):.1f}" y="{bottom + 14}" text-anchor="middle">{level:.3g}</text>'
+        for level in levels(frame.left, frame.right)
+    )
+    return (
+        f"{across}{along}{_toss(frame)}"
+        f'<text x="{(_LEFT + _WIDTH - _RIGHT) / 2:.1f}" y="{_HEIGHT - 6}" text-anchor="middle">'
+        "share of the concept removed</text>"
+    )
+
+
+def _toss(frame: _Frame) -> str:
+    """The diagonal as far as it is in the picture: all or nothing by the toss of a coin."""
+    far = min(frame.right, frame.high)
+    x, y = frame.at(Place(0, far, far)).split(",")
+    return (
+        f'<line class="headline" x1="{frame.x(0):.1f}" y1="{frame.y(0):.1f}" x2="{x}" y2="{y}">'
+        "<title>all or nothing by the toss of a coin</title></line>"
+    )
