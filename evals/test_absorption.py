@@ -1,0 +1,17 @@
+"""Feature absorption on the first-letter task of arXiv 2409.14507; lower is better."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_sae import Gate, Measured
+
+
+@pytest.mark.sae_metric("absorption.canonical", "absorption.canonical.full")
+def test_absorption_as_published(absorption: Measured, metric: str, gate: Gate) -> None:
+    gate(absorption[metric])
+
+
+@pytest.mark.sae_metric("absorption", "absorption.full", "absorption.split_latents")
+def test_absorption(absorption: Measured, metric: str, gate: Gate) -> None:
+    gate(absorption[metric])

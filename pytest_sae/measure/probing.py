@@ -1,0 +1,160 @@
+"""Sparse probing of one dictionary on the run's own labelled texts, from what is pooled anyway.
+
+measure(latents, tasks, seed) -> list[Estimate]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from pytest_sae.bootstrap import generator
+from pytest_sae.data.tasks import ClassTask, SpuriousTask, SpuriousTexts, Tasks
+from pytest_sae.measure.erasure import erasure_texts
+from pytest_sae.measure.latents import Latents
+from pytest_sae.metrics import probing_estimates, transfer
+from pytest_sae.metrics.probing import (
+    KS,
+    PUBLISHED_KS,
+    ProbedDataset,
+    ProbedTexts,
+    score_dataset,
+)
+from pytest_sae.metrics.tpp import balanced, members, one_versus_rest
+from pytest_sae.stats import Estimate, Param, undefined
+
+AT_EACH_K = (
+    "sparse_probing",
+    "sparse_probing.auc",
+    "sparse_probing.neurons",
+    "sparse_probing.gain",
+)
+WHOLE = ("sparse_probing.all_latents", "sparse_probing.activations", "sparse_probing.retention")
+
+
+def measure(latents: Latents, tasks: Tasks, seed: int) -> list[Estimate]:
+    """Return the `sparse_probing` figures over the tasks' [[tpp]] and [[scr]] tables.
+
+    Each [[tpp]] table is a data set whose concepts are its classes, each [[scr]] table one whose
+    concepts are the intended and the spurious one. Their texts are pooled already for SCR and TPP.
+
+    Args:
+        latents: of the dictionary.
+        tasks: data of the run.
+        seed: the run's.
+    """
+    if not (tasks.tpp or tasks.scr):
+        return _no_tasks(tasks)
+    pooled = _Pooled.of(latents, erasure_texts(tasks))
+    datasets = [_score_classes(pooled, task, seed) for task in tasks.tpp]
+    datasets += [_score_spurious(pooled, task) for task in tasks.scr]
+    return [
+        *probing_estimates.estimates(datasets, seed),
+        *transfer.estimates(_transfers(pooled, tasks), seed),
+    ]
+
+
+def _no_tasks(tasks: Tasks) -> list[Estimate]:
+    reason = f"{tasks.source} has no [[tpp]] and no [[scr]] table"
+    at_k: list[tuple[str, Param]] = [
+        *product(AT_EACH_K, KS),
+        *product(("sparse_probing.canonical",), PUBLISHED_KS),
+    ]
+    without = [undefined(name, reason, {"k": k}) for name, k in at_k]
+    without += [undefined(name, reason) for name in WHOLE]
+    return [*without, *transfer.estimates([], 0)]
+
+
+@dataclass(frozen=True)
+class _Pooled:
+    """What is pooled of all texts, and where each stands."""
+
+    latents: Latents
+    texts: tuple[str, ...]
+    x: NDArray[np.float32]
+    z: dict[transfer.Pooling, sparse.csr_array]
+
+    @classmethod
+    def of(cls, latents: Latents, texts: tuple[str, ...]) -> _Pooled:
+        pooled = latents.pooled(texts)
+        total = sparse.csr_array(pooled.z.multiply(pooled.tokens[:, None]))
+        z: dict[transfer.Pooling, sparse.csr_array] = {
+            "mean": pooled.z,
+            "max": pooled.z_max,
+            "sum": total,
+            "last": pooled.z_last,
+        }
+        return cls(latents, texts, latents.read_means(texts), z)
+
+    def places(self, texts: Sequence[str]) -> NDArray[np.int64]:
+        return self.latents.places(self.texts, texts)
+
+
+def _score_classes(pooled: _Pooled, task: ClassTask, seed: int) -> ProbedDataset:
+    count = len(task.classes)
+    splits, chosen = [], []
+    for split, part in (("train", task.train), ("test", task.test)):
+        labels, places = np.array(part.labels, np.int64), pooled.places(part.texts)
+        targets, weights = one_versus_rest(labels, count), balanced(labels, count)
+        weights = weights / weights.sum(1, keepdims=True)
+        splits.append(
+            ProbedTexts(pooled.z["mean"][places], pooled.x[places], targets, weights, labels)
+        )
+        rng = generator(seed, "sparse_probing", task.name, split)
+        chosen.append(members(labels, count, rng))
+    return score_dataset(
+        f"{task.name}.{task.column}", task.classes, splits[0], splits[1], (chosen[0], chosen[1])
+    )
+
+
+def _score_spurious(pooled: _Pooled, task: SpuriousTask) -> ProbedDataset:
+    splits = []
+    for part in (task.train, task.test):
+        places = pooled.places(part.texts)
+        targets = np.array([part.intended, part.spurious])
+        sizes = targets.sum(1, keepdims=True)
+        weights = np.where(targets, 0.5 / sizes, 0.5 / (targets.shape[1] - sizes))
+        cells = _cells(part)
+        splits.append(
+            ProbedTexts(pooled.z["mean"][places], pooled.x[places], targets, weights, cells)
+        )
+    concepts = (task.intended.name, task.spurious.name)
+    return score_dataset(task.name, concepts, splits[0], splits[1])
+
+
+def _cells(part: SpuriousTexts) -> NDArray[np.int64]:
+    cells: NDArray[np.int64] = 2 * np.array(part.intended, np.int64) + np.array(part.spurious)
+    return cells
+
+
+def _transfers(pooled: _Pooled, tasks: Tasks) -> list[transfer.TransferTask]:
+    """Every ordered pair of [[scr]] tables with the same intended or the same spurious concept."""
+    shared: dict[tuple[str, str, str], list[tuple[SpuriousTask, bool]]] = {}
+    for task in tasks.scr:
+        for intended, concept in ((True, task.intended), (False, task.spurious)):
+            label = (concept.column, concept.positive, concept.negative)
+            shared.setdefault(label, []).append((task, intended))
+    found: list[transfer.TransferTask] = []
+    for group in shared.values():
+        if len(group) < 2:
+            continue
+        tests = [_pooled_texts(pooled, task, task.test, intended) for task, intended in group]
+        for place, (task, intended) in enumerate(group):
+            train = _pooled_texts(pooled, task, task.train, intended)
+            others = [each for other, each in enumerate(tests) if other != place]
+            found += transfer.fit_and_read(train, tests[place], others)
+    return found
+
+
+def _pooled_texts(
+    pooled: _Pooled, task: SpuriousTask, part: SpuriousTexts, intended: bool
+) -> transfer.PooledTexts:
+    places = pooled.places(part.texts)
+    positive = np.array(part.intended if intended else part.spurious)
+    z = {pooling: each[places] for pooling, each in pooled.z.items()}
+    return transfer.PooledTexts(task.name, z, positive, _cells(part))
