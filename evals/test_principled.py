@@ -1,0 +1,22 @@
+"""An SAE beside a supervised dictionary of known attributes (arXiv 2405.08366)."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_sae import Gate, Measured
+
+
+@pytest.mark.sae_metric("principled.sufficiency", "principled.necessity")
+def test_approximation(principled: Measured, metric: str, gate: Gate) -> None:
+    gate(principled[metric])
+
+
+@pytest.mark.sae_metric("principled.control", "principled.removed", k=2)
+def test_control(principled: Measured, metric: str, gate: Gate) -> None:
+    gate(principled[metric])
+
+
+@pytest.mark.sae_metric("principled.f1", "principled.occlusion", "principled.splitting")
+def test_interpretability(principled: Measured, metric: str, gate: Gate) -> None:
+    gate(principled[metric])

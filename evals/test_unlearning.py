@@ -1,0 +1,12 @@
+"""Forgetting one subject and keeping another by clamping latents (arXiv 2410.19278)."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_sae import Gate, Measured
+
+
+@pytest.mark.sae_metric("unlearning", "unlearning.retain")
+def test_unlearning(unlearning: Measured, metric: str, gate: Gate) -> None:
+    gate(unlearning[metric])

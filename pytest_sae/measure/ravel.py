@@ -1,0 +1,327 @@
+"""RAVEL of one dictionary: masks trained and judged with the layers above the site alone.
+
+measure(latents, tasks, source, seed, sizes) -> list[Estimate]
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pytest_sae.activations.patching import Codes, Prompts, next_tokens, places_of, rows_at
+from pytest_sae.activations.store import Tensors
+from pytest_sae.bootstrap import generator
+from pytest_sae.data.entities import SPLITS, Entity, EntityTask, RavelSizes, Split, Template
+from pytest_sae.measure.latents import Latents
+from pytest_sae.metrics import ravel
+from pytest_sae.metrics.ravel import NAMES, Outcome, Pairs, Schedule
+from pytest_sae.models.absent import why_silent
+from pytest_sae.stats import Estimate, not_applicable
+
+Item = TypeVar("Item", Entity, Template)
+
+VERSION = "1"  # part of the cache key of what the model answers
+
+REACHED = 0.5  # of the answers must follow the whole activation, or the model reads none of it
+_BATCH = 64
+_PROBED = 200  # training pairs on which that is found out
+
+
+def measure(
+    latents: Latents, tasks: Sequence[EntityTask], source: str, seed: int, sizes: RavelSizes
+) -> list[Estimate]:
+    """Return ravel, ravel.disentangle, ravel.cause and ravel.isolation over the tasks.
+
+    Args:
+        latents: of the dictionary.
+        tasks: the `[[ravel]]` tables.
+        source: of the tasks, for people.
+        seed: the run's.
+        sizes: what is spent.
+    """
+    silent = "" if latents.model.predicts else why_silent(latents.model)
+    unable = silent or latents.in_context
+    if unable:
+        return [not_applicable(name, unable) for name in NAMES]
+    if not tasks:
+        reason = f"{source} has no [[ravel]] table"
+        return [not_applicable(name, reason) for name in NAMES]
+    outcomes: list[Outcome] = []
+    missing: dict[str, str] = {}
+    for task in tasks:
+        asked = Asked.of(latents, task, seed, sizes)
+        for place, attribute in enumerate(task.attributes):
+            name = f"{task.name}.{attribute}"
+            found = _outcome(asked, place, name, seed, sizes)
+            if isinstance(found, Outcome):
+                outcomes.append(found)
+            else:
+                missing[name] = found
+    return ravel.estimates(outcomes, missing, seed)
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """A task's prompts, run once: what they ask, and what the model answers.
+
+    Args:
+        task: whose prompts they are.
+        prompts: at the site that is written.
+        codes: of the activations at their places.
+        entity: (prompt,) index of the entity, over both splits.
+        template: (prompt,) index of the template, over both splits.
+        about: (prompt,) index of the attribute that is asked for.
+        values: (prompt, attribute) codes of the entity's values.
+        target: (prompt,) the right token.
+        test: (prompt,) whether it belongs to the test split.
+        right: (prompt,) whether the model answers it rightly.
+        dropped: prompts whose answer or place no token marks.
+    """
+
+    task: EntityTask
+    prompts: Prompts
+    codes: Codes
+    entity: NDArray[np.int64]
+    template: NDArray[np.int64]
+    about: NDArray[np.int64]
+    values: NDArray[np.int64]
+    target: NDArray[np.int64]
+    test: NDArray[np.bool_]
+    right: NDArray[np.bool_]
+    dropped: int
+
+    @classmethod
+    def of(cls, latents: Latents, task: EntityTask, seed: int, sizes: RavelSizes) -> Asked:
+        """Write the prompts, find what is right and where, and run them."""
+        cells = _cells(task, seed, sizes)
+        texts = [cell.template.of(cell.entity) for cell in cells]
+        tokenizer, bos = latents.model.tokenizer, latents.dictionary.info.prepend_bos is not False
+        answers = [cell.entity.values[cell.template.attribute] for cell in cells]
+        words = [cell.entity.name for cell in cells] if task.position == "entity" else None
+        marked = zip(
+            next_tokens(texts, answers, tokenizer),
+            places_of(texts, words, tokenizer, bos),
+            strict=True,
+        )
+        kept = [
+            (cell, text, token, place)
+            for cell, text, (token, place) in zip(cells, texts, marked, strict=True)
+            if token is not None and place is not None
+        ]
+        places = [place for *_, place in kept]
+        stream = [text for _, text, *_ in kept]
+        prompts = Prompts.of(latents.written(stream), places)
+        read = rows_at(latents.tokens(stream), places) if latents.writes_elsewhere else prompts.rows
+        target = np.array([token for _, _, token, _ in kept], np.int64)
+        return cls(
+            task,
+            prompts,
+            Codes(latents.dictionary, read),
+            _numbered([cell.entity for cell, *_ in kept]),
+            _numbered([cell.template for cell, *_ in kept]),
+            np.array([cell.template.attribute for cell, *_ in kept], np.int64),
+            _values([cell.entity for cell, *_ in kept]),
+            target,
+            np.array([cell.split == "test" for cell, *_ in kept]),
+            _answers(prompts) == target,
+            len(cells) - len(kept),
+        )
+
+    def answer(self, base: Tensor, source: Tensor, mask: Tensor) -> Tensor:
+        """Return the logits (n, vocab) of base prompts with the source's value of latents."""
+        rows = self.prompts.rows[base]
+        change = self.codes.exchanged(base, source, mask)
+        return self.prompts.logits(base, rows.to(change) + change)
+
+    def swapped(self, base: Tensor, source: Tensor) -> Tensor:
+        """Return the logits (n, vocab) of base prompts with the source's whole activation."""
+        return self.prompts.logits(base, self.prompts.rows[source])
+
+    def pairs(self, attribute: int, test: bool, most: int, seed: int, name: str) -> Pairs:
+        """Draw pairs of right prompts of one split that differ in their entity alone.
+
+        Their values of the attribute differ, and so do the answers' labels and tokens: otherwise
+        no answer could tell whether anything was exchanged. Test entities are unseen, but the
+        attribute's values are not: no mask can know the latents of a value that it never met.
+        """
+        rng = generator(seed, "ravel", name, "test" if test else "train")
+        met = np.isin(self.values[:, attribute], self.values[~self.test, attribute])
+        members = np.flatnonzero(self.right & met & (self.test == test))
+        cause = self.about[members] == attribute
+        drawn = [self._draw(members[kind], attribute, most, rng) for kind in (cause, ~cause)]
+        base, source = (np.concatenate([each[side] for each in drawn]) for side in (0, 1))
+        causes = self.about[base] == attribute
+        target = np.where(causes, self.target[source], self.target[base])
+        return Pairs(base, source, target, self.entity[base], causes)
+
+    def _draw(
+        self,
+        members: NDArray[np.int64],
+        attribute: int,
+        most: int,
+        rng: np.random.Generator,
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        found: dict[tuple[int, int], None] = {}
+        partners = {int(base): self._partners(int(base), members, attribute) for base in members}
+        able = np.array([base for base in members if len(partners[int(base)])], np.int64)
+        for _ in range(-(-most // max(1, len(able)))):
+            for base in rng.permutation(able):
+                found.setdefault((int(base), int(rng.choice(partners[int(base)]))))
+        both = np.array(list(found)[:most], np.int64).reshape(-1, 2)
+        return both[:, 0], both[:, 1]
+
+    def _partners(self, base: int, members: NDArray[np.int64], attribute: int) -> NDArray[np.int64]:
+        asked = self.about[base]
+        fits = (
+            (self.template[members] == self.template[base])
+            & (self.values[members, attribute] != self.values[base, attribute])
+            & (self.values[members, asked] != self.values[base, asked])
+            & (self.target[members] != self.target[base])
+        )
+        chosen: NDArray[np.int64] = members[fits]
+        return chosen
+
+
+@dataclass(frozen=True)
+class _Cell:
+    entity: Entity
+    template: Template
+    split: Split
+
+
+def _outcome(asked: Asked, place: int, name: str, seed: int, sizes: RavelSizes) -> Outcome | str:
+    """Train a mask and see what it does to unseen entities; or say why that is impossible."""
+    train = asked.pairs(place, False, sizes.train_pairs, seed, name)
+    test = asked.pairs(place, True, sizes.test_pairs, seed, name)
+    for split, pairs in zip(SPLITS, (train, test), strict=True):
+        if not (pairs.cause.any() and (~pairs.cause).any()):
+            return f"too few {split} prompts that the model answers rightly"
+    reached = float(_whole(asked, train.first_causes(_PROBED)).mean())
+    if reached < REACHED:
+        return (
+            f"with the whole activation of another entity at the {asked.task.position} token, "
+            f"{reached:.0%} of the answers follow it: the model does not read it there"
+        )
+    base, source = torch.from_numpy(train.base), torch.from_numpy(train.source)
+
+    def answer(chosen: NDArray[np.int64], mask: Tensor) -> Tensor:
+        return asked.answer(base[chosen], source[chosen], mask)
+
+    width = len(asked.codes.latents)
+    rng = generator(seed, "ravel", name, "batches")
+    with asked.prompts.stream.store.work.timed("ravel masks"):
+        mask = ravel.train_mask(answer, train, width, rng, Schedule(steps=sizes.steps))
+    whole = _hits(asked, test, torch.ones(width))
+    details = {
+        "latents": int(mask.sum()),
+        "latents_active": width,
+        "whole_activation": reached,
+        "train_pairs": len(train),
+        "prompts_right": float(asked.right.mean()),
+        "prompts_dropped": asked.dropped,
+        "all_latents": {
+            kind: float(whole[own].mean())
+            for kind, own in (("cause", test.cause), ("isolation", ~test.cause))
+        },
+    }
+    masked = _hits(asked, test, torch.from_numpy(mask).float())
+    return Outcome(name, test, masked, _whole(asked, test), details)
+
+
+@torch.no_grad()
+def _hits(asked: Asked, pairs: Pairs, mask: Tensor) -> NDArray[np.bool_]:
+    base, source = torch.from_numpy(pairs.base), torch.from_numpy(pairs.source)
+    found = [
+        asked.answer(base[some], source[some], mask).argmax(-1).cpu()
+        for some in torch.arange(len(pairs)).split(_BATCH)
+    ]
+    hits: NDArray[np.bool_] = torch.cat(found).numpy() == pairs.target
+    return hits
+
+
+@torch.no_grad()
+def _whole(asked: Asked, pairs: Pairs) -> NDArray[np.bool_]:
+    """Return (pair,) hits with the source's whole activation, the same for every dictionary."""
+    base, source = torch.from_numpy(pairs.base), torch.from_numpy(pairs.source)
+
+    def make() -> Tensors:
+        found = [
+            asked.swapped(base[some], source[some]).argmax(-1).cpu()
+            for some in torch.arange(len(pairs)).split(_BATCH)
+        ]
+        return {"answers": torch.cat(found)}
+
+    drawn = hashlib.sha256(pairs.base.tobytes() + pairs.source.tobytes()).hexdigest()
+    key = {**_key(asked.prompts, "ravel.whole"), "pairs": drawn}
+    answers = asked.prompts.stream.store.get(key, make)["answers"].numpy()
+    hits: NDArray[np.bool_] = answers == pairs.target
+    return hits
+
+
+@torch.no_grad()
+def _answers(prompts: Prompts) -> NDArray[np.int64]:
+    """Return the token that the model says after each prompt, the same for every SAE."""
+
+    def make() -> Tensors:
+        found = [
+            prompts.logits(some).argmax(-1).cpu()
+            for some in torch.arange(len(prompts.x)).split(_BATCH)
+        ]
+        return {"answers": torch.cat(found)}
+
+    answers: NDArray[np.int64] = prompts.stream.store.get(_key(prompts, "ravel.answers"), make)[
+        "answers"
+    ].numpy()
+    return answers
+
+
+def _key(prompts: Prompts, step: str) -> dict[str, object]:
+    places = prompts.places.tolist()
+    return {"step": step, "code": VERSION, "activations": prompts.stream.key, "places": places}
+
+
+def _cells(task: EntityTask, seed: int, sizes: RavelSizes) -> list[_Cell]:
+    """Every chosen entity in every chosen template of its split."""
+    cells = []
+    for split in SPLITS:
+        entities = _few(task.entities[split], sizes.entities, task.name, seed)
+        templates = [
+            template
+            for place in range(len(task.attributes))
+            for template in _few(
+                [t for t in task.templates[split] if t.attribute == place],
+                sizes.templates,
+                task.name,
+                seed,
+            )
+        ]
+        cells += [_Cell(entity, template, split) for template in templates for entity in entities]
+    return list({cell.template.of(cell.entity): cell for cell in cells}.values())
+
+
+def _few(items: Sequence[Item], most: int, task: str, seed: int) -> list[Item]:
+    """Return some of the items, chosen by a hash of (seed, task, item) and not by position."""
+
+    def rank(item: Item) -> bytes:
+        name = item.name if isinstance(item, Entity) else item.text
+        return hashlib.sha256(f"{seed} ravel {task} {name}".encode()).digest()
+
+    chosen = sorted(items, key=rank)[:most]
+    return [item for item in items if item in chosen]
+
+
+def _numbered(items: Sequence[Hashable]) -> NDArray[np.int64]:
+    numbers: dict[Hashable, int] = {}
+    return np.array([numbers.setdefault(item, len(numbers)) for item in items], np.int64)
+
+
+def _values(entities: Sequence[Entity]) -> NDArray[np.int64]:
+    columns = zip(*(entity.values for entity in entities), strict=True)
+    return np.stack([_numbered(column) for column in columns], axis=1)
