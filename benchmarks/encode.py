@@ -241,6 +241,46 @@ def snmf(w: Weights, directory: Path) -> Path:
     return saved(directory, "factors.npz", {"F": w.writes.T.contiguous()})
 
 
+def _several(w: Weights, sites: int) -> dict[str, Any]:
+    """What OpenMOSS' library declares of a dictionary of several sites."""
+    return {
+        "d_model": w.d_in // sites,
+        "d_sae": w.d_sae,
+        "act_fn": "topk",
+        "top_k": K,
+        "norm_activation": "inference",
+    }
+
+
+def crosscoder(w: Weights, directory: Path) -> Path:
+    """A crosscoder of two sites, each half as wide: as many products as one of the whole."""
+    reads = torch.stack([half.T.contiguous() for half in w.reads.split(w.d_in // 2, dim=1)])
+    tensors = {
+        "W_E": reads,
+        "b_E": torch.zeros(2, w.d_sae),
+        "W_D": reads.transpose(1, 2).contiguous(),
+        "b_D": torch.zeros(2, w.d_in // 2),
+    }
+    save_file(tensors, directory / "sae_weights.safetensors")
+    config = {"sae_type": "crosscoder", "hook_points": [HOOK, f"{HOOK}s"], **_several(w, 2)}
+    (directory / "config.json").write_text(json.dumps(config))
+    return directory
+
+
+def clt(w: Weights, directory: Path) -> Path:
+    """A cross-layer transcoder at its lowest site, which one layer writes."""
+    tensors = {
+        "W_E": w.reads.T[None].contiguous(),
+        "b_E": w.latent[None],
+        "W_D.0": w.writes[None],
+        "b_D.0": w.output,
+    }
+    save_file(tensors, directory / "sae_weights.safetensors")
+    config = {"sae_type": "clt", "hook_points_in": [HOOK], "hook_points_out": [f"{HOOK}s"]}
+    (directory / "config.json").write_text(json.dumps({**config, **_several(w, 1)}))
+    return directory
+
+
 CASES = {
     "sae_lens": Case(sae_lens, largest),
     "dictionary_learning": Case(dictionary_learning, largest),
@@ -248,6 +288,8 @@ CASES = {
     "gemma_scope": Case(gemma_scope, exceeding),
     "sparsify": Case(sparsify, largest),
     "llama_scope": Case(llama_scope, exceeding),
+    "crosscoder": Case(crosscoder, largest, (("at", "0"),)),
+    "clt": Case(clt, largest, (("at", "0"),)),
     "switch_sae": Case(
         switch_sae, largest, (("k", str(K)), ("experts", str(EXPERTS)), ("heaviside", "false"))
     ),

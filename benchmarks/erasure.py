@@ -33,7 +33,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pytest_sae.activations.pooled import chunk_tokens, pool
+from pytest_sae.activations.codes import chunk_tokens
+from pytest_sae.activations.pooled import pool
 from pytest_sae.activations.stream import ActivationBatch
 from pytest_sae.bootstrap import generator
 from pytest_sae.dictionaries.base import DictionaryInfo

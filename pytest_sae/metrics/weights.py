@@ -1,6 +1,7 @@
 """What the weights alone say: directions and norms of a dictionary's rows.
 
 weight_estimates(decoder, encoder) -> list[Estimate]
+encoder_estimate(encoder) -> Estimate
 largest_cosines(rows) -> (row,)
 """
 
@@ -13,6 +14,7 @@ from pytest_sae.bootstrap import Floats, mean_estimate
 from pytest_sae.stats import Estimate, not_applicable
 
 _SCORES = 2**24  # cosines held at once while looking for the largest (64 MB in float32)
+_COMPARED = 2**30  # cosines in all: a minute of one thread
 
 
 def weight_estimates(
@@ -23,6 +25,8 @@ def weight_estimates(
     """Return encoder_decoder_cosine, max_decoder_cosine and decoder_norm, means over latents.
 
     Rows of norm zero have no direction: they are left out of the cosines and counted in details.
+    Above 32,768 latents max_decoder_cosine is the mean of evenly spaced latents, each compared with
+    all others, so that no more than 2^30 cosines are computed; details say how many.
 
     Args:
         decoder: (d_sae, d_out) what one unit of each latent writes; None if it has no such rows.
@@ -41,33 +45,63 @@ def weight_estimates(
         ]
     norms = torch.linalg.vector_norm(decoder, dim=1, dtype=torch.float64)
     silent = {"zero_rows": int((norms == 0).sum())}
+    rows = decoder[norms > 0]
     return [
         _encoder_cosine(decoder, encoder, silent, why_not),
-        mean_estimate(
-            "max_decoder_cosine", _array(largest_cosines(decoder[norms > 0])), "latents", silent
-        ),
+        _largest_cosine("max_decoder_cosine", rows, silent),
         mean_estimate("decoder_norm", _array(norms), "latents", silent),
     ]
 
 
-def largest_cosines(rows: Tensor) -> Tensor:
+def encoder_estimate(encoder: Tensor | None) -> Estimate:
+    """Return max_encoder_cosine: the mean of each encoder row's largest cosine with another.
+
+    Args:
+        encoder: (d_sae, d_in) what each latent reads; None if there are no such rows. Rows of
+            norm zero are left out and counted in details.
+
+    Returns:
+        An estimate with a normal interval over latents; lower means that latents read more
+        different directions.
+    """
+    if encoder is None:
+        return not_applicable("max_encoder_cosine", "the dictionary has no encoder rows")
+    norms = torch.linalg.vector_norm(encoder, dim=1)
+    silent = {"zero_rows": int((norms == 0).sum())}
+    return _largest_cosine("max_encoder_cosine", encoder[norms > 0], silent)
+
+
+def _largest_cosine(metric: str, rows: Tensor, silent: dict[str, int]) -> Estimate:
+    some = _some(len(rows))
+    compared = silent if some is None else silent | {"compared_rows": len(some)}
+    return mean_estimate(metric, _array(largest_cosines(rows, some)), "latents", compared)
+
+
+def largest_cosines(rows: Tensor, some: Tensor | None = None) -> Tensor:
     """Return each row's largest cosine with another row, (row,) float32 or wider.
 
     In blocks of rows: never more than 2^24 cosines at once, whatever the number of latents.
 
     Args:
         rows: (row, d), none of them zero; a single row has no other, and gives an empty result.
+        some: rising indices of the rows that are asked for, None for all.
     """
     if len(rows) < 2:
         return rows.new_zeros(0)
     unit = torch.nn.functional.normalize(rows.to(torch.promote_types(rows.dtype, torch.float32)))
-    block, largest = max(1, _SCORES // len(unit)), []
-    for start in range(0, len(unit), block):
-        cosines = unit[start : start + block] @ unit.T
-        own = torch.arange(len(cosines), device=rows.device)
-        cosines[own, own + start] = -torch.inf
+    asked = torch.arange(len(unit)) if some is None else some
+    largest = []
+    for block in asked.to(rows.device).split(max(1, _SCORES // len(unit))):
+        cosines = unit[block] @ unit.T
+        cosines[torch.arange(len(block), device=rows.device), block] = -torch.inf
         largest.append(cosines.amax(1))
     return torch.cat(largest).clamp(-1, 1)
+
+
+def _some(rows: int) -> Tensor | None:
+    """Evenly spaced rows, so few that they can be compared with all; None for all of them."""
+    most = max(1, _COMPARED // max(1, rows))
+    return None if most >= rows else torch.arange(0, rows, -(-rows // most))
 
 
 def _encoder_cosine(

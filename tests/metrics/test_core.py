@@ -207,3 +207,22 @@ def test_details_are_strict_json() -> None:
         text = json.dumps(dict(estimate.details), allow_nan=False)
         assert isinstance(text, str)
         assert all(math.isfinite(bound) for bound in estimate.ci)
+
+
+def test_densities_are_counted_by_half_decades() -> None:
+    sums = CoreSums(1, 2, 4)
+    z = torch.zeros(100, 4)
+    z[:, 0] = 1.0  # on every token
+    z[:4, 1] = 1.0  # 0.04: between 10^-1.5 and 10^-1
+    z[:1, 2] = -1.0  # 0.01, a sign changes nothing
+    x = torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
+    sums.update(x, x, z, torch.zeros(100, dtype=torch.long))
+    found = {each.metric: each for each in finish(sums, 0)}["dead_share"]
+    told = found.details["density"]
+    edges = told["log10_edges"]
+    assert edges[0] == -6
+    assert edges[-1] == 0
+    assert dict(zip(edges, told["latents"], strict=False)) == {
+        edge: {-0.5: 1, -1.5: 1, -2.0: 1}.get(edge, 0) for edge in edges[:-1]
+    }
+    assert sum(told["latents"]) == 3

@@ -1,12 +1,13 @@
 """Directions and norms of the rows, against an explicit computation."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_sae.metrics import weights
-from pytest_sae.metrics.weights import largest_cosines, weight_estimates
+from pytest_sae.metrics.weights import encoder_estimate, largest_cosines, weight_estimates
 
 
 def rows(count: int, d: int = 6, seed: int = 0) -> torch.Tensor:
@@ -68,3 +69,27 @@ def test_what_a_dictionary_does_not_have_is_not_applicable() -> None:
 def test_a_single_latent_has_no_other_to_be_close_to() -> None:
     found = {each.metric: each for each in weight_estimates(rows(1), rows(1))}
     assert found["max_decoder_cosine"].status == "undefined"
+
+
+def test_of_many_latents_evenly_spaced_ones_are_compared_with_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    some_rows = rows(40, seed=1)
+    some_rows[7] = 0
+    monkeypatch.setattr(weights, "_COMPARED", 39 * 10)
+    found = {each.metric: each for each in weight_estimates(some_rows, None)}["max_decoder_cosine"]
+    kept = torch.nn.functional.normalize(some_rows[some_rows.norm(dim=1) > 0], dim=1)
+    cosines = (kept @ kept.T).fill_diagonal_(-1)
+    some = range(0, 39, 4)
+    assert found.value == pytest.approx(float(np.mean([cosines[i].max() for i in some])), rel=1e-5)
+    assert found.n == {"latents": len(some)}
+    assert found.details == {"zero_rows": 1, "compared_rows": len(some)}
+
+
+def test_the_encoder_has_a_largest_cosine_of_its_own() -> None:
+    encoder = torch.cat([rows(9), torch.zeros(1, 6)])
+    found = encoder_estimate(encoder)
+    assert found.value == pytest.approx(float(largest_cosines(rows(9)).mean()), abs=1e-6)
+    assert found.n == {"latents": 9}
+    assert found.details["zero_rows"] == 1
+    assert encoder_estimate(None).status == "not_applicable"

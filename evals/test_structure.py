@@ -1,0 +1,27 @@
+"""What a dictionary's rows and codes share, what they cost to send, and how few carry a concept."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_sae import Gate, Measured
+
+
+@pytest.mark.sae_metric("live_share", "coherence", "duplicate_share", "coactivation")
+def test_independence(structure: Measured, metric: str, gate: Gate) -> None:
+    gate(structure[metric])
+
+
+@pytest.mark.sae_metric("meta_structure", "seed_agreement")
+def test_rows(structure: Measured, metric: str, gate: Gate) -> None:
+    gate(structure[metric])
+
+
+@pytest.mark.sae_metric("mdl", "mdl.latents", "mdl.residual", error=[0.2, 0.1, 0.05])
+def test_description_length(structure: Measured, metric: str, gate: Gate) -> None:
+    gate(structure[metric])
+
+
+@pytest.mark.sae_metric("concept_deletion", "concept_insertion", "preference_auc_kept")
+def test_concepts(concepts: Measured, metric: str, gate: Gate) -> None:
+    gate(concepts[metric])

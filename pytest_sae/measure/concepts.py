@@ -1,0 +1,127 @@
+"""Concept deletion and insertion of one dictionary, with the probes that SCR and TPP fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_sae.data.preferences import Preferences
+from pytest_sae.data.tasks import Tasks
+from pytest_sae.measure.erasure import View, erasure_texts, quadrants, scr_probes, tpp_probes
+from pytest_sae.measure.latents import Latents
+from pytest_sae.metrics import concepts, preferences
+from pytest_sae.metrics.ablation import Bools, mean_difference, written
+from pytest_sae.metrics.concepts import Concept
+from pytest_sae.metrics.coupling import coupling
+from pytest_sae.metrics.tpp import one_versus_rest
+from pytest_sae.probes import LinearProbes
+from pytest_sae.stats import Estimate, not_applicable, undefined
+
+_NO_PREFERENCES = "the data has no [preferences] table with pairs of replies"
+_SHOWN = 10  # latents of a concept whose coupling with its probe is told
+
+
+def measure(latents: Latents, tasks: Tasks, seed: int, fits: int) -> list[Estimate]:
+    """Return concept_deletion, concept_insertion and preference_auc_kept.
+
+    Concepts are those of all [[scr]] and [[tpp]] tables, preferences those of [preferences].
+
+    Args:
+        latents: of the dictionary; concepts need its decoder to be affine.
+        tasks: data of the run.
+        seed: the run's.
+        fits: probe fits that SCR and TPP average over; the first is read here.
+    """
+    kept = _preferences(latents, tasks.preferences, seed)
+    return [*_carried(latents, tasks, seed, fits), kept]
+
+
+def _carried(latents: Latents, tasks: Tasks, seed: int, fits: int) -> list[Estimate]:
+    if latents.dictionary.decoder_rows is None:
+        reason = "the dictionary has no fixed decoder rows"
+        return [not_applicable(name, reason) for name in concepts.NAMES]
+    if not tasks.scr and not tasks.tpp:
+        reason = f"{tasks.source} has no [[scr]] or [[tpp]] table"
+        return [undefined(name, reason) for name in concepts.NAMES]
+    found, couplings = [], {}
+    for concept, rows, weight in _concepts(latents, tasks, seed, fits):
+        with latents.store.work.timed("concepts"):
+            found.append((concept.name, concepts.curves(concept, seed)))
+        couplings[concept.name] = _couplings(concept, rows, weight)
+    return concepts.estimates(found, couplings)
+
+
+def _preferences(latents: Latents, found: Preferences | None, seed: int) -> Estimate:
+    if found is None:
+        return not_applicable(preferences.METRIC, _NO_PREFERENCES)
+    if not latents.can_read(found.texts):
+        return not_applicable(preferences.METRIC, "their replies were not recorded")
+    z = latents.pooled(found.texts).z
+    train, test = (
+        preferences.Pairs(
+            z[latents.places(found.texts, split.first)]
+            - z[latents.places(found.texts, split.second)],
+            np.array(split.preferred),
+            np.array(split.score),
+        )
+        for split in (found.train, found.test)
+    )
+    return preferences.preference_auc_kept(train, test, seed)
+
+
+_Read = tuple[Concept, NDArray[np.floating], NDArray[np.floating]]
+
+
+def _concepts(latents: Latents, tasks: Tasks, seed: int, fits: int) -> Iterator[_Read]:
+    texts = erasure_texts(tasks)
+    for task in tasks.scr:
+        view = View.of(latents, texts, task.train.texts, task.test.texts)
+        probes = scr_probes(latents, view, task, seed, fits).fits[0]
+        train, test = quadrants(task.train), quadrants(task.test)
+        names = [f"{task.name} {part}" for part in ("intended", "spurious")]
+        labels = [np.stack([each.intended, each.spurious]) for each in (train, test)]
+        yield from _read(latents, texts, view, task.test.texts, probes, names, labels)
+    for each in tasks.tpp:
+        view = View.of(latents, texts, each.train.texts, each.test.texts)
+        probes = tpp_probes(latents, view, each, seed, fits).fits[0]
+        names = [f"{each.name} {part}" for part in each.classes]
+        labels = [
+            one_versus_rest(np.array(split.labels, np.int64), len(names))
+            for split in (each.train, each.test)
+        ]
+        yield from _read(latents, texts, view, each.test.texts, probes, names, labels)
+
+
+def _read(
+    latents: Latents,
+    texts: Sequence[str],
+    view: View,
+    test: Sequence[str],
+    probes: LinearProbes,
+    names: Sequence[str],
+    labels: Sequence[Bools],
+) -> Iterator[_Read]:
+    z = latents.pooled(texts).z[latents.places(texts, test)]
+    adds, logits = written(view.rows, probes.weight), probes.logits(view.x_test)
+    live = np.unique(view.z_train.indices).astype(np.int64)
+    for place, name in enumerate(names):
+        train, seen = labels[0][place], labels[1][place]
+        moved = mean_difference(view.z_train, train, ~train)
+        own = adds[:, place]
+        concept = Concept(name, seen, logits[place], z, own, moved * own, live)
+        yield concept, view.rows, probes.weight[place]
+
+
+def _couplings(
+    concept: Concept, rows: NDArray[np.floating], weight: NDArray[np.floating]
+) -> list[dict[str, float]]:
+    """Tell C(d_j, w) of the most important latents: the logit that one unit along d_j predicts."""
+    best = np.argsort(-concept.importance, kind="stable")[:_SHOWN]
+    values = coupling(rows[best], weight)
+    return [
+        {"latent": int(latent), "coupling": float(value)}
+        for latent, value in zip(best, values, strict=True)
+        if np.isfinite(value)
+    ]
