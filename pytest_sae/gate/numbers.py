@@ -1,0 +1,22 @@
+"""Numbers as the gate takes and tells them."""
+
+from __future__ import annotations
+
+import math
+from numbers import Real
+
+
+def as_number(value: object) -> float | None:
+    """Return a finite float, None for everything that is none (NaN, inf, bool, text, None)."""
+    if value is True or value is False or not isinstance(value, Real):
+        return None
+    try:
+        result = float(value)
+    except (OverflowError, ValueError, TypeError):
+        return None
+    return result if math.isfinite(result) else None
+
+
+def number(value: float) -> str:
+    """Return a number for people: four decimals, or four digits where those say nothing."""
+    return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e5 else f"{value:.4g}"
