@@ -11,6 +11,7 @@ from pytest_sae.reports.rows import Row, key_of
 from pytest_sae.run import shown_path
 
 if TYPE_CHECKING:
+    from pytest_sae.gate.influence_file import Influence
     from pytest_sae.run import Run
 
 
@@ -49,18 +50,25 @@ def _unmeasured(row: Row) -> bool:
     return bool(row["verdict"] == "unmeasured")
 
 
-def update(run: Run, rows: Sequence[Row]) -> dict[str, Any]:
-    """Write the baseline of a run anew; return what changed, as the report tells it."""
+def update(run: Run, rows: Sequence[Row], influence: Influence) -> dict[str, Any]:
+    """Write the baseline of a run anew; return what changed, as the report tells it.
+
+    Args:
+        run: whose baseline it is.
+        rows: what it measured.
+        influence: what each text adds to the errors of the values.
+    """
     from pytest_sae.gate.baseline_file import write_baseline
 
     assert run.baseline is not None
     assert run.options.baseline is not None
-    measured = entries_of(rows)
+    measured = entries_of(rows, influence)
     before = run.baseline.entries
     after = updated(before, measured, only_new=run.options.update == "new")
-    files = write_baseline(Path(run.options.baseline), after)
+    path, limit = Path(run.options.baseline), run.options.baseline_texts
+    files, left_out = write_baseline(path, after, limit)
     return {
         "baseline": run.baseline.source,
-        "changes": changes(before, after, {entry.key for entry in measured}),
+        "changes": [*changes(before, after, {entry.key for entry in measured}), *left_out],
         "files": [shown_path(run.config, file) for file in files],
     }

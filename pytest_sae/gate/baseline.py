@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 from pytest_sae.gate.verdict import Against, difference, number
@@ -14,6 +16,7 @@ from pytest_sae.stats import Param
 # A baseline is there to compare one SAE with another, or with itself trained further.
 _MAY_DIFFER = ("sae",)
 _MOST_SHOWN = 24
+_NONE: Mapping[tuple[str, str], Sequence[float]] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Entry:
         n: how many units it rests on, by kind.
         seeds: how many random fits it averages over.
         fingerprints: of what it was made with: model, site, data, suite, code, and of the SAE.
+        influence: what each text adds to the error of the value; empty where it was not kept.
     """
 
     sae: str
@@ -41,6 +45,7 @@ class Entry:
     n: Mapping[str, int] = field(default_factory=dict)
     seeds: int = 1
     fingerprints: Mapping[str, str] = field(default_factory=dict)
+    influence: Sequence[float] = ()
 
     @property
     def key(self) -> tuple[str, str]:
@@ -75,6 +80,7 @@ class Baseline:
         direction: str,
         fingerprints: Mapping[str, str],
         required: bool = False,
+        influence: Sequence[float] = (),
     ) -> Against:
         """Return what the baseline says about a measurement.
 
@@ -83,16 +89,31 @@ class Baseline:
             direction: of its metric.
             fingerprints: of what it was made with.
             required: whether it has to be in the baseline.
+            influence: of the measurement; empty where it has none.
         """
         entry = self._by_key.get(key)
         if entry is None:
             return Against(self.source, direction, required=required)
         differs = tuple(differences(entry.fingerprints, fingerprints))
-        return Against(self.source, direction, entry.value, entry.se, differs, required)
+        paired = None if differs else paired_error(entry.influence, influence)
+        return Against(self.source, direction, entry.value, entry.se, differs, required, paired)
 
     @cached_property
     def _by_key(self) -> Mapping[tuple[str, str], Entry]:
         return {entry.key: entry for entry in self.entries}
+
+
+def paired_error(before: Sequence[float], now: Sequence[float]) -> float | None:
+    """Return the standard error of the difference of two values measured on the same units.
+
+    What a unit adds to the error of a difference is the difference of what it adds to both, so
+    that what is hard for both cancels. None where the units are not known to be the same.
+
+    Args:
+        before: what each unit adds to the error of the one value.
+        now: the same for the other.
+    """
+    return math.dist(before, now) if before and len(before) == len(now) else None
 
 
 def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
@@ -121,10 +142,16 @@ def _short(mark: str | None) -> str:
     return mark if len(mark) <= _MOST_SHOWN else f"{mark[:12]}..."
 
 
-def entries_of(rows: Iterable[Mapping[str, Any]]) -> list[Entry]:
+def entries_of(
+    rows: Iterable[Mapping[str, Any]], influence: Mapping[tuple[str, str], Sequence[float]] = _NONE
+) -> list[Entry]:
     """Return what a report has measured as entries, sorted, each key once.
 
     Rows without a value, or with one that was not precise enough or not asked for, are left out.
+
+    Args:
+        rows: of the report.
+        influence: what each text adds to the errors of their values, as far as that is known.
 
     Raises:
         ValueError: two rows of one key disagree; says which.
@@ -134,6 +161,7 @@ def entries_of(rows: Iterable[Mapping[str, Any]]) -> list[Entry]:
         if row["value"] is None or row["verdict"] == "unmeasured":
             continue
         entry = Entry(**{name: row[name] for name in _FIELDS})
+        entry = replace(entry, influence=influence.get(entry.key, ()))
         if found.setdefault(entry.key, entry).value != entry.value:
             raise ValueError(f"{entry.key[1]} of {entry.sae} was measured twice, and differently")
     return sorted(found.values(), key=lambda entry: entry.order)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pytest_sae.errors import BaselineError
 from pytest_sae.gate.baseline import Baseline, Entry, entries_of
+from pytest_sae.gate.influence_file import read_influence, write_influence
 
 VERSION = 1
 
@@ -131,6 +133,7 @@ def is_report(raw: bytes) -> bool:
 
 def _entries_of_report(path: Path) -> list[Entry]:
     from pytest_sae.reports.records import read_report
+    from pytest_sae.reports.rows import values_of
 
     report = read_report(path)
     if not report["complete"]:
@@ -139,7 +142,8 @@ def _entries_of_report(path: Path) -> list[Entry]:
             "Expected a complete run to compare with."
         )
     try:
-        return entries_of(report["measurements"])
+        rows = report["measurements"]
+        return entries_of(rows, read_influence(path, values_of(rows)))
     except ValueError as error:
         raise BaselineError(f"{path}: {error}.") from None
 
@@ -159,7 +163,8 @@ def _entries_of_file(raw: bytes, path: Path) -> list[Entry]:
             )
     entries = [_entry(value, file) for value in file.values]
     _check_once(entries, str(path))
-    return entries
+    found = read_influence(path, {entry.key: entry.value for entry in entries})
+    return [replace(entry, influence=found.get(entry.key, ())) for entry in entries]
 
 
 def _entry(value: _Value, file: _File) -> Entry:
@@ -194,22 +199,37 @@ def check_updatable(path: Path, shown: str) -> None:
             )
 
 
-def write_baseline(path: Path, entries: Sequence[Entry]) -> list[Path]:
+def write_baseline(
+    path: Path, entries: Sequence[Entry], limit: int = 0
+) -> tuple[list[Path], list[str]]:
     """Write a baseline, each file whole or not at all: one for all SAEs, or a directory.
 
     Args:
         path: a file (*.json), or a directory, which gets one file for each SAE.
         entries: all of its values.
+        limit: most bytes that are kept of what each text adds to the errors, for one SAE.
 
     Returns:
-        The files that changed.
+        The files that changed, and what of the texts was not kept, a sentence each.
     """
     if path.is_dir() or (path.suffix != ".json" and not path.is_file()):
         grouped = groupby(sorted(entries, key=lambda e: e.order), key=lambda entry: entry.sae)
-        texts = {path / f"{sae}.json": layout(list(group)) for sae, group in grouped}
+        files = {path / f"{sae}.json": list(group) for sae, group in grouped}
     else:
-        texts = {path: layout(entries)}
-    return [file for file, text in texts.items() if _written(file, text)]
+        files = {path: list(entries)}
+    changed: list[Path] = []
+    left_out: list[str] = []
+    for file, held in files.items():
+        changed += [file] if _written(file, layout(held)) else []
+        beside = write_influence(
+            file,
+            {entry.key: entry.value for entry in held},
+            {entry.key: entry.influence for entry in held},
+            limit,
+        )
+        changed += [beside.file] if beside.file else []
+        left_out += beside.left_out
+    return changed, left_out
 
 
 def _written(path: Path, text: str) -> bool:

@@ -215,7 +215,7 @@ def _regression(table: object, place: Place) -> Regression:
     if not isinstance(table, dict):
         raise ThresholdsError(
             f"{place.at('regression')}: regression is {table!r}. "
-            "Expected a table such as { abs = 0.01, sigma = 2.0 }."
+            "Expected a table such as { abs = 0.01, sigma = 3.0 }."
         )
     _only(table, _REGRESSION, "regression", place)
     numbers = {key: _number(value, key, place) for key, value in table.items()}

@@ -19,12 +19,14 @@ class Regression:
     Args:
         abs: tolerance in the metric's unit.
         rel: tolerance as a share of the baseline's absolute value; the larger of both counts.
-        sigma: noise, in standard errors of the difference.
+        sigma: noise, in standard errors of the difference. A run is red if a single metric is: at
+            two, with the seven metrics that gate, one run in twenty is red by chance; at three,
+            fewer than one in a hundred (docs/gate.md).
     """
 
     abs: float = 0.0
     rel: float = 0.0
-    sigma: float = 2.0
+    sigma: float = 3.0
 
     def tolerance(self, baseline: float) -> float:
         """Return what does not matter in practice."""
@@ -42,7 +44,7 @@ class Regression:
 
 
 #: For a metric with a better direction whose rule has no `regression`.
-DEFAULT = Regression(rel=0.02, sigma=2.0)
+DEFAULT = Regression(rel=0.02)
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,30 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import TYPE_CHECKING, Literal
+
+from pytest_sae.gate.controls import Control, doubt
+from pytest_sae.gate.numbers import as_number, number
 
 if TYPE_CHECKING:
     from pytest_sae.gate.rules import Rule
     from pytest_sae.stats import Estimate
+
+__all__ = [
+    "GREEN",
+    "RED",
+    "UNDISCRIMINATING",
+    "Against",
+    "Verdict",
+    "VerdictName",
+    "as_number",
+    "bounds",
+    "difference",
+    "headline",
+    "is_red",
+    "judge",
+    "number",
+]
 
 VerdictName = Literal[
     "pass", "fail", "regressed", "unmeasured", "incomparable", "new", "improved", "ungated"
@@ -18,6 +36,8 @@ VerdictName = Literal[
 # Worst first; these fail the run, and `new` where a baseline is required to know every value.
 RED: tuple[VerdictName, ...] = ("fail", "regressed", "incomparable", "unmeasured")
 GREEN: tuple[VerdictName, ...] = ("pass", "improved", "ungated")
+# How a metric is called that does not tell an SAE from its controls.
+UNDISCRIMINATING = "not discriminating here"
 
 
 @dataclass(frozen=True)
@@ -31,6 +51,8 @@ class Against:
         se: standard error of that, None where it has none.
         differs: what both were not made with alike, a sentence each; empty if comparable.
         required: whether a value that the baseline does not have fails the run (in CI).
+        paired: standard error of the difference, text by text, where both say what each text adds
+            to their errors; None where they have to be taken for independent.
     """
 
     source: str
@@ -39,9 +61,14 @@ class Against:
     se: float | None = None
     differs: Sequence[str] = ()
     required: bool = False
+    paired: float | None = None
 
     def noise(self, se: float | None) -> float:
         """Return the standard error of the difference to a value with this standard error."""
+        return self.unpaired(se) if self.paired is None else self.paired
+
+    def unpaired(self, se: float | None) -> float:
+        """Return what it would be if both were measured on other texts."""
         return math.hypot(as_number(se) or 0.0, as_number(self.se) or 0.0)
 
     def worse(self, value: float) -> float:
@@ -95,11 +122,13 @@ def judge(
     rule: Rule | None,
     unruled: str = "no rule",
     against: Against | None = None,
+    controls: Sequence[Control] = (),
 ) -> Verdict:
     """Judge one estimate; total: whatever the value is, there is a verdict.
 
     Bounds come first, then whether the value can be compared with the baseline, then whether it is
-    worse by more than both the tolerance and the noise. So a better value never turns a verdict
+    worse by more than both the tolerance and the noise; last, and only for what would pass,
+    whether the metric tells the SAE from its controls. So a better value never turns a verdict
     from green to red, as long as its direction is known.
 
     Args:
@@ -107,6 +136,7 @@ def judge(
         rule: its bounds, None where the thresholds are silent.
         unruled: what to say when there is no rule.
         against: what the baseline says, None where there is no baseline.
+        controls: the same metric of what is worse by make; none were measured by default.
 
     Returns:
         Never green without a finite value inside the bounds, known precisely enough.
@@ -123,7 +153,15 @@ def judge(
         return Verdict("ungated", unruled)
     if not rule.gate:
         return Verdict("ungated", rule.reason)
-    return _gated(value, as_number(estimate.se), rule, against)
+    se = as_number(estimate.se)
+    return _believed(_gated(value, se, rule, against), doubt(value, se, controls))
+
+
+def _believed(verdict: Verdict, doubtful: str) -> Verdict:
+    """What passed by a metric that does not discriminate has not passed."""
+    if not doubtful or verdict.red or verdict.name == "ungated":
+        return verdict
+    return Verdict("fail", f"{UNDISCRIMINATING}: {doubtful}", "controls")
 
 
 def _gated(value: float, se: float | None, rule: Rule, against: Against | None) -> Verdict:
@@ -207,22 +245,6 @@ def _shown(value: object) -> str:
     if isinstance(value, float):
         return repr(float(value))
     return f"{type(value).__name__}, no number that can be compared"
-
-
-def as_number(value: object) -> float | None:
-    """Return a finite float, None for everything that is none (NaN, inf, bool, text, None)."""
-    if value is True or value is False or not isinstance(value, Real):
-        return None
-    try:
-        result = float(value)
-    except (OverflowError, ValueError, TypeError):
-        return None
-    return result if math.isfinite(result) else None
-
-
-def number(value: float) -> str:
-    """Return a number for people: four decimals, or four digits where those say nothing."""
-    return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e5 else f"{value:.4g}"
 
 
 def bounds(low: float | None, high: float | None) -> str:

@@ -107,6 +107,7 @@ def test_a_value_worse_than_tolerance_and_noise_is_red(kept: Project, workers: s
     row = kept.rows()["a explained_variance"]
     assert row["baseline"] == {
         "source": "kept", "value": 0.91, "se": 0.01, "differs": [], "required": False,
+        "paired": None,
     }  # fmt: skip
     assert row["rule"]["regression"] == {"abs": 0.02, "rel": 0.0, "sigma": 2.0}
     assert kept.report()["verdict"] == "regressed"
@@ -123,7 +124,7 @@ def test_a_metric_without_its_own_tolerance_has_one(kept: Project) -> None:
     assert result.ret == 1
     assert kept.verdicts()["a mse"] == "regressed"
     regression = kept.rows()["a mse"]["rule"]["regression"]
-    assert regression == {"abs": 0.0, "rel": 0.02, "sigma": 2.0}
+    assert regression == {"abs": 0.0, "rel": 0.02, "sigma": 3.0}
 
 
 def test_a_gain_is_green_and_shown(kept: Project) -> None:

@@ -1,0 +1,169 @@
+"""The verdict against a baseline: monotone, never green without a number, the same however run."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pytest_sae.gate.baseline import Baseline, Entry, entries_of, paired_error, updated
+from pytest_sae.gate.baseline_file import read_baseline, write_baseline
+from pytest_sae.gate.rules import Regression, Rule
+from pytest_sae.gate.verdict import GREEN, Against, Verdict, judge
+from pytest_sae.measurement import Measurement
+from pytest_sae.reports.rows import row_of
+from pytest_sae.stats import Estimate
+
+finite = st.floats(-1e6, 1e6)
+errors = st.none() | st.floats(0, 1e3)
+regressions = st.none() | st.builds(
+    Regression, abs=st.floats(0, 10), rel=st.floats(0, 1), sigma=st.floats(0, 5)
+)
+rules = st.builds(
+    Rule, name=st.just("l0"), min=st.none() | finite, max=st.none(), regression=regressions
+)
+againsts = st.builds(
+    Against,
+    source=st.just("kept"),
+    direction=st.just("higher"),
+    value=finite,
+    se=errors,
+    required=st.booleans(),
+    paired=errors,
+)
+
+
+@settings(deadline=None)
+@given(finite, st.floats(0, 1e6), errors, rules, againsts)
+def test_a_better_value_is_never_red_where_a_worse_one_is_green(
+    value: float, more: float, se: float | None, rule: Rule, against: Against
+) -> None:
+    worse = judge(Estimate("l0", value, se=se), rule, against=against)
+    better = judge(Estimate("l0", value + more, se=se), rule, against=against)
+    if not worse.red:
+        assert not better.red
+
+
+@settings(deadline=None)
+@given(finite, st.floats(0, 1e6), errors, rules, againsts)
+def test_where_lower_is_better_all_is_mirrored(
+    value: float, more: float, se: float | None, rule: Rule, against: Against
+) -> None:
+    rule = replace(rule, min=None, max=rule.min)
+    against = replace(against, direction="lower")
+    worse = judge(Estimate("l0", value, se=se), rule, against=against)
+    if not worse.red:
+        assert not judge(Estimate("l0", value - more, se=se), rule, against=against).red
+
+
+@settings(deadline=None)
+@given(st.sampled_from([math.nan, math.inf, -math.inf, None]), errors, rules, againsts)
+def test_what_is_no_number_is_never_green(
+    value: float | None, se: float | None, rule: Rule, against: Against
+) -> None:
+    assert judge(Estimate("l0", value, se=se), rule, against=against).name not in GREEN
+
+
+@settings(deadline=None)
+@given(finite, errors, rules, againsts, st.floats(0, 1e3))
+def test_less_noise_never_hides_a_regression(
+    value: float, se: float | None, rule: Rule, against: Against, paired: float
+) -> None:
+    less, more = (replace(against, paired=each) for each in sorted((paired, against.paired or 0.0)))
+    if judge(Estimate("l0", value, se=se), rule, against=more).name == "regressed":
+        assert judge(Estimate("l0", value, se=se), rule, against=less).name == "regressed"
+
+
+units = st.lists(st.tuples(finite, finite), min_size=1, max_size=30)
+
+
+@given(pairs=units, seed=st.integers(0, 99))
+def test_the_paired_error_knows_no_order_of_texts_and_no_order_of_runs(
+    pairs: list[tuple[float, float]], seed: int
+) -> None:
+    shuffled = random.Random(seed).sample(pairs, len(pairs))
+    before, now = zip(*pairs, strict=True)
+    assert paired_error(before, now) == paired_error(now, before)
+    found = paired_error(*zip(*shuffled, strict=True))
+    assert found == pytest.approx(paired_error(before, now), rel=1e-12)
+    assert paired_error(before, before) == 0
+
+
+@given(pairs=units)
+def test_pairing_is_bounded_by_what_both_add_at_worst(pairs: list[tuple[float, float]]) -> None:
+    before, now = zip(*pairs, strict=True)
+    found = paired_error(before, now)
+    assert found is not None
+    assert found <= (math.hypot(*before) + math.hypot(*now)) * (1 + 1e-12)
+
+
+measured = st.builds(
+    Measurement,
+    sae=st.sampled_from(["a", "b"]),
+    estimate=st.builds(
+        Estimate,
+        metric=st.sampled_from(["l0", "scr", "explained_variance"]),
+        value=finite,
+        params=st.dictionaries(st.just("n"), st.integers(1, 30)),
+        se=errors,
+        n=st.just({"texts": 9}),
+        influence=st.lists(st.floats(-1, 1, width=32), max_size=4).map(tuple),
+    ),
+    fingerprints=st.fixed_dictionaries({"data": st.sampled_from("de"), "sae": st.just("x")}),
+)
+runs = st.lists(measured, min_size=1, max_size=8, unique_by=lambda each: (each.sae, each.key))
+
+
+def entries(run: list[Measurement]) -> list[Entry]:
+    rows = [row_of(each, judge(each.estimate, None), None, "t") for each in run]
+    influence = {(each.sae, each.key): each.estimate.influence for each in run}
+    return entries_of(rows, influence)
+
+
+def verdict(measurement: Measurement, baseline: Baseline, required: bool = True) -> Verdict:
+    estimate = measurement.estimate
+    against = baseline.against(
+        (measurement.sae, measurement.key),
+        measurement.spec.direction,
+        measurement.fingerprints,
+        required,
+        estimate.influence,
+    )
+    rule = Rule(estimate.metric, regression=Regression(sigma=0))
+    return judge(estimate, rule, against=against)
+
+
+@settings(deadline=None, max_examples=50)
+@given(old=runs, run=runs, seed=st.integers(0, 99), name=st.sampled_from(["kept", "kept.json"]))
+def test_after_an_update_a_rerun_is_green_whatever_was_there_before(
+    old: list[Measurement], run: list[Measurement], seed: int, name: str
+) -> None:
+    with TemporaryDirectory() as directory:
+        path = Path(directory) / name
+        write_baseline(path, updated(entries(old), entries(run), only_new=False), 10**6)
+        baseline = read_baseline(path, "kept")
+    for each in random.Random(seed).sample(run, len(run)):
+        assert verdict(each, baseline).name == "pass"
+    kept = {(each.sae, each.key) for each in [*old, *run]}
+    assert {entry.key for entry in baseline.entries} == kept
+
+
+@given(run=runs, seed=st.integers(0, 99))
+def test_the_file_of_a_baseline_knows_no_order(run: list[Measurement], seed: int) -> None:
+    shuffled = random.Random(seed).sample(run, len(run))
+    assert entries(run) == entries(shuffled)
+    assert updated((), entries(shuffled), only_new=True) == entries(run)
+
+
+@given(old=runs, run=runs)
+def test_an_update_of_what_is_new_changes_nothing_that_was_there(
+    old: list[Measurement], run: list[Measurement]
+) -> None:
+    after = updated(entries(old), entries(run), only_new=True)
+    assert [each for each in after if each.key in {e.key for e in entries(old)}] == entries(old)
