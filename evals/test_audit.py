@@ -1,0 +1,11 @@
+"""Whether the metrics can be believed: measured where the truth is known (--sae-audit)."""
+
+from __future__ import annotations
+
+from pytest_sae.audit.sound import unsound
+from pytest_sae.audit.values import WorldAudit
+
+
+def test_audit(audited: WorldAudit) -> None:
+    """The panel is worth being ranked; what the metrics make of it stands in the report."""
+    assert not unsound(audited), "\n".join(unsound(audited))

@@ -1,0 +1,186 @@
+"""Measuring a panel on a world: the values that the audit's questions are asked of.
+
+gather(world, size, store) -> WorldAudit
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pytest_sae.activations.store import Store
+from pytest_sae.audit.derived import with_derived
+from pytest_sae.audit.measured import AUDITED, ERASED, Measure, settings
+from pytest_sae.audit.values import Observation, Standing, Truth, WorldAudit
+from pytest_sae.synthetic.panel import (
+    LARGE_PLAN,
+    SMALL_PLAN,
+    SMOKE_PLAN,
+    Member,
+    PanelPlan,
+    make_panel,
+)
+from pytest_sae.synthetic.reading import WorldLatents
+from pytest_sae.synthetic.recovery import Recovery, agreement
+from pytest_sae.synthetic.references import Known
+from pytest_sae.synthetic.tasks import (
+    LARGE_BOOK,
+    SMALL_BOOK,
+    SMOKE_BOOK,
+    Book,
+    BookSize,
+    concepts_of,
+    make_book,
+)
+from pytest_sae.synthetic.worlds import LARGE, SMALL, SMOKE, Sample, World, WorldSpec
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class AuditSize:
+    """What an audit spends.
+
+    Args:
+        name: as reports call it.
+        worlds: on which it is made.
+        book: texts and tasks of each.
+        plan: the panel of each.
+        reseeds: how often the noisy part of the panel is measured with everything random drawn
+            anew.
+        noisy: how many dictionaries that are, spread over the trained ones.
+        fits: probe fits of the default metrics.
+        tokens: on which recovery is counted.
+    """
+
+    name: str
+    worlds: tuple[WorldSpec, ...]
+    book: BookSize
+    plan: PanelPlan
+    reseeds: int = 10
+    noisy: int = 3
+    fits: int = 5
+    tokens: int = 16_384
+
+
+SIZES = {
+    size.name: size
+    for size in (
+        AuditSize("smoke", SMOKE, SMOKE_BOOK, SMOKE_PLAN, 2, 2, 2, 4096),
+        AuditSize("small", SMALL, SMALL_BOOK, SMALL_PLAN),
+        AuditSize("large", LARGE, LARGE_BOOK, LARGE_PLAN, tokens=65_536),
+    )
+}
+
+
+def gather(
+    spec: WorldSpec,
+    size: AuditSize,
+    store: Store,
+    families: Mapping[str, Measure] = AUDITED,
+    progress: Progress = lambda *_: None,
+    device: str = "cpu",
+) -> WorldAudit:
+    """Measure every dictionary of a world's panel, and some of them again and again.
+
+    Args:
+        spec: of the world.
+        size: of the audit.
+        store: keeps trained dictionaries and probes.
+        families: what is measured.
+        progress: called with (stage, done, total).
+        device: where the world and its dictionaries are.
+    """
+    bench = Bench(spec, size, store, families, device)
+    total = size.reseeds + 1
+    observations: list[Observation] = []
+    for seed in range(total):
+        progress(f"auditing {spec.name}, seed", seed, total)
+        observations += bench.measure(seed)
+    progress(f"auditing {spec.name}, seed", total, total)
+    return WorldAudit(spec.name, bench.standings, with_derived(observations))
+
+
+class Bench:
+    """A world with its panel, to be measured seed by seed; see `gather` for the arguments.
+
+    Attributes:
+        members: the panel.
+        standings: where each of them stands in truth.
+    """
+
+    def __init__(
+        self,
+        spec: WorldSpec,
+        size: AuditSize,
+        store: Store,
+        families: Mapping[str, Measure] = AUDITED,
+        device: str = "cpu",
+    ) -> None:
+        self._world = World(spec, device)
+        self._size, self._store, self._families = size, store, families
+        truth = self._world.sample(size.tokens, spec.seed, "truth")
+        self._first = make_book(self._world, size.book, 0)
+        self.members = make_panel(self._world, size.plan, truth, [_known(self._first)], store)
+        self.standings = tuple(_standings(self._world, truth, self.members, size.book))
+
+    def measure(self, seed: int) -> list[Observation]:
+        """Return all values at a seed: of everybody at 0, of some trained ones at any other.
+
+        Seed 0 is the measurement that a user makes; the others say how it would have varied.
+        """
+        if seed == 0:
+            return [o for member in self.members for o in self._values(self._first, member, 0)]
+        book = make_book(self._world, self._size.book, seed)
+        noisy = _spread(self.members, self._size.noisy)
+        return [o for member in noisy for o in self._values(book, member, seed)]
+
+    def _values(self, book: Book, member: Member, seed: int) -> list[Observation]:
+        latents = WorldLatents(book.texts, self._world.fingerprint, member.dictionary, self._store)
+        return [
+            Observation(member.name, seed, estimate.metric, setting, value)
+            for measure in self._families.values()
+            for estimate in measure(latents, book.tasks, seed, self._size.fits)
+            if estimate.status != "not_applicable"
+            for setting, value in settings(estimate)
+        ]
+
+
+def _known(book: Book) -> Known:
+    return book.texts.x, book.texts.features
+
+
+def _standings(
+    world: World, truth: Sample, members: Sequence[Member], book: BookSize
+) -> list[Standing]:
+    concepts = concepts_of(world, book)
+    found = []
+    for member in members:
+        agreed = agreement(member.dictionary, truth, world.rows)
+        found.append(
+            Standing(
+                member.name,
+                member.kind,
+                member.run,
+                member.step,
+                _truth(agreed.of()),
+                _truth(agreed.of(concepts.features)),
+                _truth(agreed.of(concepts.of_pairs)),
+                _truth(agreed.of(concepts.of_classes)),
+                _truth(agreed.of(concepts.first(*ERASED).features)),
+            )
+        )
+    return found
+
+
+def _truth(recovery: Recovery) -> Truth:
+    return Truth(recovery.f1, recovery.cosine, recovery.both)
+
+
+def _spread(members: Sequence[Member], count: int) -> list[Member]:
+    """Some trained dictionaries, evenly over the panel: of every architecture and step."""
+    trained = [member for member in members if member.kind == "trained"]
+    places = np.linspace(0, len(trained) - 1, min(count, len(trained))).round().astype(int)
+    return [trained[place] for place in places]

@@ -1,0 +1,56 @@
+"""The audit as tests: one per world, so that worlds run on different workers.
+
+parametrise_worlds(metafunc, run)      audited_world(request, run) -> WorldAudit
+attach(item, report)                   # the record travels on the test's report
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_sae.audit.values import WorldAudit
+
+if TYPE_CHECKING:
+    from pytest_sae.run import Run
+
+#: The size of the audit by the suite of the run.
+SIZE = {"smoke": "smoke", "standard": "small", "paper": "large"}
+
+_RECORD = pytest.StashKey[dict[str, Any]]()
+
+
+def parametrise_worlds(metafunc: pytest.Metafunc, run: Run) -> None:
+    """Make one test per world; a single nameless one where no audit was asked for."""
+    names = ["not asked for"]
+    if run.options.audit:
+        from pytest_sae.audit.gather import SIZES
+
+        names = [spec.name for spec in SIZES[SIZE[run.options.suite]].worlds]
+    metafunc.parametrize("audited", names, indirect=True)
+
+
+def audited_world(request: pytest.FixtureRequest, run: Run) -> WorldAudit:
+    """Measure the panel of a world, and keep the record for the test's report."""
+    from pytest_sae.activations.store import Store
+    from pytest_sae.audit.gather import SIZES, gather
+    from pytest_sae.audit.record import world_record
+    from pytest_sae.progress import Progress
+    from pytest_sae.threads import threads
+
+    size = SIZES[SIZE[run.options.suite]]
+    spec = next(each for each in size.worlds if each.name == request.param)
+    device = run.options.device if run.options.device.startswith("cuda") else "cpu"
+    progress = Progress(run.config)
+    with threads(run.options.threads):
+        found = gather(spec, size, Store(run.options.cache), progress=progress, device=device)
+    request.node.stash[_RECORD] = world_record(found)
+    return found
+
+
+def attach(item: pytest.Item, report: pytest.TestReport) -> None:
+    """Put a world's record on the report of its test."""
+    record = item.stash.get(_RECORD, None)
+    if record is not None:
+        vars(report)["sae_audit"] = record
