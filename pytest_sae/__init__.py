@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pytest_sae.dictionaries.entry_points import register_family
     from pytest_sae.keys import metric_key
     from pytest_sae.measured import Measured
     from pytest_sae.measurement import Measurement
@@ -30,6 +31,7 @@ _HOMES = {
     "metric_key": "pytest_sae.keys",
     "MetricSpec": "pytest_sae.metrics.registry",
     "register": "pytest_sae.metrics.registry",
+    "register_family": "pytest_sae.dictionaries.entry_points",
 }
 
 __all__ = [
@@ -43,6 +45,7 @@ __all__ = [
     "metric_key",
     "not_applicable",
     "register",
+    "register_family",
     "undefined",
 ]
 

@@ -6,10 +6,13 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pytest_sae.errors import OptionError, PytestSAEError
-from pytest_sae.options import DTYPES, SUITES
+from pytest_sae.errors import OptionError, PytestSAEError, ReportError
+from pytest_sae.option_values import DTYPES, SUITES
+
+if TYPE_CHECKING:
+    from pytest_sae.gate.influence_file import Influence
 
 # What a command prints, and its exit status where that is not 0.
 Said = str | tuple[str, int]
@@ -43,7 +46,33 @@ def _parser() -> argparse.ArgumentParser:
     _add_compare(commands)
     _add_check(commands)
     _add_record(commands)
+    _add_fit(commands)
+    _add_audit(commands)
     return parser
+
+
+def _add_audit(commands: Any) -> None:
+    audit = commands.add_parser(
+        "audit", help="draw docs/audit.md from the report.json of a run with --sae-audit"
+    )
+    audit.add_argument("report", type=Path, metavar="report.json")
+    told = "what was written by hand in it stays (default docs/audit.md)"
+    audit.add_argument(
+        "--output", type=Path, default=Path("docs/audit.md"), metavar="FILE", help=told
+    )
+    audit.set_defaults(run=_audit)
+
+
+def _audit(chosen: argparse.Namespace) -> str:
+    from pytest_sae.audit.document import document, handwritten
+    from pytest_sae.reports.records import read_report, write_whole
+
+    audit = read_report(_report_of(chosen.report))["audit"]
+    if audit is None:
+        raise OptionError(f"{chosen.report} holds no audit. Expected a run with --sae-audit.")
+    output: Path = chosen.output
+    kept = handwritten(output.read_text(encoding="utf-8")) if output.is_file() else ""
+    return f"{write_whole(output, document(audit, kept))}\n"
 
 
 def _add_merge(commands: Any) -> None:
@@ -52,7 +81,8 @@ def _add_merge(commands: Any) -> None:
     )
     told = "report.json of a shard, or its directory"
     merge.add_argument("reports", type=Path, nargs="+", metavar="REPORT", help=told)
-    merge.add_argument("--output", type=Path, default="sae-report", metavar="DIR")
+    add = merge.add_argument
+    add("--output", type=Path, default=Path("sae-report"), metavar="DIR", help="(sae-report)")
     merge.set_defaults(run=_merge)
 
 
@@ -100,6 +130,28 @@ def _add_record(commands: Any) -> None:
     record.set_defaults(run=_record)
 
 
+def _add_fit(commands: Any) -> None:
+    fit = commands.add_parser(
+        "fit-snmf", help="fit a baseline dictionary to recorded activations of training texts"
+    )
+    add = fit.add_argument
+    add("recording", type=Path, metavar="DIR", help="from pytest-sae record, of MLP activations")
+    add("--rank", required=True, type=int, metavar="N", help="number of latents")
+    add("--out", required=True, type=Path, metavar="FILE.safetensors", help="new file")
+    add("--seed", default=0, type=int, help="of the start")
+    add("--tokens", default=20_000, type=int, metavar="N", help="most tokens that are fitted")
+    fit.set_defaults(run=_fit)
+
+
+def _fit(chosen: argparse.Namespace) -> str:
+    from pytest_sae.measure.factorise import fit_recording
+
+    line = fit_recording(
+        chosen.recording, chosen.rank, chosen.out, seed=chosen.seed, tokens=chosen.tokens
+    )
+    return f"Evaluate with --sae={line}\n"
+
+
 def _record(chosen: argparse.Namespace) -> str:
     from pytest_sae.measure.record import record_data
 
@@ -125,10 +177,16 @@ def _merge(chosen: argparse.Namespace) -> Said:
     from pytest_sae.reports.records import read_report
     from pytest_sae.reports.write import publish, write_all
 
-    report = merge([read_report(_report_of(path)) for path in chosen.reports])
-    write_all(report, chosen.output)
+    output = _directory(chosen.output)
+    paths = [_report_in(path) for path in chosen.reports]
+    reports = [read_report(path) for path in paths]
+    report = merge(reports)
+    influence: dict[tuple[str, str], Sequence[float]] = {}
+    for path, each in zip(paths, reports, strict=True):
+        influence |= _influence(path, each)
+    write_all(report, output, influence)
     publish(report)
-    return f"{_told(report)}reports: {chosen.output}\n", int(report["exit_status"])
+    return f"{_told(report)}reports: {output}\n", int(report["exit_status"])
 
 
 def _compare(chosen: argparse.Namespace) -> Said:
@@ -139,18 +197,46 @@ def _compare(chosen: argparse.Namespace) -> Said:
     from pytest_sae.reports.records import read_report
     from pytest_sae.reports.write import write_all
 
+    output = _directory(chosen.output) if chosen.output else None
     thresholds = load_thresholds(_file(chosen.thresholds)) if chosen.thresholds else None
     before = read_baseline(_report_of(chosen.before), str(chosen.before))
-    report = compare(before, read_report(_report_of(chosen.after)), thresholds, in_ci())
-    if chosen.output:
-        write_all(report, chosen.output)
+    path = _report_in(chosen.after)
+    after = read_report(path)
+    influence = _influence(path, after)
+    report = compare(before, after, thresholds, in_ci(), influence)
+    if output:
+        write_all(report, output, influence)
     return _told(report), int(report["exit_status"])
+
+
+def _influence(path: Path, report: Mapping[str, Any]) -> Influence:
+    from pytest_sae.gate.influence_file import read_influence
+    from pytest_sae.reports.rows import values_of
+
+    return read_influence(path, values_of(report["measurements"]))
 
 
 def _report_of(path: Path) -> Path:
     """Return the report.json of a directory that has one; else the path itself."""
     inside = path / "report.json"
     return inside if inside.is_file() else path
+
+
+def _report_in(path: Path) -> Path:
+    """Return the report.json that a path means, which has to be one."""
+    found = _report_of(path)
+    if found.is_dir():
+        raise ReportError(
+            f"{path} is a directory without a report.json. Expected one that a run of pytest wrote "
+            "(sae-report, or what --sae-report named)."
+        )
+    return found
+
+
+def _directory(path: Path) -> Path:
+    if path.exists() and not path.is_dir():
+        raise OptionError(f"--output={path} is a file. Expected a directory.")
+    return path
 
 
 def _file(path: Path) -> Path:

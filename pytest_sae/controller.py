@@ -35,6 +35,8 @@ class Controller:
         self._started = time.time()
         self._report: dict[str, Any] | None = None
         self._thresholds: dict[str, str] = {}
+        self._influence: dict[tuple[str, str], list[float]] = {}
+        self._audits: list[dict[str, Any]] = []
         # Until tests are to be called, none can be missing: --collect-only, --fixtures, ...
         self._idle = True
 
@@ -63,8 +65,10 @@ class Controller:
         if self._idle:
             return
         sae = getattr(report, "sae", None)
-        if sae is not None:
+        audited = getattr(report, "sae_audit", None)
+        if sae is not None or audited is not None:
             self._open()
+        self._audits += [] if audited is None else [audited]
         if report.when not in ("setup", "call", "teardown"):
             row = self._ledger.crashed(report.nodeid, "the worker died while running this test")
             self._write([row] if row else [])
@@ -78,6 +82,8 @@ class Controller:
             {**row, "worker": _worker_of(report)} for row in getattr(report, "sae_rows", [])
         ]
         self._thresholds |= getattr(report, "sae_thresholds", {})
+        told = getattr(report, "sae_influence", [])
+        self._influence |= {(sae, key): influence for sae, key, influence in told}
         self._ledger.finished(report.nodeid, sae, outcome_of(report), _first_line(report), rows)
         self._write(rows)
 
@@ -173,7 +179,7 @@ class Controller:
         if self._run.options.update and complete:
             from pytest_sae.update import update
 
-            report["update"] = update(self._run, report["measurements"])
+            report["update"] = update(self._run, report["measurements"], self._influence)
         self._write_files(report)
         publish(report)
         self._journal.append("end", exit_status=status, verdict=report["verdict"])
@@ -223,14 +229,22 @@ class Controller:
             ],
             "measurements": rows,
             "tests": tests,
+            "audit": self._audit(complete),
             **self._identity(),
             **assemble.merged(self._described),
         }
 
+    def _audit(self, complete: bool) -> dict[str, Any] | None:
+        if not complete or not self._audits:
+            return None
+        from pytest_sae.audit.record import audit_record
+
+        return audit_record(self._run.options.suite, self._audits)
+
     def _write_files(self, report: dict[str, Any]) -> None:
         from pytest_sae.reports.write import write_all
 
-        write_all(report, Path(self._run.options.report))
+        write_all(report, Path(self._run.options.report), self._influence)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Show the table, and on GitHub the annotations."""

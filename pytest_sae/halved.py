@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from pytest_sae.dictionaries.base import Contextual
 from pytest_sae.models import precision
 from pytest_sae.models.load import load as load_model
 
@@ -38,6 +39,8 @@ def compared(
     except torch.OutOfMemoryError:
         return {"unknown": "no memory for the model in float32"}
     half = precision.activations(sae.model, sae.site, texts, bos)
+    if isinstance(exact, Contextual):  # its latents are not of tokens alone
+        return asdict(precision.differences(half, full, None))
     return asdict(precision.differences(half, full, (_encode(sae.dictionary), _encode(exact))))
 
 
@@ -53,7 +56,7 @@ def _exact_activations(sae: LoadedSAE, texts: Sequence[str], bos: bool, store: S
         "model": model.fingerprint,
         "tokenizer": model.tokenizer_fingerprint,
         "device": model.device.type,
-        "site": f"{sae.site.module}:{sae.site.reads}",
+        "site": sae.site.tensor,
         "texts": list(texts),
         "prepend_bos": bos,
     }

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_sae.errors import JudgeError
-from pytest_sae.options import PROVIDED, RULES
+from pytest_sae.option_values import PROVIDED, RULES
 
 if TYPE_CHECKING:
     from pytest_sae.judge.base import Judge

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from pytest_sae.gate.controls import Control
 from pytest_sae.keys import metric_key
 from pytest_sae.metrics.registry import MetricSpec, spec_of
 from pytest_sae.stats import Estimate
@@ -20,6 +21,7 @@ class Measurement:
         seconds: wall time of the family that made it, shared by its metrics.
         peak_memory: bytes, peak of the process (or of the device where there is one).
         fingerprints: hashes of what made it: sae, model, site, data, suite, code.
+        controls: the same metric of what it has to tell the dictionary from.
     """
 
     sae: str
@@ -27,6 +29,7 @@ class Measurement:
     seconds: float = 0.0
     peak_memory: int = 0
     fingerprints: Mapping[str, str] = field(default_factory=dict)
+    controls: tuple[Control, ...] = ()
 
     @property
     def spec(self) -> MetricSpec:

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_sae import option_values as checked
 from pytest_sae.errors import OptionError
-from pytest_sae.suggest import suggest
+from pytest_sae.option_values import DEVICES, DTYPES, MODES, PROVIDED, RULES, SUITES
 
 if TYPE_CHECKING:
     import pytest
 
-SUITES = ("smoke", "standard", "paper")
-DTYPES = ("float32", "bfloat16", "float16", "float64")
-DEVICES = ("auto", "cpu", "cuda", "cuda:N", "mps")
-MODES = ("live", "record", "replay")
-RULES = "rules"
-PROVIDED = "litellm:"
 RECORDINGS = "judge-recordings.jsonl"
 
 
@@ -40,7 +33,8 @@ class Options:
         cache: directory of the activation cache, None to keep nothing.
         seed: seed of everything random.
         gate: False to measure without judging.
-        threads: CPU threads of torch, one by default because sums depend on their number.
+        threads: CPU threads of torch and linear algebra, one by default because sums depend on
+            their number.
         asked: whether any of this stands on the command line, so that SAE tests are expected.
         judge: litellm's name of the judging model, `rules` for the bundled world's stand-in, None
             for that stand-in on the bundled model and for no judge on any other.
@@ -56,6 +50,12 @@ class Options:
         shard: which part of the SAEs is evaluated, K/N, None for all of them.
         ci: whether a value that the baseline does not have fails the run.
         activations: directory of recorded activations, None to run the model.
+        repeats: how often everything random is done, each time with another seed.
+        baseline_texts: most bytes that are kept, for one SAE, of what each text adds to the errors
+            of its values.
+        controls: `off`, `cheap`, `all`, or names with commas between them; None for the suite's.
+        twin: the dictionary that seed agreement compares with, as --sae spells one; None for none.
+        audit: whether the metrics themselves are audited on worlds whose truth is known.
     """
 
     sae: tuple[str, ...]
@@ -84,6 +84,11 @@ class Options:
     shard: str | None = None
     ci: bool = False
     activations: str | None = None
+    repeats: int = 1
+    baseline_texts: int = 2**20
+    controls: str | None = None
+    twin: str | None = None
+    audit: bool = False
 
 
 # Flag (after --sae-), what stands for its value in the help, help. The ini twin is sae_<flag>.
@@ -95,9 +100,11 @@ _VALUED = (
     ("data", "FILE", "TOML file that names your texts, or canonical, or canonical:DIR"),
     ("thresholds", "FILE", "TOML file with the bounds (default thresholds.toml beside the tests)"),
     ("baseline", "PATH", "values to compare with: a baseline file, a report.json, or a directory"),
+    ("baseline-texts", "SIZE|off", "most that is kept of each text's part in the errors (1M)"),
     ("report", "DIR", "where the reports go (default sae-report)"),
     ("cache", "DIR|off", "where activations are kept between runs (default the user's cache)"),
     ("seed", "N", "seed of everything random (default 0)"),
+    ("repeats", "N", "how often everything random is done, averaged, its spread shown (default 1)"),
     ("threads", "N", "CPU threads (default 1: sums of floats depend on their number)"),
     ("judge", "MODEL", "who judges latents: a model as litellm names it, or rules (bundled world)"),
     ("judge-api-base", "URL", "where the judge is served, if not at its provider's"),
@@ -108,6 +115,8 @@ _VALUED = (
     ("scorer", "PATH", "language model of the surprisal scorer"),
     ("embedder", "PATH", "model of the embedding scorer, or litellm:NAME"),
     ("activations", "DIR", "recorded activations to evaluate on, without the model"),
+    ("controls", "WHICH", "controls to measure: off, cheap, all, or names such as random,pca"),
+    ("twin", "PATH", "the same SAE from another seed, for seed_agreement"),
     ("shard", "K/N", "evaluate the K-th of N parts of the SAEs; pytest-sae merge unites them"),
 )
 _UPDATES = (
@@ -130,6 +139,8 @@ def add_options(parser: pytest.Parser) -> None:
     text = "measure and report, judge nothing"
     group.addoption("--sae-no-gate", dest="sae_no_gate", action="store_true", help=text)
     parser.addini("sae_no_gate", text, type="bool", default=False)
+    text = "also audit the metrics themselves, on synthetic worlds whose truth is known"
+    group.addoption("--sae-audit", dest="sae_audit", action="store_true", help=text)
     for dest, which, text in _UPDATES:
         flag = f"--{dest.replace('_', '-')}"
         group.addoption(flag, dest="sae_update", action="append_const", const=which, help=text)
@@ -145,30 +156,37 @@ def read_options(config: pytest.Config) -> Options:
     typed = config.getoption("sae") or []
     options = Options(
         sae=tuple(typed) or _saes_of_ini(config),
-        model=_named_model(values["model"], values["activations"]),
-        device=_device(values["device"], _workers(config)),
-        dtype=_one_of("dtype", values["dtype"] or "float32", DTYPES),
-        suite=_one_of("suite", values["suite"] or "standard", SUITES),
-        data=_data(values["data"]),
-        thresholds=_thresholds(values["thresholds"]),
-        report=_directory("report", values["report"] or str(config.rootpath / "sae-report")),
-        cache=_cache(values["cache"]),
-        seed=_whole("seed", values["seed"] or "0", least=0),
+        model=checked.named_model(values["model"], values["activations"]),
+        device=checked.device(values["device"], _workers(config)),
+        dtype=checked.one_of("dtype", values["dtype"] or "float32", DTYPES),
+        suite=checked.one_of("suite", values["suite"] or "standard", SUITES),
+        data=checked.data(values["data"]),
+        thresholds=checked.thresholds(values["thresholds"]),
+        report=checked.directory("report", values["report"] or str(config.rootpath / "sae-report")),
+        cache=checked.cache(values["cache"]),
+        seed=checked.whole("seed", values["seed"] or "0", least=0),
         gate=not (config.getoption("sae_no_gate") or config.getini("sae_no_gate")),
-        threads=_whole("threads", values["threads"] or "1", least=1),
+        threads=checked.whole("threads", values["threads"] or "1", least=1),
         judge=values["judge"] or None,
-        judge_api_base=_url("judge-api-base", values["judge-api-base"]),
-        judge_budget=_budget(values["judge-budget"]),
-        judge_concurrency=_whole("judge-concurrency", values["judge-concurrency"] or "8", least=1),
-        judge_mode=_one_of("judge-mode", values["judge-mode"] or "live", MODES),
+        judge_api_base=checked.url("judge-api-base", values["judge-api-base"]),
+        judge_budget=checked.budget(values["judge-budget"]),
+        judge_concurrency=checked.whole(
+            "judge-concurrency", values["judge-concurrency"] or "8", least=1
+        ),
+        judge_mode=checked.one_of("judge-mode", values["judge-mode"] or "live", MODES),
         judge_recordings=_recordings(values["judge-mode"], values["judge-recordings"], config),
-        scorer=_model("scorer", values["scorer"]),
-        embedder=_model("embedder", values["embedder"]),
-        activations=_activations(values["activations"]),
+        scorer=checked.model("scorer", values["scorer"]),
+        embedder=checked.model("embedder", values["embedder"]),
+        activations=checked.activations(values["activations"]),
+        twin=values["twin"] or None,
         baseline=values["baseline"] or None,
-        update=_update(config.getoption("sae_update"), values["baseline"]),
-        shard=_shard(values["shard"]),
+        repeats=checked.whole("repeats", values["repeats"] or "1", least=1),
+        baseline_texts=checked.size("baseline-texts", values["baseline-texts"] or "1M"),
+        update=checked.update(config.getoption("sae_update"), values["baseline"]),
+        shard=checked.shard(values["shard"]),
+        controls=checked.controls(values["controls"]),
         ci=in_ci(),
+        audit=bool(config.getoption("sae_audit")),
         asked=_asked(config),
     )
     return _whose(options)
@@ -231,112 +249,10 @@ def _workers(config: pytest.Config) -> bool:
     return bool(getattr(config.option, "numprocesses", None))
 
 
-def _one_of(flag: str, value: str, valid: Sequence[str]) -> str:
-    if value in valid:
-        return value
-    raise OptionError(
-        f"--sae-{flag}={value}: expected one of {', '.join(valid)}.{suggest(value, valid)}"
-    )
-
-
-def _device(value: str, distributed: bool) -> str:
-    value = value or "auto"
-    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", value):
-        _one_of("device", value, DEVICES)
-        raise OptionError(f"--sae-device={value}: N stands for a number, such as cuda:0.")
-    if distributed and value.startswith("cuda:"):
-        raise OptionError(
-            f"--sae-device={value} cannot be used with -n, which gives every worker a GPU of its "
-            f"own. Expected --sae-device=cuda; choose GPUs with CUDA_VISIBLE_DEVICES."
-        )
-    return value
-
-
-def _model(flag: str, value: str) -> str | None:
-    provided = value.startswith(PROVIDED)
-    looks_local = value.startswith((".", "~", os.sep)) or value.count("/") > 1
-    if looks_local and not provided and not Path(value).expanduser().exists():
-        raise OptionError(
-            f"--sae-{flag}={value} does not exist. Expected a directory made by save_pretrained, "
-            "or a model's name on the Hugging Face hub."
-        )
-    return value or None
-
-
-def _named_model(value: str, activations: str) -> str | None:
-    # Beside recorded activations it is a name, of a model that need not be on this machine.
-    return (value or None) if activations else _model("model", value)
-
-
-def _activations(value: str) -> str | None:
-    if value and not (Path(value) / "activations.json").is_file():
-        raise OptionError(
-            f"--sae-activations={value} holds no activations.json. Expected a directory that "
-            "`pytest-sae record` made."
-        )
-    return value or None
-
-
-def _data(value: str) -> str | None:
-    kind, colon, local = value.rpartition("canonical:")
-    if value in ("", "canonical"):
-        return value or None
-    if colon and not kind:
-        if not Path(local).exists():
-            raise OptionError(f"--sae-data={value}: {local} does not exist.")
-    elif not Path(value).is_file():
-        raise OptionError(
-            f"--sae-data={value} is no file. Expected a TOML file that names your texts, "
-            "canonical (Bias in Bios and Amazon from the hub) or canonical:DIR (a local copy)."
-        )
-    return value
-
-
-def _thresholds(value: str) -> str | None:
-    if value and not Path(value).is_file():
-        raise OptionError(f"--sae-thresholds={value} is no file. Expected a TOML file of bounds.")
-    return value or None
-
-
-def _directory(flag: str, value: str) -> str:
-    if Path(value).exists() and not Path(value).is_dir():
-        raise OptionError(f"--sae-{flag}={value} is a file. Expected a directory.")
-    return value
-
-
-def _cache(value: str) -> str | None:
-    if value == "off":
-        return None
-    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return _directory("cache", value or str(Path(home) / "pytest-sae"))
-
-
 def _recordings(mode: str, value: str, config: pytest.Config) -> str | None:
     if mode in ("", "live"):
         return value or None
     return value or str(config.rootpath / RECORDINGS)
-
-
-def _url(flag: str, value: str) -> str | None:
-    if not value:
-        return None
-    if "@" in value or "?" in value:
-        # The command line is part of every report.
-        raise OptionError(
-            f"--sae-{flag} holds credentials or a query. Expected the bare URL: keys belong in the "
-            "environment (OPENAI_API_KEY and the like), where no report shows them."
-        )
-    if not re.fullmatch(r"https?://[^/\s]+(/\S*)?", value):
-        raise OptionError(f"--sae-{flag}={value}: expected a URL such as http://localhost:8000/v1.")
-    return value
-
-
-def _budget(value: str) -> str | None:
-    if value:
-        from pytest_sae.judge.settings import parse_budget
-
-        parse_budget(value)
-    return value or None
 
 
 def _whose(options: Options) -> Options:
@@ -348,32 +264,3 @@ def _whose(options: Options) -> Options:
             "it with --sae-judge=MODEL (also in a replay: answers are kept by model)."
         )
     return options
-
-
-def _update(asked: Sequence[str] | None, baseline: str) -> str | None:
-    if asked and not baseline:
-        raise OptionError(
-            "--sae-baseline-update has nothing to write to. Expected --sae-baseline=PATH beside "
-            "it: a directory, or a file for the values of all SAEs."
-        )
-    if asked and len(set(asked)) > 1:
-        raise OptionError(
-            "--sae-baseline-update replaces every value, --sae-baseline-update-new none. "
-            "Expected one of them."
-        )
-    return asked[0] if asked else None
-
-
-def _shard(value: str) -> str | None:
-    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", value)
-    if value and not (found and 1 <= int(found[1]) <= int(found[2])):
-        raise OptionError(
-            f"--sae-shard={value}: expected K/N, such as 2/8 for the second of eight parts."
-        )
-    return value or None
-
-
-def _whole(flag: str, value: str, least: int) -> int:
-    if not re.fullmatch(r"\d{1,9}", value) or int(value) < least:
-        raise OptionError(f"--sae-{flag}={value}: expected a whole number of at least {least}.")
-    return int(value)

@@ -61,6 +61,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         from pytest_sae.parametrise import parametrise
 
         parametrise(metafunc, _run(metafunc.config))
+    if "audited" in metafunc.fixturenames:
+        from pytest_sae.audit.world import parametrise_worlds
+
+        parametrise_worlds(metafunc, _run(metafunc.config))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the audit unless it was asked for."""
+    if not _run(config).options.audit:
+        items[:] = [item for item in items if "audited" not in getattr(item, "fixturenames", ())]
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -73,6 +83,10 @@ def pytest_runtest_makereport(
         from pytest_sae.recording import attach_rows
 
         attach_rows(item, call, report)
+    if report.when == "call" and "audited" in getattr(item, "fixturenames", ()):
+        from pytest_sae.audit.world import attach
+
+        attach(item, report)
     return report
 
 
@@ -186,6 +200,60 @@ def tpp(sae: Any, eval_session: Any) -> Measured:
     return _measured("tpp", sae, eval_session)
 
 
+@pytest.fixture(scope="session")
+def ravel(sae: Any, eval_session: Any) -> Measured:
+    """Whether latents move one attribute of an entity and leave the others, by metric."""
+    return _measured("ravel", sae, eval_session)
+
+
+@pytest.fixture(scope="session")
+def principled(sae: Any, eval_session: Any) -> Measured:
+    """The SAE beside a supervised dictionary of known attributes, by metric."""
+    return _measured("principled", sae, eval_session)
+
+
+@pytest.fixture(scope="session")
+def unlearning(sae: Any, eval_session: Any) -> Measured:
+    """What clamping a subject's latents makes the model forget, by metric."""
+    return _measured("unlearning", sae, eval_session)
+
+
+@pytest.fixture(scope="session")
+def structure(sae: Any, eval_session: Any) -> Measured:
+    """Description length, shared structure and independence of latents, by metric."""
+    return _measured("structure", sae, eval_session)
+
+
+@pytest.fixture(scope="session")
+def concepts(sae: Any, eval_session: Any) -> Measured:
+    """How few latents carry what a probe reads, by metric."""
+    return _measured("concepts", sae, eval_session)
+
+
+@pytest.fixture(scope="session")
+def sparse_probing(sae: Any, eval_session: Any) -> Measured:
+    """k-sparse probes on whole texts, by metric and k."""
+    return _measured("sparse_probing", sae, eval_session)
+
+
+@pytest.fixture(scope="session")
+def last_token_probing(sae: Any, eval_session: Any) -> Measured:
+    """k-sparse probes on last tokens, by metric and k."""
+    return _measured("last_token_probing", sae, eval_session)
+
+
+@pytest.fixture(scope="session")
+def absorption(sae: Any, eval_session: Any) -> Measured:
+    """Absorption of first letters, by metric."""
+    return _measured("absorption", sae, eval_session)
+
+
+@pytest.fixture(scope="session")
+def erasure(sae: Any, eval_session: Any) -> Measured:
+    """The erasure frontier, over all tasks and over those of each kind."""
+    return _measured("erasure", sae, eval_session)
+
+
 @pytest.fixture
 def judge_calibration(request: pytest.FixtureRequest, sae: Any, eval_session: Any) -> Measured:
     """What the judge makes of latents whose rule is known, by metric."""
@@ -202,6 +270,14 @@ def shift(request: pytest.FixtureRequest, sae: Any, eval_session: Any) -> Measur
 def autointerp(request: pytest.FixtureRequest, sae: Any, eval_session: Any) -> Measured:
     """Scores of a judge's explanations; unmeasured if the judge fails its calibration."""
     return _judged("autointerp", request, sae, eval_session)
+
+
+@pytest.fixture
+def audited(request: pytest.FixtureRequest) -> Any:
+    """What the audit found on one world whose truth is known; only under --sae-audit."""
+    from pytest_sae.audit.world import audited_world
+
+    return audited_world(request, _run(request.config))
 
 
 @pytest.fixture

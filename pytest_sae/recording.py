@@ -12,6 +12,7 @@ from pytest_sae.errors import OptionError
 from pytest_sae.gate.verdict import Against, Verdict, headline, judge, number
 from pytest_sae.options import typed_flags
 from pytest_sae.parametrise import MARKER
+from pytest_sae.reports.controls import told_control
 from pytest_sae.reports.rows import (
     Row,
     is_declined,
@@ -19,6 +20,7 @@ from pytest_sae.reports.rows import (
     row_of,
     shown_bound,
     told_baseline,
+    told_repeats,
     unmeasured_row,
 )
 from pytest_sae.run import Run
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from pytest_sae.measurement import Measurement
 
 _ROWS = pytest.StashKey[list[Row]]()
+_INFLUENCE = pytest.StashKey[list[tuple[str, str, list[float]]]]()
 
 
 class Gate:
@@ -48,6 +51,9 @@ class Gate:
         rule, verdict = self._judge(measurement, against)
         row = row_of(measurement, verdict, rule, self._item.nodeid, against)
         _record(self._item, row)
+        if measurement.estimate.influence:
+            told = (measurement.sae, measurement.key, list(measurement.estimate.influence))
+            self._item.stash.setdefault(_INFLUENCE, []).append(told)
         if verdict.red:
             pytest.fail(self._message(measurement, row, rule, verdict), pytrace=False)
 
@@ -59,7 +65,9 @@ class Gate:
         thresholds = self._run.thresholds_for(self._item.path)
         estimate = measurement.estimate
         rule = thresholds.rule_for(estimate.metric, estimate.params, measurement.sae)
-        return rule, judge(estimate, rule, f"no rule in {thresholds.file}", against)
+        return rule, judge(
+            estimate, rule, f"no rule in {thresholds.file}", against, measurement.controls
+        )
 
     def _message(
         self, measurement: Measurement, row: Row, rule: Rule | None, verdict: Verdict
@@ -69,6 +77,7 @@ class Gate:
             lines.append(f"  measured  {_precision(row)}")
         if row["baseline"] is not None:
             lines.append(f"  baseline  {told_baseline(row)}")
+        lines += [f"  control   {told_control(each)}" for each in row["controls"]]
         if rule is not None:
             lines.append(f"  rule      {rule.source(verdict.decided_by)}{_why(rule)}")
         lines.append(f"  meaning   {measurement.spec.title}")
@@ -80,7 +89,9 @@ def _precision(row: Row) -> str:
     interval = f"95 % interval {_interval(row)}" if row["ci"] else "no interval"
     error = f", se {number(row['se'])}" if row["se"] is not None else ""
     units = "".join(f", {count} {unit}" for unit, count in row["n"].items())
-    return f"{interval}{error}{units}, {row['seeds']} seed{'s' * (row['seeds'] != 1)}"
+    seeds = f", {row['seeds']} seed{'s' * (row['seeds'] != 1)}"
+    repeats = f", {told_repeats(row)}" if told_repeats(row) else ""
+    return f"{interval}{error}{units}{seeds}{repeats}"
 
 
 def _interval(row: Row) -> str:
@@ -168,7 +179,9 @@ def attach_rows(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.T
     rows = item.stash.get(_ROWS, [])
     vars(report)["sae_rows"] = [_final(row, outcome, report, call) for row in rows]
     vars(report)["sae_thresholds"] = _thresholds_used(item)
-    item.stash[_ROWS] = []
+    # Apart from the rows, which people read.
+    vars(report)["sae_influence"] = item.stash.get(_INFLUENCE, [])
+    item.stash[_ROWS], item.stash[_INFLUENCE] = [], []
 
 
 def _decline(item: pytest.Item, report: pytest.TestReport) -> None:

@@ -139,7 +139,11 @@ class Run:
         required = self.options.ci and not self.options.update
         key = (measurement.sae, measurement.key)
         return self.baseline.against(
-            key, measurement.spec.direction, measurement.fingerprints, required
+            key,
+            measurement.spec.direction,
+            measurement.fingerprints,
+            required,
+            measurement.estimate.influence,
         )
 
     @property

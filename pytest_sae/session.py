@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import ExitStack
+from copy import copy
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
 
-import pytest_sae
-from pytest_sae import halved
+from pytest_sae import halved, repeats
 from pytest_sae.activations.recorded import Recording
 from pytest_sae.activations.store import Store
+from pytest_sae.controlled import Controlled
 from pytest_sae.data.sources import named_tasks
-from pytest_sae.data.tasks import ClassTask, Corpus, SpuriousTask, Tasks
-from pytest_sae.dictionaries.base import Dictionary
+from pytest_sae.data.summary import summary
+from pytest_sae.data.tasks import Corpus, Tasks
+from pytest_sae.dictionaries.base import Dictionary, site_width
 from pytest_sae.dictionaries.load import load
 from pytest_sae.dictionaries.preflight import require_site
-from pytest_sae.errors import DataError, JudgeError
+from pytest_sae.dictionaries.spec import resolve
+from pytest_sae.errors import DataError, JudgeError, OptionError, SiteError
 from pytest_sae.families import FAMILIES, Family
+from pytest_sae.gate.controls import Control
 from pytest_sae.judging import NOBODY, Judging
+from pytest_sae.keys import metric_key
+from pytest_sae.loaded import LoadedSAE, peak_memory
 from pytest_sae.measure import erasure, recorded
 from pytest_sae.measure.latents import Latents
 from pytest_sae.measure.recorded import RecordedLatents
@@ -36,6 +41,7 @@ from pytest_sae.models.prove import check_fit, prove
 from pytest_sae.models.site import Site
 from pytest_sae.stats import Estimate, not_applicable, undefined
 from pytest_sae.suites import SUITES, Suite
+from pytest_sae.threads import threads
 
 if TYPE_CHECKING:
     from pytest_sae.dictionaries.base import DictionaryInfo
@@ -44,39 +50,9 @@ if TYPE_CHECKING:
     from pytest_sae.measure.embedding import Embed
     from pytest_sae.options import Options
 
+__all__ = ["EvalSession", "LoadedSAE"]
+
 Progress = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True)
-class LoadedSAE:
-    """A dictionary ready to be measured: the value of the `sae` fixture.
-
-    Args:
-        id: its name in this run.
-        dictionary: the dictionary itself.
-        model: the model that it is evaluated on.
-        site: where it reads.
-        site_out: what its reconstruction replaces; `site` itself for all but transcoders.
-        fingerprints: hashes of dictionary, model, site, data and suite.
-    """
-
-    id: str
-    dictionary: Dictionary
-    model: LanguageModel
-    site: Site
-    site_out: Site
-    fingerprints: Mapping[str, str]
-
-    def measured(self, estimate: Estimate, *, seconds: float = 0.0, code: str = "1") -> Measurement:
-        """Return an estimate as a measurement of this SAE, ready for `gate`.
-
-        Args:
-            estimate: of any registered metric.
-            seconds: how long it took.
-            code: version of what computed it, part of the fingerprints.
-        """
-        fingerprints = {**self.fingerprints, "code": f"{pytest_sae.__version__}/{code}"}
-        return Measurement(self.id, estimate, seconds, peak_memory(), fingerprints)
 
 
 class EvalSession:
@@ -98,17 +74,19 @@ class EvalSession:
         self.store = Store(options.cache)
         self._models: dict[str, LanguageModel] = {}
         self._latents: dict[str, Latents] = {}
+        self._controlled: dict[str, Controlled] = {}
         self._measured: dict[tuple[str, str], tuple[Measurement, ...]] = {}
         self._precision: dict[str, dict[str, object]] = {}
-        self._threads = torch.get_num_threads()
-        torch.set_num_threads(options.threads)
+        self._threads = ExitStack()
+        self._threads.enter_context(threads(options.threads))
 
     def close(self) -> None:
-        """Give torch its threads back and drop everything that was loaded."""
-        torch.set_num_threads(self._threads)
+        """Give threads back and drop everything that was loaded."""
+        self._threads.close()
         self.judging.close()
         self._models.clear()
         self._latents.clear()
+        self._controlled.clear()
 
     @cached_property
     def tasks(self) -> Tasks:
@@ -141,16 +119,16 @@ class EvalSession:
         require_site(info)
         model = self._model(str(info.model))
         site, site_out = _sites(info, model)
-        check_fit(spec.id, dictionary.d_in, model, site)
+        check_fit(spec.id, site_width(dictionary), model, site)
         check_fit(spec.id, dictionary.d_out, model, site_out, "d_out")
-        for each in dict.fromkeys((site, site_out)):
+        for each in dict.fromkeys((*site.single, site_out)):
             prove(model, each)
         fingerprints = {
             "sae": dictionary.fingerprint,
             "model": model.fingerprint,
-            "site": " > ".join(dict.fromkeys((_tensor(site), _tensor(site_out)))),
+            "site": " > ".join(dict.fromkeys((site.tensor, site_out.tensor))),
             "data": tasks.fingerprint,
-            "suite": f"{self.suite.name}/seed={self.options.seed}",
+            "suite": self._how_much,
         }
         sae = LoadedSAE(spec.id, dictionary, model, site, site_out, fingerprints)
         if self._dtype in halved.HALF and spec.id not in self._precision:
@@ -172,7 +150,7 @@ class EvalSession:
             "model": about.model.fingerprint or f"unknown ({about.model.name})",
             "site": " > ".join(tensors),
             "data": self.tasks.fingerprint,
-            "suite": f"{self.suite.name}/seed={self.options.seed}",
+            "suite": self._how_much,
             "activations": recording.fingerprint,
         }
         return LoadedSAE(
@@ -182,6 +160,7 @@ class EvalSession:
     def release(self, sae: LoadedSAE) -> None:
         """Forget an SAE's latents, so that at most one SAE is resident."""
         self._latents.pop(sae.id, None)
+        self._controlled.pop(sae.id, None)
 
     def model(self, sae: LoadedSAE) -> LanguageModel:
         """Return the SAE's model, loaded once per process.
@@ -225,12 +204,43 @@ class EvalSession:
         key = (family, sae.id)
         if key not in self._measured:
             started = time.perf_counter()
-            estimates = self._estimates(FAMILIES[family], sae)
+            estimates = self._repeated(FAMILIES[family], sae)
             seconds, code = time.perf_counter() - started, FAMILIES[family].code
+            controls = self._controls(FAMILIES[family], sae, estimates)
             self._measured[key] = tuple(
-                sae.measured(each, seconds=seconds, code=code) for each in estimates
+                sae.measured(
+                    each,
+                    seconds=seconds,
+                    code=code,
+                    controls=controls.get(metric_key(each.metric, each.params), ()),
+                )
+                for each in estimates
             )
         return self._measured[key]
+
+    @property
+    def controls(self) -> str:
+        """Which controls are measured: what was asked for, or what the suite does."""
+        return self.options.controls or self.suite.controls
+
+    def _controls(
+        self, family: Family, sae: LoadedSAE, estimates: Sequence[Estimate]
+    ) -> Mapping[str, tuple[Control, ...]]:
+        if sae.id not in self._controlled:
+            self._controlled[sae.id] = Controlled(self, sae)
+        return self._controlled[sae.id].of(family, estimates)
+
+    def with_tasks(self, tasks: Tasks) -> EvalSession:
+        """Return this session as it would be on other labels of the same texts."""
+        other = copy(self)
+        other.__dict__["tasks"] = tasks  # a cached property
+        return other
+
+    def with_latents(self, sae: LoadedSAE, latents: Latents) -> EvalSession:
+        """Return this session as it would be with another dictionary under an SAE's name."""
+        other = copy(self)
+        other._latents = {sae.id: latents}
+        return other
 
     def judge(self, sae: LoadedSAE) -> Judge:
         """Return who judges the SAE.
@@ -252,6 +262,24 @@ class EvalSession:
     def embedder(self) -> Embed | None:
         """The model of the embedding scorer, None if none was named."""
         return self.judging.embedder(str(self._device))
+
+    @cached_property
+    def twin(self) -> Dictionary | None:
+        """The second dictionary that seed agreement compares with, None if none was named.
+
+        Raises:
+            OptionError: the flag names more than one.
+        """
+        if self.options.twin is None:
+            return None
+        found = resolve([self.options.twin])
+        if len(found) != 1:
+            raise OptionError(
+                f"--sae-twin={self.options.twin} is {len(found)} SAEs: "
+                f"{', '.join(each.id for each in found)}. Expected one, of another seed."
+            )
+        with self.store.work.timed("load twin"):
+            return self._dictionary(found[0], torch.float32)
 
     def corpus(self, what: str) -> Corpus:
         """Return the held-out texts of the run.
@@ -285,13 +313,34 @@ class EvalSession:
             **({"activations": self._recorded()} if self.options.activations else {}),
             "judges": self.judging.describe(),
             "models": {name: each.fingerprint for name, each in sorted(self._models.items())},
-            "data": _data(self.tasks) if "tasks" in vars(self) else {},
+            "data": summary(self.tasks) if "tasks" in vars(self) else {},
             "work": {
                 **self.store.work.record(),
                 "judges": self.judging.spent(),
                 "peak_memory": peak_memory(),
             },
         }
+
+    @property
+    def _how_much(self) -> str:
+        repeats = f"/repeats={self.options.repeats}" if self.options.repeats > 1 else ""
+        return f"{self.suite.name}/seed={self.options.seed}{repeats}"
+
+    def _repeated(self, family: Family, sae: LoadedSAE) -> list[Estimate]:
+        """Measure as often as was asked for, where anything is random."""
+        if self.options.repeats == 1 or not family.random:
+            return self._estimates(family, sae)
+        seeds = repeats.seeds(self.options.seed, self.options.repeats)
+        return repeats.combined(
+            [self._seeded(seed)._estimates(family, sae) for seed in seeds], seeds
+        )
+
+    def _seeded(self, seed: int) -> EvalSession:
+        """Return this session with another seed for all but its texts; what it holds is shared."""
+        _ = self.tasks
+        other = copy(self)
+        other.options = replace(self.options, seed=seed)
+        return other
 
     def _estimates(self, family: Family, sae: LoadedSAE) -> list[Estimate]:
         unjudged = self._unjudged(family, sae)
@@ -352,42 +401,13 @@ def _sites(info: DictionaryInfo, model: LanguageModel) -> tuple[Site, Site]:
     done = processing.declared(info.trained_on)
     site = model.site(str(info.hook_in), done, info.head)
     site_out = model.site(str(info.hook_out or info.hook_in), done, info.head)
-    return site, site if _tensor(site_out) == _tensor(site) else site_out
-
-
-def _tensor(site: Site) -> str:
-    return f"{site.module}:{site.reads}"
-
-
-def peak_memory() -> int:
-    """Return the most bytes in use so far: of the GPU if one was used, else of this process."""
-    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
-        return int(torch.cuda.max_memory_allocated())
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    if site_out.parts:
+        raise SiteError(
+            f"{info.source} writes {len(site_out.parts)} sites side by side ({site_out.hook_name})."
+            " Expected one of them at a time: say site_out=, or the family's own setting for it."
+        )
+    return site, site if site_out.tensor == site.tensor else site_out
 
 
 def _silent(stage: str, done: int, total: int) -> None:
     """Show nothing."""
-
-
-def _data(tasks: Tasks) -> dict[str, object]:
-    groups: list[tuple[str, Sequence[SpuriousTask | ClassTask]]] = [
-        ("scr", tasks.scr),
-        ("tpp", tasks.tpp),
-    ]
-    return {
-        "source": tasks.source,
-        "fingerprint": tasks.fingerprint,
-        "corpus_texts": len(tasks.corpus.texts) if tasks.corpus else 0,
-        "tasks": {f"{kind}/{task.name}": _counts(task) for kind, group in groups for task in group},
-    }
-
-
-def _counts(task: SpuriousTask | ClassTask) -> dict[str, int]:
-    return {
-        "train": len(task.train.texts),
-        "test": len(task.test.texts),
-        "dropped_from_train": task.dropped,
-        "repeated": task.repeated,
-    }

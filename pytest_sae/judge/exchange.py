@@ -76,9 +76,13 @@ class Exchange:
             JudgeError: refused, unreachable, or out of budget.
         """
         held = self._amount(model, most)
-        return persist(
-            lambda: self._attempt(model, held, send), self._patience, self._rng, self._sleep
-        )
+        try:
+            return persist(
+                lambda: self._attempt(model, held, send), self._patience, self._rng, self._sleep
+            )
+        except JudgeError:
+            self.stop()  # here, before the place of this question falls to another
+            raise
 
     def stop(self) -> None:
         """Let nobody wait or begin any more: an answer is missing, so that the rest is moot."""

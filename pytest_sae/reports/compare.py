@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from pytest_sae.gate.baseline import Baseline
 from pytest_sae.gate.rules import Rule, Thresholds
@@ -13,12 +14,16 @@ from pytest_sae.reports.assemble import run_verdict
 from pytest_sae.reports.rejudged import rejudged_against, rule_of
 from pytest_sae.reports.rows import Row, key_of
 
+if TYPE_CHECKING:
+    from pytest_sae.gate.influence_file import Influence
+
 
 def compare(
     before: Baseline,
     report: Mapping[str, Any],
     thresholds: Thresholds | None = None,
     required: bool = False,
+    influence: Influence = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Return a report as it would have been with another run as its baseline.
 
@@ -27,13 +32,17 @@ def compare(
         report: the second run.
         thresholds: bounds to judge by, None for those that the report was judged by.
         required: whether a value that the first run does not have is red.
+        influence: what each text adds to the errors of the second run's values.
 
     Returns:
         What the first run measured on an SAE of the second, and the second did not, is a problem.
         Where each run is about a single SAE, these are compared whatever they are called.
     """
     before = _same_name(before, report["measurements"])
-    rows = [_row(row, before, thresholds, required) for row in report["measurements"]]
+    rows = [
+        _row(row, before, thresholds, required, influence.get((row["sae"], key_of(row)), ()))
+        for row in report["measurements"]
+    ]
     problems = [*report["problems"], *_missing(before, rows), *_unjudged(rows)]
     verdict = run_verdict(rows, report["tests"], problems, gate=True)
     return {
@@ -55,9 +64,15 @@ def _same_name(before: Baseline, rows: Iterable[Row]) -> Baseline:
     return Baseline(f"{was} in {before.source}", entries)
 
 
-def _row(row: Row, before: Baseline, thresholds: Thresholds | None, required: bool) -> Row:
+def _row(
+    row: Row,
+    before: Baseline,
+    thresholds: Thresholds | None,
+    required: bool,
+    influence: Sequence[float],
+) -> Row:
     against = before.against(
-        (row["sae"], key_of(row)), row["direction"], row["fingerprints"], required
+        (row["sae"], key_of(row)), row["direction"], row["fingerprints"], required, influence
     )
     unruled = f"no rule in {thresholds.file}" if thresholds else str(row["reason"])
     return rejudged_against(row, against, _rule(row, thresholds), unruled)

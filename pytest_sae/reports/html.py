@@ -5,14 +5,24 @@ from __future__ import annotations
 from html import escape
 
 from pytest_sae.gate.verdict import number
+from pytest_sae.reports.audit import html_audit
+from pytest_sae.reports.controls import told_control
 from pytest_sae.reports.html_about import about, lasting
 from pytest_sae.reports.html_bars import interval_of
-from pytest_sae.reports.html_charts import charts
+from pytest_sae.reports.html_charts import charts, frontiers
 from pytest_sae.reports.html_judged import judged
+from pytest_sae.reports.html_latents import latents
 from pytest_sae.reports.html_marks import badge, colours, sort_of, tallies
 from pytest_sae.reports.html_style import STYLE
 from pytest_sae.reports.html_table import comparison
-from pytest_sae.reports.rows import Row, headline_of, shown_bound, shown_value, told_baseline
+from pytest_sae.reports.rows import (
+    Row,
+    headline_of,
+    shown_bound,
+    shown_value,
+    told_baseline,
+    told_repeats,
+)
 from pytest_sae.reports.summary import (
     Report,
     failures,
@@ -33,7 +43,10 @@ def html(report: Report) -> str:
         _failures(report),
         comparison(rows, saes),
         charts(rows, saes),
+        frontiers(rows, saes),
+        latents(rows, saes),
         judged(rows, saes),
+        html_audit(report.get("audit")),
         about(report),
     ]
     return (
@@ -92,8 +105,10 @@ def _red_card(row: Row) -> str:
         "interval": " to ".join(map(number, interval_of(row))),
         "rule": " at ".join(part for part in ("" if bound == "-" else bound, source) if part),
         "baseline": told_baseline(row),
+        "controls": "; ".join(map(told_control, row["controls"])),
         "because": row["rule"]["reason"] if row["rule"] else "",
         "from": ", ".join(f"{count} {what}" for what, count in row["n"].items()),
+        "repeats": told_repeats(row),
         "test": row["nodeid"],
     }
     facts = "".join(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 
 from pytest_sae.gate.verdict import number
 from pytest_sae.reports.rows import Row
@@ -81,7 +82,8 @@ def bar(row: Row, scale: Scale, colour: str) -> str:
         f"{_rect('track', 0, 100, 2)}{_forbidden(row, scale)}{_rect('value', zero, value, 8)}"
         f"{_whiskers(row, scale)}{_upright('end', value, 8)}{_upright('zero', zero, 12)}"
         f"{''.join(_upright('bound', scale.x(limit), _HEIGHT) for limit in limits_of(row))}"
-        f"{''.join(_baseline(scale.x(before)) for before in baselines_of([row]))}</svg>"
+        f"{''.join(_baseline(scale.x(before)) for before in baselines_of([row]))}"
+        f"{''.join(_control(each, scale) for each in row['controls'])}</svg>"
     )
 
 
@@ -107,6 +109,19 @@ def _baseline(at: float) -> str:
     return (
         f'<line class="before" x1="{at:.2f}%" x2="{at:.2f}%" '
         f'y1="{_HEIGHT / 2 + 1}" y2="{_HEIGHT + 2}"/>'
+    )
+
+
+def _control(control: Row, scale: Scale) -> str:
+    """A tick above the bar; at the edge, where the control lies beyond the scale."""
+    if control["value"] is None:
+        return ""
+    at = min(100.0, max(0.0, scale.x(control["value"])))
+    kind = "control missed" if control["holds"] is False else "control"
+    title = escape(f"{control['control']} {number(control['value'])}")
+    return (
+        f'<line class="{kind}" x1="{at:.2f}%" x2="{at:.2f}%" y1="-2" y2="{_HEIGHT / 2 - 1}">'
+        f"<title>{title}</title></line>"
     )
 
 

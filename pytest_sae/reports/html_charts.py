@@ -1,4 +1,4 @@
-"""The charts of report.html: one for each metric and setting that has curves over n."""
+"""The charts of report.html: one for each metric and setting that has curves or frontiers."""
 
 from __future__ import annotations
 
@@ -8,13 +8,44 @@ from pytest_sae.gate.verdict import as_number
 from pytest_sae.keys import metric_key
 from pytest_sae.reports.curves import Line, chart, points
 from pytest_sae.reports.families import place_of
+from pytest_sae.reports.frontiers import Lines, frontier_chart, read
 from pytest_sae.reports.html_marks import legend, metric_name
 from pytest_sae.reports.rows import Row
 
 _KEY = (
-    "n is the number of ablated latents, on a logarithmic axis; bands are intervals. "
+    "n is the number of latents that are ablated, removed or added (of coherence: the neighbours "
+    "of one), on a logarithmic axis; bands are intervals. "
     "The upright line is the n that the table shows."
 )
+_FRONTIER_KEY = (
+    "Each point ablates n latents: how much of a concept is gone, and how much the probes of the "
+    "other concepts lose; means over the concepts. Below and to the right is better. Dashed: "
+    "random latents of the same total effect. Diamond: LEACE, the optimum; square: the mean "
+    "difference projected out; triangle: the concept's words deleted. Dotted: all or nothing by "
+    "the toss of a coin."
+)
+
+
+def frontiers(rows: Sequence[Row], saes: Mapping[str, str]) -> str:
+    """Return every erasure frontier, those of all SAEs in one chart; empty if there is none.
+
+    Args:
+        rows: the measurements.
+        saes: the colour of each SAE.
+    """
+    drawn = "".join(_frontier(group, saes) for group in _groups(rows))
+    if not drawn:
+        return ""
+    return (
+        f'<section><h2>Erasure frontiers</h2><p class="key">{_FRONTIER_KEY}</p>{legend(saes)}'
+        f'<div class="charts">{drawn}</div></section>'
+    )
+
+
+def _frontier(rows: Sequence[Row], saes: Mapping[str, str]) -> str:
+    found = ((row["sae"], read(row["details"].get("frontier"))) for row in rows)
+    lines = [Lines(sae, saes[sae], curves) for sae, curves in found if curves]
+    return frontier_chart(metric_name(rows[0], without="n"), lines) if lines else ""
 
 
 def charts(rows: Sequence[Row], saes: Mapping[str, str]) -> str:

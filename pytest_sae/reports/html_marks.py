@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from html import escape
 
-from pytest_sae.gate.verdict import RED, difference, number
-from pytest_sae.reports.rows import Row, is_red_row, shown_baseline
+from pytest_sae.gate.verdict import RED, UNDISCRIMINATING, difference, number
+from pytest_sae.reports.controls import shown_control, told_control
+from pytest_sae.reports.rows import Row, doubt_of, is_red_row, shown_baseline
 from pytest_sae.reports.summary import Report
 
 COLOURS = 8
@@ -56,6 +57,27 @@ def moved(row: Row) -> str:
 
 def _signed(row: Row) -> str:
     return difference(row["value"], row["baseline"]["value"])
+
+
+def doubted(row: Row) -> str:
+    """Return the mark of a metric that does not tell the SAE from its controls."""
+    why = doubt_of(row)
+    if not why:
+        return ""
+    return f'<span class="badge doubt" title="{escape(why)}">? {UNDISCRIMINATING}</span>'
+
+
+def beside(row: Row) -> str:
+    """Return the controls of a row with their values, those that are amiss in bold."""
+    if not row["controls"]:
+        return ""
+    shown = "".join(
+        f"<li{' class=missed' if each['holds'] is False else ''} "
+        f'title="{escape(told_control(each))}">{escape(each["control"].replace("_", " "))} '
+        f"{escape(shown_control(each))}</li>"
+        for each in row["controls"]
+    )
+    return f'<ul class="controls">{shown}</ul>'
 
 
 def tallies(rows: Iterable[Row]) -> list[tuple[str, str, int]]:

@@ -8,13 +8,15 @@ STYLE = """
 :root { color-scheme: light dark;
   --page: #f6f7f9; --card: #fff; --ink: #1b1f27; --soft: #667085; --rule: #dfe3ea;
   --good: #1a7f45; --bad: #c3202c; --plain: #5a6472;
-  --good-tint: #e5f5ea; --bad-tint: #fdebec; --plain-tint: #eceff3; }
+  --good-tint: #e5f5ea; --bad-tint: #fdebec; --plain-tint: #eceff3;
+  --doubt: #8a5a00; --doubt-tint: #fff1d6; }
 .c0 { --c: #0072b2; } .c1 { --c: #dd8a00; } .c2 { --c: #009e73; } .c3 { --c: #c25f97; }
 .c4 { --c: #46a5dd; } .c5 { --c: #a34a00; } .c6 { --c: #7a6bc4; } .c7 { --c: #6f7782; }
 @media (prefers-color-scheme: dark) {
   :root { --page: #12151a; --card: #1a1f26; --ink: #e6e9ee; --soft: #98a2b1; --rule: #303742;
     --good: #62cc8a; --bad: #ff7d83; --plain: #a9b2bf;
-    --good-tint: #16301f; --bad-tint: #3a1c20; --plain-tint: #262c35; }
+    --good-tint: #16301f; --bad-tint: #3a1c20; --plain-tint: #262c35;
+    --doubt: #f2c26b; --doubt-tint: #3b2d12; }
   .c0 { --c: #4fa9e6; } .c1 { --c: #f2ac3c; } .c2 { --c: #2fc79a; } .c3 { --c: #e08dbb; }
   .c4 { --c: #8fd0f7; } .c5 { --c: #d98247; } .c6 { --c: #a99cf0; } .c7 { --c: #a2abb8; } }
 .d1 .line { stroke-dasharray: 7 3; } .d2 .line { stroke-dasharray: 2 3; }
@@ -91,6 +93,11 @@ svg { overflow: visible; } svg text { font-size: 10.5px; fill: var(--soft); }
 .track { fill: var(--rule); } .value { fill: var(--c); opacity: .4; }
 .end { stroke: var(--c); stroke-width: 2; } .interval { stroke: var(--c); stroke-width: 1.5; }
 .outside { fill: var(--bad); opacity: .13; } .bound { stroke: var(--bad); stroke-width: 2; }
+.control { stroke: var(--soft); stroke-width: 2; } .control.missed { stroke: var(--doubt); }
+.controls { display: flex; flex-wrap: wrap; gap: 0 .9em; margin-top: .1em; color: var(--soft);
+  font-size: .82em; font-variant-numeric: tabular-nums; }
+.controls .missed { color: var(--doubt); font-weight: 600; }
+.badge.doubt { --tone: var(--doubt); --tint: var(--doubt-tint); }
 .before { stroke: var(--ink); stroke-width: 3; }
 .zero { stroke: var(--soft); stroke-width: 1; } .axis { stroke: var(--rule); }
 
@@ -100,6 +107,9 @@ figure { margin: 0; background: var(--card); border: 1px solid var(--rule); bord
 figure svg { display: block; width: 100%; height: auto; }
 figcaption { margin-bottom: .3em; }
 .band { fill: var(--c); opacity: .15; } .line { fill: none; stroke: var(--c); stroke-width: 2; }
+.bars rect { fill: var(--c); opacity: .75; }
+.floor { fill: none; stroke: var(--c); stroke-width: 1.3; stroke-dasharray: 5 4; opacity: .8; }
+.reference { fill: var(--ink); }
 .mark { fill: var(--c); } .headline { stroke: var(--soft); stroke-dasharray: 3 3; }
 svg text.strong { fill: var(--ink); font-weight: 700; }
 

@@ -7,15 +7,32 @@ from html import escape
 from itertools import groupby
 
 from pytest_sae.gate.verdict import number
+from pytest_sae.reports.declined import fold
+from pytest_sae.reports.declined import names as named
 from pytest_sae.reports.families import family_of, place_of
 from pytest_sae.reports.html_bars import Scale, bar, scale_of
-from pytest_sae.reports.html_marks import badge, metric_name, moved, sort_of_row, swatch, tallies
-from pytest_sae.reports.rows import Row, key_of, shown_bound, sort_key, told_baseline
+from pytest_sae.reports.html_marks import (
+    badge,
+    beside,
+    doubted,
+    metric_name,
+    moved,
+    sort_of_row,
+    swatch,
+    tallies,
+)
+from pytest_sae.reports.rows import Row, key_of, shown_bound, sort_key, told_baseline, told_repeats
 from pytest_sae.reports.summary import source_of
 
 _KEY = (
     "↑ higher is better, ↓ lower is better. The bars of a row share one scale, with the interval "
     "of each value; shaded is what its bound forbids. Metrics without a bound are paler."
+)
+_CONTROL_KEY = (
+    " The ticks above a bar, and the small figures under it, are its controls: dictionaries worse "
+    "by make (random weights of the same sparsity, the decoder's rows permuted, all but the most "
+    "used latents cut), shuffled labels, and references. A metric that does not tell the SAE from "
+    "what must be worse by three standard errors does not discriminate here."
 )
 _BASELINE_KEY = (
     " △ and the mark under a bar are the difference to the baseline and its value: red where that "
@@ -34,6 +51,7 @@ def comparison(rows: Sequence[Row], saes: Mapping[str, str]) -> str:
         return ""
     families = groupby(_lines(rows), key=lambda line: family_of(line[0]["metric"]))
     more = _BASELINE_KEY if any(row["baseline"] for row in rows) else ""
+    more += _CONTROL_KEY if any(row["controls"] for row in rows) else ""
     body = "\n".join(_family(title, lines, saes) for title, lines in families)
     return (
         f'<section><h2>Measurements</h2><p class="key">{_KEY}{more}</p>'
@@ -77,7 +95,20 @@ def _family(title: str, lines: Iterable[Sequence[Row]], saes: Mapping[str, str])
         for sae, colour in saes.items()
     )
     header = f'<tr class="family"><th scope="rowgroup">{escape(title)}</th>{names}</tr>'
-    return f"<tbody>{header}\n{chr(10).join(_line(line, saes) for line in lines)}</tbody>"
+    each = [row for line in lines for row in line]
+    shown, groups = fold(each)
+    kept = [_line(line, saes) for line in _lines(shown)]
+    kept += [_declined(group, saes) for group in groups]
+    return f"<tbody>{header}\n{chr(10).join(kept)}</tbody>"
+
+
+def _declined(group: Sequence[Row], saes: Mapping[str, str]) -> str:
+    cells = "".join(
+        f'<td><p class="reason">{escape(group[0]["reason"]) if sae == group[0]["sae"] else ""}</p>'
+        "</td>"
+        for sae in saes
+    )
+    return f'<tr class="quiet"><th scope="row">{escape(named(group))}</th>{cells}</tr>'
 
 
 def _line(line: Sequence[Row], saes: Mapping[str, str]) -> str:
@@ -95,12 +126,17 @@ def _line(line: Sequence[Row], saes: Mapping[str, str]) -> str:
 
 def _measured(row: Row, scale: Scale | None, colour: str) -> str:
     before = f"baseline {told_baseline(row)}" if row["baseline"] else ""
-    title = escape("  ".join(filter(None, [row["reason"], source_of(row), before])))
+    title = escape(
+        "  ".join(filter(None, [row["reason"], source_of(row), before, told_repeats(row)]))
+    )
     if row["value"] is None:
         shown = f'<p class="reason">{escape(row["reason"])}</p>'
     else:
         shown = bar(row, scale, colour) if scale else ""
-    return f'<div class="cell {sort_of_row(row)}" title="{title}">{_figure(row)}{shown}</div>'
+    return (
+        f'<div class="cell {sort_of_row(row)}" title="{title}">'
+        f"{_figure(row)}{shown}{beside(row)}</div>"
+    )
 
 
 def _figure(row: Row) -> str:
@@ -111,4 +147,5 @@ def _figure(row: Row) -> str:
     gated = row["verdict"] != "ungated" or row["value"] is None
     bound = shown_bound(row) if row["rule"] else "-"
     told = "" if bound == "-" else f'<span class="rule">{escape(bound)}</span>'
-    return f'<div class="figure">{value}{badge(row) if gated else ""}{told}{moved(row)}</div>'
+    marks = f"{badge(row) if gated else ''}{told}{moved(row)}{doubted(row)}"
+    return f'<div class="figure">{value}{marks}</div>'

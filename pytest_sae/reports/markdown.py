@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pytest_sae.reports.audit import markdown_audit
+from pytest_sae.reports.controls import control_cells, doubt_lines
 from pytest_sae.reports.rows import (
     Row,
     is_red_row,
@@ -22,6 +24,7 @@ from pytest_sae.reports.summary import (
 )
 
 _HEADER = ("SAE", "metric", "value ± se", "bound", "verdict", "rule")
+_CONTROLS = ("SAE", "metric", "control", "value ± se", "is")
 _BASELINE = 4  # the column before which the baseline stands, where there is one
 
 
@@ -36,7 +39,10 @@ def markdown(report: Report) -> str:
         parts.append(_table(red))
     if rest:
         parts.append(_folded(f"{len(rest)} measurements that do not fail", _table(rest)))
+    parts.append(_controls(rows))
     parts.append("\n".join(f"- {_escaped(line)}" for line in update_lines(report)))
+    if report.get("audit"):
+        parts.append(_folded("audit of the metrics", markdown_audit(report["audit"])))
     parts.append(_footer(report))
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -45,10 +51,23 @@ def _failures(report: Report) -> str:
     return "\n".join(f"- {_escaped(line)}" for line in failures(report))
 
 
+def _controls(rows: Sequence[Row]) -> str:
+    cells = control_cells(rows)
+    if not cells:
+        return ""
+    doubtful = "\n".join(f"- {_escaped(line)}" for line in doubt_lines(rows))
+    table = _folded(f"{len(cells)} values of controls", _lines([_CONTROLS, *cells]))
+    return "\n\n".join(filter(None, [doubtful, table]))
+
+
 def _table(rows: Sequence[Row]) -> str:
     lines = [_HEADER, *map(_cells, rows)]
     if any(row["baseline"] for row in rows):
         lines = with_baseline(lines, rows, _BASELINE)
+    return _lines(lines)
+
+
+def _lines(lines: Sequence[tuple[str, ...]]) -> str:
     header, *rest = [f"| {' | '.join(map(_escaped, cells))} |" for cells in lines]
     return "\n".join([header, "|---" * len(lines[0]) + "|", *rest])
 

@@ -55,6 +55,7 @@ def merge(reports: Sequence[Report]) -> dict[str, Any]:
         "update": None,
         "measurements": rows,
         "tests": tests,
+        "audit": next((each["audit"] for each in reports if each.get("audit")), None),
         **united(_described(reports)),
     }
 

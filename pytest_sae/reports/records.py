@@ -14,7 +14,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from pytest_sae.errors import PytestSAEError
+from pytest_sae.gate.controls import Expected
 from pytest_sae.gate.verdict import VerdictName
+from pytest_sae.reports.audit_schema import Audit
 
 NAME = "report.json"
 Outcome = Literal[
@@ -58,6 +60,25 @@ class Baseline(_Strict):
     se: float | None
     differs: list[str]
     required: bool
+    paired: float | None
+
+
+class Control(_Strict):
+    """What the metric of a measurement says of a control, and whether that is as it must be."""
+
+    control: str
+    expected: Expected
+    direction: Literal["higher", "lower", "none"]
+    value: float | None
+    se: float | None
+    ci: list[float | None] | None
+    n: dict[str, int]
+    status: Literal["ok", "undefined", "not_applicable"]
+    reason: str
+    chance: float
+    fingerprint: str
+    paired: float | None
+    holds: bool | None
 
 
 class Measurement(_Strict):
@@ -79,6 +100,8 @@ class Measurement(_Strict):
     verdict: VerdictName
     rule: Rule | None
     baseline: Baseline | None
+    # Reports from before there were controls have none.
+    controls: list[Control] = []
     seconds: float
     peak_memory: int
     fingerprints: dict[str, str]
@@ -151,6 +174,7 @@ class Report(_Strict):
     models: dict[str, JsonValue]
     data: dict[str, JsonValue]
     work: dict[str, JsonValue]
+    audit: Audit | None = None
 
 
 def json_schema() -> str:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from pytest_sae.gate.rules import Regression, Rule
 from pytest_sae.gate.verdict import Against, Verdict, judge
-from pytest_sae.reports.rows import Row, against_of, baseline_row, is_declined, rule_row
+from pytest_sae.reports.rows import (
+    Row,
+    against_of,
+    baseline_row,
+    control_row,
+    controls_of,
+    is_declined,
+    rule_row,
+)
 from pytest_sae.stats import Estimate
 
 
@@ -16,7 +24,7 @@ def rejudged(row: Row) -> Row:
     """
     against = against_of(row) if row["baseline"] else None
     verdict = _verdict(row, rule_of(row), against, row["reason"])
-    return {**row, "verdict": verdict.name, "reason": verdict.reason}
+    return {**row, **_held(row), "verdict": verdict.name, "reason": verdict.reason}
 
 
 def rejudged_against(row: Row, against: Against | None, rule: Rule | None, unruled: str) -> Row:
@@ -31,6 +39,7 @@ def rejudged_against(row: Row, against: Against | None, rule: Rule | None, unrul
     verdict = _verdict(row, rule, against, unruled)
     return {
         **row,
+        **_held(row),
         "verdict": verdict.name,
         "reason": verdict.reason,
         "rule": rule_row(rule, row["direction"], verdict.decided_by),
@@ -47,7 +56,13 @@ def _verdict(row: Row, rule: Rule | None, against: Against | None, unruled: str)
         shown = row["verdict"] == "ungated" and rule is not None and not rule.gate
         reason = row["reason"] if row["verdict"] in ("ungated", "unmeasured") else "no value"
         return Verdict("ungated" if shown else "unmeasured", reason)
-    return judge(estimate_of(row), rule, unruled, against)
+    return judge(estimate_of(row), rule, unruled, against, controls_of(row))
+
+
+def _held(row: Row) -> Row:
+    """Return the controls with what the gate says of them, whatever the report claims."""
+    controls = controls_of(row)
+    return {"controls": [control_row(each, row["value"], row["se"]) for each in controls]}
 
 
 def estimate_of(row: Row) -> Estimate:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import enum
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from pytest_sae.gate.controls import Control, doubt, holds
 from pytest_sae.gate.rules import Regression
 from pytest_sae.gate.verdict import (
     Against,
@@ -84,6 +85,7 @@ def row_of(
         "verdict": verdict.name,
         "rule": rule_row(rule, spec.direction, verdict.decided_by),
         "baseline": baseline_row(against),
+        "controls": [control_row(each, value, estimate.se) for each in measurement.controls],
         "seconds": measurement.seconds,
         "peak_memory": measurement.peak_memory,
         "fingerprints": measurement.fingerprints,
@@ -117,6 +119,7 @@ def unmeasured_row(sae: str, key: str, reason: str, nodeid: str, outcome: str) -
         "verdict": "unmeasured",
         "rule": None,
         "baseline": None,
+        "controls": [],
         "seconds": 0.0,
         "peak_memory": 0,
         "fingerprints": {},
@@ -150,9 +153,29 @@ def baseline_row(against: Against | None) -> Row | None:
     """Return what a baseline says about a measurement; None where there is no baseline."""
     if against is None:
         return None
-    told = dataclasses.asdict(against)
+    told = {**dataclasses.asdict(against), "differs": list(against.differs)}
     # The direction is the metric's, and so the row's.
     return {name: value for name, value in told.items() if name != "direction"}
+
+
+def control_row(control: Control, value: object, se: object) -> Row:
+    """Return what a metric says of a control, and whether that is as it must be."""
+    row: Row = to_builtin({**dataclasses.asdict(control), "holds": holds(value, se, control)})
+    lost = row["value"] is None and row["status"] == "ok"
+    return {**row, "status": "undefined" if lost else row["status"]}
+
+
+def controls_of(row: Row) -> tuple[Control, ...]:
+    """Return the controls of a row, as the gate takes them."""
+    return tuple(
+        Control(**{name: value for name, value in each.items() if name != "holds"})
+        for each in row["controls"]
+    )
+
+
+def doubt_of(row: Row) -> str:
+    """Return why the metric of a row does not discriminate here, empty if it does."""
+    return doubt(row["value"], row["se"], controls_of(row))
 
 
 def is_red_row(row: Row) -> bool:
@@ -171,6 +194,11 @@ def key_of(row: Row) -> str:
     return metric_key(row["metric"], row["params"])
 
 
+def values_of(rows: Iterable[Row]) -> dict[tuple[str, str], float]:
+    """Return every value there is, by SAE and key."""
+    return {(row["sae"], key_of(row)): row["value"] for row in rows if row["value"] is not None}
+
+
 def headline_of(row: Row) -> str:
     """Return the complete first line of a row."""
     return headline(row["sae"], key_of(row), row["value"], row["verdict"], row["reason"])
@@ -182,6 +210,14 @@ def shown_value(row: Row) -> str:
         return "-"
     error = f" ± {number(row['se'])}" if row["se"] is not None else ""
     return number(row["value"]) + error
+
+
+def told_repeats(row: Row) -> str:
+    """Return how a value moved from repeat to repeat; empty where there was only one."""
+    repeats = row["details"].get("repeats")
+    if not isinstance(repeats, Mapping):
+        return ""
+    return f"sd {number(repeats['sd'])} over {len(repeats['values'])} repeats"
 
 
 def shown_bound(row: Row) -> str:
@@ -215,13 +251,16 @@ def told_baseline(row: Row) -> str:
     parts = [shown_baseline(row)]
     regression = rule["regression"] if rule else None
     if regression and row["value"] is not None and not baseline["differs"]:
-        noise = against_of(row).noise(row["se"])
         parts.append(f"tolerance {number(Regression(**regression).tolerance(baseline['value']))}")
-        parts.append(f"noise {_noise(noise, regression['sigma'])}")
+        parts.append(f"noise {_noise(row, regression['sigma'])}")
     return f"{', '.join(parts)}; {'; '.join([baseline['source'], *baseline['differs']])}"
 
 
-def _noise(noise: float, sigma: float) -> str:
+def _noise(row: Row, sigma: float) -> str:
+    against = against_of(row)
+    noise, unpaired = against.noise(row["se"]), against.unpaired(row["se"])
+    if against.paired is not None:
+        return f"{sigma:g} x {number(noise)} (paired: instead of {number(unpaired)})"
     return f"{sigma:g} x {number(noise)}" if noise else "unknown (no standard error)"
 
 

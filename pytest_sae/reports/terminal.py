@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pytest_sae.gate.verdict import GREEN
+from pytest_sae.reports.audit import audit_line
+from pytest_sae.reports.controls import doubt_lines
+from pytest_sae.reports.declined import fold, told
 from pytest_sae.reports.rows import (
     Row,
     is_red_row,
@@ -21,6 +24,7 @@ from pytest_sae.reports.summary import (
     verdict_line,
     with_baseline,
 )
+from pytest_sae.reports.work import work_lines
 
 if TYPE_CHECKING:
     import pytest
@@ -41,22 +45,31 @@ def write_terminal(reporter: pytest.TerminalReporter, report: Report, where: str
     reporter.section("SAE evaluation", sep="=")
     if reporter.verbosity >= 0:
         _write_table(reporter, report["measurements"])
+        for line in doubt_lines(report["measurements"]):
+            reporter.write_line(line)
     for line in failures(report):
         reporter.write_line(line, red=True)
     reporter.write_line(verdict_line(report), red=red, green=not red, bold=True)
     for line in [*judge_lines(report), *update_lines(report)]:
         reporter.write_line(line)
+    if report.get("audit"):
+        reporter.write_line(audit_line(report["audit"]))
     if reporter.verbosity >= 0:
+        for line in work_lines(report):
+            reporter.write_line(line)
         reporter.write_line(f"reports: {where}")
 
 
 def _write_table(reporter: pytest.TerminalReporter, rows: Sequence[Row]) -> None:
-    header, *lines = table(rows)
+    shown, groups = fold(rows)
+    header, *lines = table(shown)
     reporter.write_line(header, bold=True)
-    for row, line in zip(rows, lines, strict=True):
+    for row, line in zip(shown, lines, strict=True):
         green = row["verdict"] in ("pass", "improved")
         colour = {"red": True} if is_red_row(row) else {"green": green}
         reporter.write_line(line, **colour)
+    for group in groups:
+        reporter.write_line(told(group))
 
 
 def table(rows: Sequence[Row]) -> list[str]:

@@ -7,15 +7,27 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pytest_sae.gate.influence_file import Influence, write_influence
 from pytest_sae.reports.github import append_summary
 from pytest_sae.reports.html import html
 from pytest_sae.reports.markdown import markdown
 from pytest_sae.reports.records import write_report, write_whole
+from pytest_sae.reports.rows import values_of
+
+_NONE: Influence = {}
 
 
-def write_all(report: Mapping[str, Any], directory: Path) -> None:
-    """Write report.json, report.md and report.html; at the end of a run also GitHub's summary."""
-    write_report(report, directory)
+def write_all(report: Mapping[str, Any], directory: Path, influence: Influence = _NONE) -> None:
+    """Write report.json with what stands beside it, report.md and report.html.
+
+    Args:
+        report: all of it.
+        directory: where to.
+        influence: what each text adds to the errors of its values.
+    """
+    path = write_report(report, directory)
+    limit = int(report["options"].get("baseline_texts", 0))
+    write_influence(path, values_of(report["measurements"]), influence, limit)
     draw(report, directory)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,23 +29,26 @@ PREDICTED = {
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("world")
-    model = tiny_encoder(directory / "model")
+    return written(tmp_path_factory.mktemp("world"), per_cell=60)
+
+
+def written(directory: Path, per_cell: int, **config: Any) -> Path:
+    model = tiny_encoder(directory / "model", **config)
     (directory / "data").mkdir()
-    labelled_data(directory / "data", per_cell=60)
+    labelled_data(directory / "data", per_cell=per_cell)
     tiny_sae(directory / "topk", model=str(model))
     return directory
 
 
-def test_all_but_predictions_is_measured(world: Path) -> None:
-    session, sae = opened(world, "topk")
+def test_all_but_predictions_is_measured(tmp_path: Path) -> None:
+    # Small weights leave words as they are, and many texts leave no doubt: probes surely learn.
+    world = written(tmp_path, per_cell=250, initializer_range=0.02)
+    session, sae = opened(world, "topk", suite="standard")
     for family in ("core", "scr", "tpp"):
         for each in session.measure(family, sae):
             estimate = each.estimate
             if estimate.metric in PREDICTED:
                 assert (estimate.status, estimate.reason) == ("not_applicable", NO_PREDICTION)
-            elif family == "scr":  # its gap between probes is what these weights make it
-                assert estimate.value is not None or "confounded" in str(estimate), estimate
             else:
                 assert estimate.value is not None, estimate
 

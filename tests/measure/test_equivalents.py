@@ -24,6 +24,7 @@ UNJUDGED = [name for name, family in FAMILIES.items() if not family.judged]
 OF_UNITS = {
     "l1": "a sum of latents",
     "decoder_norm": "the norm of what one unit writes",
+    "sparse_probing.canonical": "as published, latents are ranked and penalised in their own units",
 }
 
 

@@ -100,6 +100,21 @@ def test_every_figure_that_needs_no_model_is_that_of_a_run_with_it_to_the_bit(
     assert sum(each.value is not None for each in found.values()) > 15
 
 
+def test_controls_are_made_of_recorded_activations_to_the_bit(
+    world: Path, request: pytest.FixtureRequest
+) -> None:
+    data, rec = str(world / "tasks.toml"), str(world / "rec")
+    session, sae = opened(world / "topk", data=data, controls="all")
+    live = {each.key: each for name in ("core", "scr") for each in session.measure(name, sae)}
+    request.getfixturevalue("no_model")
+    session, sae = opened(world / "topk", data=data, controls="all", activations=rec)
+    found = {each.key: each for name in ("core", "scr") for each in session.measure(name, sae)}
+    for key, measurement in found.items():
+        if measurement.estimate.status == "ok":
+            assert measurement.controls == live[key].controls, key
+    assert len(found["explained_variance"].controls) == 6
+
+
 @pytest.mark.slow
 def test_the_bundled_world_is_the_same_to_the_bit_on_recorded_activations(tmp_path: Path) -> None:
     families = ("core", "scr", "tpp", "shift", "autointerp")

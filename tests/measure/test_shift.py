@@ -94,8 +94,8 @@ def test_every_selection_reads_what_explicit_ablation_gives(world: Path, arch: s
         int(each): shift.Opinion({task.intended.name: 0, GENDER: 2 * (each % 2)})
         for each in read.candidates.latents
     }
-    (deletion,) = shift._deletions(session.tasks)
-    means = shift._means_of_deleted(latents, [deletion])
+    (deletion,) = shift.deletions(session.tasks)
+    means = shift.means_of_deleted(latents, session.tasks, [deletion])
     scored = score_task(
         read.data, read.candidates, opinions, shift._about(task), deletion.read(task, means), 0
     )
@@ -166,8 +166,8 @@ def test_a_judge_that_accepts_all_or_abstains_from_all(world: Path) -> None:
 def test_what_is_left_without_words_is_what_the_model_makes_of_it(world: Path) -> None:
     session, sae = opened(world, "topk")
     task, latents = session.tasks.scr[0], session.latents(sae)
-    (deletion,) = shift._deletions(session.tasks)
-    read = deletion.read(task, shift._means_of_deleted(latents, [deletion]))
+    (deletion,) = shift.deletions(session.tasks)
+    read = deletion.read(task, shift.means_of_deleted(latents, session.tasks, [deletion]))
     assert set(read.words) <= {f"w{each}" for each in range(12, 20)}
     assert read.words
     for text, mean in list(zip(task.test.texts, read.x_test, strict=True))[:10]:

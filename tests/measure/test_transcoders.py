@@ -205,9 +205,10 @@ def test_every_core_figure_is_what_one_text_at_a_time_gives(world: Path, arch: s
     texts = session.tasks.corpus.texts
     pairs = [plain.seen(text) for text in texts]
     expected = reconstruction(plain, pairs) | behaviour(plain, texts, pairs)
-    unit = torch.nn.functional.normalize(plain.weights["W_dec"].double())
-    cosines = (unit @ unit.T).fill_diagonal_(-1)
-    expected["max_decoder_cosine"] = float(cosines.amax(1).mean())
+    for name, rows in (("decoder", plain.weights["W_dec"]), ("encoder", plain.weights["W_enc"].T)):
+        unit = torch.nn.functional.normalize(rows.double())
+        cosines = (unit @ unit.T).fill_diagonal_(-1)
+        expected[f"max_{name}_cosine"] = float(cosines.amax(1).mean())
     expected["decoder_norm"] = float(plain.weights["W_dec"].double().norm(dim=1).mean())
     assert found.pop("encoder_decoder_cosine").status == "not_applicable"
     assert set(found) == set(expected)
@@ -498,7 +499,7 @@ def test_shift_probes_and_deletes_where_the_transcoder_writes(world: Path, arch:
     np.testing.assert_allclose(read.data.x_test, plain.means(task.test.texts), atol=1e-5)
     taken = plain.removal(task.train.texts).means(sets)
     np.testing.assert_allclose(read.data.removal_train.means(sets), taken, rtol=1e-4, atol=1e-5)
-    deleted = shift._means_of_deleted(latents, shift._deletions(session.tasks))
+    deleted = shift.means_of_deleted(latents, session.tasks, shift.deletions(session.tasks))
     found, expected = np.array(list(deleted.values())), plain.means(list(deleted))
     np.testing.assert_allclose(found, expected, atol=1e-5)
     judged = shift.measure(latents, session.tasks, everything(), 0, 2)

@@ -56,7 +56,7 @@ def report(measurements: list[dict[str, Any]] | None = None, **changed: Any) -> 
         "saes": [{"id": "topk", "path": "saes/topk", "text": "saes/topk"}], "shard": None,
         "update": None,
         "measurements": measured, "tests": [], "environment": {"device": "cpu"}, "models": {},
-        "data": {}, "work": {},
+        "data": {}, "work": {}, "audit": None,
     }  # fmt: skip
     return {**whole, **changed}
 

@@ -47,11 +47,50 @@ def test_whatever_gates_tells_the_trained_from_the_random_one(together: Run) -> 
     for metric, params in (
         ("explained_variance", {}),
         ("ce_recovered", {}),
-        ("scr.margin", {"n": 20, "direction": "spurious"}),
-        ("scr.margin", {"n": 20, "direction": "intended"}),
+        ("ravel", {}),
+        ("principled.sufficiency", {}),
+        ("principled.control", {"k": 2}),
+        ("erasure", {}),
+        ("sparse_probing.gain", {"k": 16}),
     ):
         good, bad = (together.row(sae, metric, **params) for sae in ("topk", "random"))
         assert good["ci"][0] > bad["ci"][1], (metric, good["ci"], bad["ci"])
+
+
+def test_every_value_says_how_precise_it_is_and_on_what_it_rests(together: Run) -> None:
+    rows = [row for row in together.report["measurements"] if row["value"] is not None]
+    assert len(rows) > 60
+    for row in rows:
+        assert row["se"] is not None, row["metric"]
+        assert row["ci"][0] <= row["value"] <= row["ci"][1], (row["metric"], row["ci"])
+        assert row["n"], row["metric"]
+
+
+def test_whatever_gates_tells_the_trained_one_from_its_controls(together: Run) -> None:
+    for row in together.report["measurements"]:
+        if row["sae"] == "topk" and row["verdict"] == "pass":
+            assert all(each["holds"] is not False for each in row["controls"]), row["metric"]
+    for metric in ("explained_variance", "ce_recovered", "cosine"):
+        held = [each["holds"] for each in together.row("topk", metric)["controls"]]
+        assert held.count(True) == 3, metric
+
+
+def test_tpp_is_shown_not_to_discriminate_and_is_not_red(together: Run) -> None:
+    row = together.row("topk", "tpp.margin", n=20)
+    assert row["verdict"] == "ungated"
+    random = next(each for each in row["controls"] if each["control"] == "random")
+    assert random["holds"] is False
+    assert "tpp.margin:n=20 not discriminating here: " in together.output
+
+
+def test_the_random_one_fails_on_its_bounds_and_not_on_its_controls(together: Run) -> None:
+    failed = [
+        row["reason"]
+        for row in together.report["measurements"]
+        if row["sae"] == "random" and row["verdict"] == "fail"
+    ]
+    assert len(failed) >= 5
+    assert all(" < min " in reason or " > max " in reason for reason in failed), failed
 
 
 def test_two_workers_write_the_same_report_to_the_bit(

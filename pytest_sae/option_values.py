@@ -1,0 +1,187 @@
+"""What the value of a flag is allowed to say: each checked, and refused with what was expected.
+
+Every function raises `OptionError`, whose message names the flag.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from pytest_sae.errors import OptionError
+from pytest_sae.suggest import suggest
+
+SUITES = ("smoke", "standard", "paper")
+DTYPES = ("float32", "bfloat16", "float16", "float64")
+DEVICES = ("auto", "cpu", "cuda", "cuda:N", "mps")
+MODES = ("live", "record", "replay")
+CONTROL_SETS = ("off", "cheap", "all")
+RULES = "rules"
+PROVIDED = "litellm:"
+
+
+def one_of(flag: str, value: str, valid: Sequence[str]) -> str:
+    """Return a value that is among those valid."""
+    if value in valid:
+        return value
+    raise OptionError(
+        f"--sae-{flag}={value}: expected one of {', '.join(valid)}.{suggest(value, valid)}"
+    )
+
+
+def device(value: str, distributed: bool) -> str:
+    """Return the device of a run."""
+    value = value or "auto"
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", value):
+        one_of("device", value, DEVICES)
+        raise OptionError(f"--sae-device={value}: N stands for a number, such as cuda:0.")
+    if distributed and value.startswith("cuda:"):
+        raise OptionError(
+            f"--sae-device={value} cannot be used with -n, which gives every worker a GPU of its "
+            f"own. Expected --sae-device=cuda; choose GPUs with CUDA_VISIBLE_DEVICES."
+        )
+    return value
+
+
+def model(flag: str, value: str) -> str | None:
+    """Return a model's path or name, None for none."""
+    provided = value.startswith(PROVIDED)
+    looks_local = value.startswith((".", "~", os.sep)) or value.count("/") > 1
+    if looks_local and not provided and not Path(value).expanduser().exists():
+        raise OptionError(
+            f"--sae-{flag}={value} does not exist. Expected a directory made by save_pretrained, "
+            "or a model's name on the Hugging Face hub."
+        )
+    return value or None
+
+
+def named_model(value: str, activations: str) -> str | None:
+    """Return the model of a run, which need not be on this machine beside a recording."""
+    # Beside recorded activations it is a name, of a model that need not be on this machine.
+    return (value or None) if activations else model("model", value)
+
+
+def activations(value: str) -> str | None:
+    """Return the directory of a recording, None for none."""
+    if value and not (Path(value) / "activations.json").is_file():
+        raise OptionError(
+            f"--sae-activations={value} holds no activations.json. Expected a directory that "
+            "`pytest-sae record` made."
+        )
+    return value or None
+
+
+def data(value: str) -> str | None:
+    """Return where the texts come from, None for the bundled ones."""
+    kind, colon, local = value.rpartition("canonical:")
+    if value in ("", "canonical"):
+        return value or None
+    if colon and not kind:
+        if not Path(local).exists():
+            raise OptionError(f"--sae-data={value}: {local} does not exist.")
+    elif not Path(value).is_file():
+        raise OptionError(
+            f"--sae-data={value} is no file. Expected a TOML file that names your texts, "
+            "canonical (Bias in Bios and Amazon from the hub) or canonical:DIR (a local copy)."
+        )
+    return value
+
+
+def thresholds(value: str) -> str | None:
+    """Return the file of bounds, None to look for it."""
+    if value and not Path(value).is_file():
+        raise OptionError(f"--sae-thresholds={value} is no file. Expected a TOML file of bounds.")
+    return value or None
+
+
+def directory(flag: str, value: str) -> str:
+    """Return a path that is no file."""
+    if Path(value).exists() and not Path(value).is_dir():
+        raise OptionError(f"--sae-{flag}={value} is a file. Expected a directory.")
+    return value
+
+
+def cache(value: str) -> str | None:
+    """Return the directory of the cache, None for none."""
+    if value == "off":
+        return None
+    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return directory("cache", value or str(Path(home) / "pytest-sae"))
+
+
+def url(flag: str, value: str) -> str | None:
+    """Return an address without credentials, None for none."""
+    if not value:
+        return None
+    if "@" in value or "?" in value:
+        # The command line is part of every report.
+        raise OptionError(
+            f"--sae-{flag} holds credentials or a query. Expected the bare URL: keys belong in the "
+            "environment (OPENAI_API_KEY and the like), where no report shows them."
+        )
+    if not re.fullmatch(r"https?://[^/\s]+(/\S*)?", value):
+        raise OptionError(f"--sae-{flag}={value}: expected a URL such as http://localhost:8000/v1.")
+    return value
+
+
+def budget(value: str) -> str | None:
+    """Return a judge's budget as typed, None for none."""
+    if value:
+        from pytest_sae.judge.settings import parse_budget
+
+        parse_budget(value)
+    return value or None
+
+
+def update(asked: Sequence[str] | None, baseline: str) -> str | None:
+    """Return what of a baseline is written anew, None for nothing."""
+    if asked and not baseline:
+        raise OptionError(
+            "--sae-baseline-update has nothing to write to. Expected --sae-baseline=PATH beside "
+            "it: a directory, or a file for the values of all SAEs."
+        )
+    if asked and len(set(asked)) > 1:
+        raise OptionError(
+            "--sae-baseline-update replaces every value, --sae-baseline-update-new none. "
+            "Expected one of them."
+        )
+    return asked[0] if asked else None
+
+
+def controls(value: str) -> str | None:
+    """Return which controls are measured, None for the suite's."""
+    if value in ("", *CONTROL_SETS):
+        return value or None
+    from pytest_sae.gate.controls import CONTROLS
+
+    names = [name.strip() for name in value.split(",")]
+    for name in names:
+        one_of("controls", name, CONTROLS if len(names) > 1 else (*CONTROL_SETS, *CONTROLS))
+    return ",".join(each for each in CONTROLS if each in names)
+
+
+def shard(value: str) -> str | None:
+    """Return a part of the SAEs as typed, None for all."""
+    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", value)
+    if value and not (found and 1 <= int(found[1]) <= int(found[2])):
+        raise OptionError(
+            f"--sae-shard={value}: expected K/N, such as 2/8 for the second of eight parts."
+        )
+    return value or None
+
+
+def size(flag: str, value: str) -> int:
+    """Return a number of bytes."""
+    found = re.fullmatch(r"(\d{1,9})([kM]?)", value)
+    if value != "off" and not found:
+        raise OptionError(f"--sae-{flag}={value}: expected off, or bytes such as 500k or 2M.")
+    return int(found[1]) * {"": 1, "k": 2**10, "M": 2**20}[found[2]] if found else 0
+
+
+def whole(flag: str, value: str, least: int) -> int:
+    """Return a whole number."""
+    if not re.fullmatch(r"\d{1,9}", value) or int(value) < least:
+        raise OptionError(f"--sae-{flag}={value}: expected a whole number of at least {least}.")
+    return int(value)

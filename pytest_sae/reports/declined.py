@@ -1,0 +1,42 @@
+"""Rows that are not applicable for one and the same reason: told once where there are many."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pytest_sae.reports.rows import Row, key_of
+
+#: So many rows of one SAE with one reason are told in one line.
+MANY = 4
+
+
+def fold(rows: Sequence[Row]) -> tuple[list[Row], list[list[Row]]]:
+    """Split rows into those that are shown one by one, and groups that are told in a line each.
+
+    Args:
+        rows: of any SAEs.
+
+    Returns:
+        Both in the order of the rows; a group is of one SAE and one reason.
+    """
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        if row["status"] == "not_applicable":
+            groups.setdefault((row["sae"], row["reason"]), []).append(row)
+    large = {key: group for key, group in groups.items() if len(group) >= MANY}
+    shown = [
+        row
+        for row in rows
+        if row["status"] != "not_applicable" or (row["sae"], row["reason"]) not in large
+    ]
+    return shown, [*large.values()]
+
+
+def told(group: Sequence[Row]) -> str:
+    """Return the line of a group: how many, which, and why."""
+    return f"{names(group)}: {group[0]['reason']} [{group[0]['sae']}]"
+
+
+def names(group: Sequence[Row]) -> str:
+    """Return how many rows a group has, with the first and the last of them."""
+    return f"{len(group)} metrics, {key_of(group[0])} to {key_of(group[-1])}"

@@ -1,0 +1,46 @@
+"""Many rows that are not applicable for one reason are told once, and none is lost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_sae.reports.declined import MANY, fold, told
+
+
+def row(sae: str, metric: str, status: str, reason: str) -> dict[str, Any]:
+    return {"sae": sae, "metric": metric, "params": {}, "status": status, "reason": reason}
+
+
+ROWS = st.lists(
+    st.builds(
+        row,
+        st.sampled_from("ab"),
+        st.sampled_from("xyz"),
+        st.sampled_from(["ok", "undefined", "not_applicable"]),
+        st.sampled_from(["", "no words", "no model"]),
+    ),
+    max_size=30,
+)
+
+
+@given(ROWS)
+def test_every_row_is_shown_or_told_and_only_what_is_not_applicable_is_told(
+    rows: list[dict[str, Any]],
+) -> None:
+    shown, groups = fold(rows)
+    together = [*shown, *(each for group in groups for each in group)]
+    assert sorted(map(id, together)) == sorted(map(id, rows))
+    for group in groups:
+        assert len(group) >= MANY
+        assert {each["status"] for each in group} == {"not_applicable"}
+        assert len({(each["sae"], each["reason"]) for each in group}) == 1
+
+
+def test_the_line_says_how_many_which_and_why() -> None:
+    rows = [row("topk", f"probing.{name}", "not_applicable", "no data") for name in "abcd"]
+    shown, (group,) = fold(rows)
+    assert not shown
+    assert told(group) == "4 metrics, probing.a to probing.d: no data [topk]"
