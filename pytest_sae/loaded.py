@@ -10,9 +10,11 @@ from dataclasses import dataclass
 import torch
 
 import pytest_sae
-from pytest_sae.dictionaries.base import Dictionary
+from pytest_sae.dictionaries.base import Dictionary, DictionaryInfo
+from pytest_sae.errors import SiteError
 from pytest_sae.gate.controls import Control
 from pytest_sae.measurement import Measurement
+from pytest_sae.models import processing
 from pytest_sae.models.model import LanguageModel
 from pytest_sae.models.site import Site
 from pytest_sae.stats import Estimate
@@ -56,6 +58,23 @@ class LoadedSAE:
         """
         fingerprints = {**self.fingerprints, "code": f"{pytest_sae.__version__}/{code}"}
         return Measurement(self.id, estimate, seconds, peak_memory(), fingerprints, tuple(controls))
+
+
+def sites_of(info: DictionaryInfo, model: LanguageModel) -> tuple[Site, Site]:
+    """Return where a dictionary reads and where it writes; one object if that is one tensor.
+
+    Raises:
+        SiteError: the model has no such site, or it writes several at once.
+    """
+    done = processing.declared(info.trained_on)
+    site = model.site(str(info.hook_in), done, info.head)
+    site_out = model.site(str(info.hook_out or info.hook_in), done, info.head)
+    if site_out.parts:
+        raise SiteError(
+            f"{info.source} writes {len(site_out.parts)} sites side by side ({site_out.hook_name})."
+            " Expected one of them at a time: say site_out=, or the family's own setting for it."
+        )
+    return site, site if site_out.tensor == site.tensor else site_out
 
 
 def peak_memory() -> int:

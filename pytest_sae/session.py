@@ -23,28 +23,25 @@ from pytest_sae.dictionaries.base import Dictionary, site_width
 from pytest_sae.dictionaries.load import load
 from pytest_sae.dictionaries.preflight import require_site
 from pytest_sae.dictionaries.spec import resolve
-from pytest_sae.errors import DataError, JudgeError, OptionError, SiteError
+from pytest_sae.errors import DataError, JudgeError, OptionError
 from pytest_sae.families import FAMILIES, Family
 from pytest_sae.gate.controls import Control
 from pytest_sae.judging import NOBODY, Judging
 from pytest_sae.keys import metric_key
-from pytest_sae.loaded import LoadedSAE, peak_memory
+from pytest_sae.loaded import LoadedSAE, peak_memory, sites_of
 from pytest_sae.measure import erasure, recorded
 from pytest_sae.measure.latents import Latents
 from pytest_sae.measure.recorded import RecordedLatents
 from pytest_sae.measurement import Measurement
-from pytest_sae.models import processing
 from pytest_sae.models.absent import AbsentModel
 from pytest_sae.models.load import load as load_model
 from pytest_sae.models.model import LanguageModel
 from pytest_sae.models.prove import check_fit, prove
-from pytest_sae.models.site import Site
 from pytest_sae.stats import Estimate, not_applicable, undefined
 from pytest_sae.suites import SUITES, Suite
 from pytest_sae.threads import threads
 
 if TYPE_CHECKING:
-    from pytest_sae.dictionaries.base import DictionaryInfo
     from pytest_sae.dictionaries.spec import SAESpec
     from pytest_sae.judge.base import Judge
     from pytest_sae.measure.embedding import Embed
@@ -118,7 +115,7 @@ class EvalSession:
         info = replace(dictionary.info, model=self.options.model or dictionary.info.model)
         require_site(info)
         model = self._model(str(info.model))
-        site, site_out = _sites(info, model)
+        site, site_out = sites_of(info, model)
         check_fit(spec.id, site_width(dictionary), model, site)
         check_fit(spec.id, dictionary.d_out, model, site_out, "d_out")
         for each in dict.fromkeys((*site.single, site_out)):
@@ -394,19 +391,6 @@ class EvalSession:
         if self.options.device != "auto":
             return torch.device(self.options.device)
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def _sites(info: DictionaryInfo, model: LanguageModel) -> tuple[Site, Site]:
-    """Return where a dictionary reads and where it writes; one object if that is one tensor."""
-    done = processing.declared(info.trained_on)
-    site = model.site(str(info.hook_in), done, info.head)
-    site_out = model.site(str(info.hook_out or info.hook_in), done, info.head)
-    if site_out.parts:
-        raise SiteError(
-            f"{info.source} writes {len(site_out.parts)} sites side by side ({site_out.hook_name})."
-            " Expected one of them at a time: say site_out=, or the family's own setting for it."
-        )
-    return site, site if site_out.tensor == site.tensor else site_out
 
 
 def _silent(stage: str, done: int, total: int) -> None:
