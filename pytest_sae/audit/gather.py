@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from pytest_sae.activations.store import Store
-from pytest_sae.audit.derived import with_derived
 from pytest_sae.audit.measured import AUDITED, ERASED, Measure, settings
 from pytest_sae.audit.values import Observation, Standing, Truth, WorldAudit
 from pytest_sae.synthetic.panel import (
@@ -100,7 +99,7 @@ def gather(
         progress(f"auditing {spec.name}, seed", seed, total)
         observations += bench.measure(seed)
     progress(f"auditing {spec.name}, seed", total, total)
-    return WorldAudit(spec.name, bench.standings, with_derived(observations))
+    return WorldAudit(spec.name, bench.standings, tuple(observations))
 
 
 class Bench:

@@ -22,7 +22,7 @@ Measure = Callable[[Latents, Tasks, int, int], Sequence[Estimate]]
 
 #: SCR and TPP tasks of a book on which the erasure frontier is measured: it refits probes after
 #: every ablation, and takes longer than all other families together.
-ERASED = (1, 1)
+ERASED = (2, 2)
 
 
 def _core(latents: Latents, tasks: Tasks, seed: int, fits: int) -> Sequence[Estimate]:

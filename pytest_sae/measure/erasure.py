@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from pytest_sae.data.tasks import ClassTask, ClassTexts, SpuriousTask, SpuriousTexts, Tasks
+from pytest_sae.measure import written_scale
 from pytest_sae.measure.latents import Latents
 from pytest_sae.metrics import scr, scr_estimates, tpp, tpp_estimates
 from pytest_sae.metrics.ablation import AffineRemoval, MeasuredRemoval, Removal
@@ -45,12 +46,24 @@ def measure_scr(latents: Latents, tasks: Tasks, seed: int, fits: int) -> list[Es
 
 
 def measure_tpp(latents: Latents, tasks: Tasks, seed: int, fits: int) -> list[Estimate]:
-    """Return tpp, tpp.margin and tpp.canonical over the tasks' [[tpp]] tables; as `measure_scr`."""
+    """Return tpp, tpp.margin, tpp.canonical and tpp.rescaled over the tasks' [[tpp]] tables.
+
+    Args:
+        latents: of the dictionary.
+        tasks: data of the run; how strongly it writes is measured on its corpus.
+        seed: the run's.
+        fits: probe fits that the default figures average over.
+    """
     if not tasks.tpp:
         return _no_tasks("tpp", tasks)
     texts = erasure_texts(tasks)
     scored = [_score_tpp(latents, texts, task, seed, fits) for task in tasks.tpp]
-    return tpp_estimates.estimates(scored, seed)
+    if tasks.corpus is None:
+        reason = f"{tasks.source} has no [corpus] table, on which its scale would be measured"
+        lacking = undefined(tpp_estimates.RESCALED, reason, {"n": HEADLINE_N})
+        return [*tpp_estimates.estimates(scored, seed), lacking]
+    scale = written_scale.measure(latents, tasks.corpus.texts, seed)
+    return tpp_estimates.estimates(scored, seed, scale=scale)
 
 
 def erasure_texts(tasks: Tasks) -> tuple[str, ...]:
@@ -67,7 +80,7 @@ def erasure_texts(tasks: Tasks) -> tuple[str, ...]:
 def _no_tasks(family: str, tasks: Tasks) -> list[Estimate]:
     reason = f"{tasks.source} has no [[{family}]] table"
     if family == "tpp":
-        names = ("tpp.canonical", "tpp", "tpp.margin")
+        names = ("tpp.canonical", "tpp", "tpp.margin", tpp_estimates.RESCALED)
         return [undefined(name, reason, {"n": HEADLINE_N}) for name in names]
     directed = [
         undefined(name, reason, {"n": HEADLINE_N, "direction": direction})

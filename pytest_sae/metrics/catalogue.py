@@ -64,6 +64,7 @@ _add(
 _add("scr.canonical", "higher", "", None, None, "SCR as published (arXiv 2411.18895)")
 _add("tpp", "higher", "", None, None, "targeted loss of one class's probe, over what can be lost")
 _add("tpp.margin", "higher", "", None, None, "the same with margins in place of accuracy")
+_add("tpp.rescaled", "higher", "", None, None, "tpp.margin, were what is written as strong as fits")
 _add("tpp.canonical", "higher", "", -1.0, 1.0, "TPP as published (arXiv 2411.18895)")
 _add("shift", "higher", "", None, None, "SHIFT: accuracy won back by ablating what a judge picked")
 _add("shift.margin", "higher", "", None, None, "the same with correlations of logit and label")

@@ -1,6 +1,6 @@
 """From what probes lose after ablation to the TPP figures, default and canonical.
 
-estimates(tasks, seed, headline_n=20) -> list[Estimate]
+estimates(tasks, seed, headline_n=20, scale=None) -> list[Estimate]
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from pytest_sae.bootstrap import Floats, divide, generator, influence
 from pytest_sae.metrics.protocol import HEADLINE_N
 from pytest_sae.metrics.readings import Draws, curve, draw, estimate_of, number, surely_positive
 from pytest_sae.metrics.tpp import TppTask, Variant
+from pytest_sae.metrics.written_scale import WrittenScale
 from pytest_sae.stats import Estimate, Param, undefined
 
+RESCALED = "tpp.rescaled"
 _NAMES: dict[Variant, str] = {
     "accuracy": "tpp",
     "margin": "tpp.margin",
@@ -23,16 +25,25 @@ _NAMES: dict[Variant, str] = {
 }
 
 
-def estimates(tasks: Sequence[TppTask], seed: int, headline_n: int = HEADLINE_N) -> list[Estimate]:
+def estimates(
+    tasks: Sequence[TppTask],
+    seed: int,
+    headline_n: int = HEADLINE_N,
+    scale: WrittenScale | None = None,
+) -> list[Estimate]:
     """Return `tpp`, `tpp.margin` and `tpp.canonical`; higher is better, 0 for a no-op dictionary.
 
     `tpp` and `tpp.margin` reach 1 when ablating a class takes its own probe to chance and leaves
-    all others as they were; `tpp.canonical` is not divided by what can be lost.
+    all others as they were; `tpp.canonical` is not divided by what can be lost. `tpp.rescaled` is
+    `tpp.margin` as it would be if what the latents write were as strong as fits the activations
+    best: what ablation takes from a margin is proportional to that. Latents that are right but too
+    weak lose nothing by it, and rows that only happen to point along a probe gain nothing.
 
     Args:
         tasks: from `score_task`, all with the same ns.
         seed: the run's; intervals of two dictionaries use the same draws.
         headline_n: the n of the estimates; the others are in their details.
+        scale: what `tpp.rescaled` multiplies by; None leaves it out.
 
     Raises:
         ValueError: no task, or headline_n was not measured.
@@ -43,13 +54,17 @@ def estimates(tasks: Sequence[TppTask], seed: int, headline_n: int = HEADLINE_N)
         raise ValueError(f"n={headline_n} was not measured; measured: {tasks[0].ns}")
     fits = len(tasks[0].effects["accuracy"].achievable)
     drawn = [(task, draw(task.labels, fits, generator(seed, "tpp", task.name))) for task in tasks]
-    return [_estimate(drawn, variant, headline_n) for variant in _NAMES]
+    found = [_estimate(drawn, variant, headline_n) for variant in _NAMES]
+    return found if scale is None else [*found, _estimate(drawn, "margin", headline_n, scale)]
 
 
 def _estimate(
-    drawn: Sequence[tuple[TppTask, Draws]], variant: Variant, headline_n: int
+    drawn: Sequence[tuple[TppTask, Draws]],
+    variant: Variant,
+    headline_n: int,
+    rescaled: WrittenScale | None = None,
 ) -> Estimate:
-    metric, ns = _NAMES[variant], drawn[0][0].ns
+    metric, ns = _NAMES[variant] if rescaled is None else RESCALED, drawn[0][0].ns
     params: dict[str, Param] = {"n": headline_n}
     place = ns.index(headline_n)
     totals = _totals(drawn, variant)
@@ -62,13 +77,14 @@ def _estimate(
             "than three standard errors: there is nothing to lose"
         )
         return undefined(metric, reason, params, details)
-    scale = totals.achievable[:, None]
-    scores = (totals.intended - totals.unintended) / scale
+    factor = np.ones(len(totals.achievable)) if rescaled is None else rescaled.draws
+    share = (factor / totals.achievable)[:, None]
+    scores = (totals.intended - totals.unintended) * share
     details |= {
         "curve": curve(ns, scores),
-        "intended": curve(ns, totals.intended / scale),
-        "unintended": curve(ns, totals.unintended / scale),
-        "fit_sd": _fit_sd(totals.fit_scores[place]),
+        "intended": curve(ns, totals.intended * share),
+        "unintended": curve(ns, totals.unintended * share),
+        "fit_sd": _fit_sd(totals.fit_scores[place] * factor[0]),
     }
     n = {
         "texts": sum(len(task.labels) for task, _ in drawn),
@@ -76,8 +92,20 @@ def _estimate(
         "classes": sum(len(task.classes) for task, _ in drawn),
     }
     seeds = totals.fit_scores.shape[1]
-    added = _influence(drawn, variant, place, float(scores[0, place]), float(scale[0, 0]))
+    margin = totals.scores[place]
+    added = _influence(drawn, variant, place, margin, float(totals.achievable[0]))
+    if rescaled is not None:
+        details["scale"] = rescaled.value
+        n["scale_texts"] = rescaled.texts
+        added = _of_product(added, margin, rescaled)
     return estimate_of(metric, scores[:, place], params, n, seeds, details, added)
+
+
+def _of_product(added: tuple[float, ...], margin: float, scale: WrittenScale) -> tuple[float, ...]:
+    """Return what each unit adds to the error of a margin times its scale; empty if not known."""
+    if not added or not scale.influence:
+        return ()
+    return (*(scale.value * each for each in added), *(margin * each for each in scale.influence))
 
 
 def _influence(
@@ -113,6 +141,12 @@ class _Totals:
     unintended: Floats  # (draw, n)
     achievable: Floats  # (draw,), ones for the canonical variant: it is divided by nothing
     fit_scores: Floats  # (n, fit), of the sample itself
+
+    @property
+    def scores(self) -> list[float]:
+        """(n,) of the sample itself."""
+        values = (self.intended[0] - self.unintended[0]) / self.achievable[0]
+        return [float(value) for value in values]
 
 
 def _totals(drawn: Sequence[tuple[TppTask, Draws]], variant: Variant) -> _Totals:

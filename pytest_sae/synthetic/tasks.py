@@ -66,12 +66,12 @@ class BookSize:
     length: int = 10
     corpus: int = 1000
     pairs: int = 4
-    multis: int = 2
+    multis: int = 4
     classes: int = 5
     concept: int = 4
     share: int = 3
-    train: int = 200
-    test: int = 150
+    train: int = 400
+    test: int = 300
     least: float = 0.018
     most: float = 0.1
 

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from pytest_sae.dictionaries.spec import resolve
 from pytest_sae.errors import ModelError, SiteError
-from pytest_sae.measure import erasure, shift
+from pytest_sae.measure import erasure, shift, written_scale
 from pytest_sae.measurement import Measurement
 from pytest_sae.metrics import scr, scr_estimates, tpp, tpp_estimates
 from pytest_sae.metrics.ablation import AffineRemoval, MeasuredRemoval
@@ -182,6 +182,14 @@ class Plain:
             np.array([self.encode(self.seen(text)[0]).double().mean(0).numpy() for text in texts])
         )
 
+    def scale(self, texts: Sequence[str]) -> float:
+        """By least squares, what is written over what the latents write, without first tokens."""
+        pairs = [self.seen(text) for text in texts]
+        x, y = (torch.cat([side[1:] for side in each]) for each in zip(*pairs, strict=True))
+        own, y = self.encode(x).double() @ self.weights["W_dec"].double(), y.double()
+        own, y = own - own.mean(0), y - y.mean(0)
+        return float((own * y).sum() / own.square().sum())
+
     def removal(self, texts: Sequence[str]) -> MeasuredRemoval:
         """Decode every token with and without a set of latents, and average over the text."""
         codes = [self.encode(self.seen(text)[0]).double() for text in texts]
@@ -294,7 +302,8 @@ def test_every_scr_figure_is_what_explicit_ablation_gives(world: Path, arch: str
                     getattr(getattr(each, probes)[direction], name) for each in (found, scored)
                 )
                 np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4 * np.ptp(other))
-    agree(session.measure("scr", sae), scr_estimates.estimates([scored], 0))
+    measured = [each.estimate for each in session.measure("scr", sae)]
+    agree(measured, scr_estimates.estimates([scored], 0))
 
 
 @pytest.mark.parametrize("arch", ARCHS)
@@ -318,11 +327,13 @@ def test_every_tpp_figure_is_what_explicit_ablation_gives(world: Path, arch: str
         plain.removal(task.test.texts),
         0,
     )
-    agree(session.measure("tpp", sae), tpp_estimates.estimates([scored], 0))
+    scale = written_scale.measure(latents, session.tasks.corpus.texts, 0)
+    assert scale.value == pytest.approx(plain.scale(session.tasks.corpus.texts), rel=1e-4)
+    measured = [each.estimate for each in session.measure("tpp", sae)]
+    agree(measured, tpp_estimates.estimates([scored], 0, scale=scale))
 
 
-def agree(measured: Sequence[Measurement], expected: Sequence[Estimate]) -> None:
-    found = [each.estimate for each in measured]
+def agree(found: Sequence[Estimate], expected: Sequence[Estimate]) -> None:
     assert [(e.metric, e.params) for e in found] == [(e.metric, e.params) for e in expected]
     for one, other in zip(found, expected, strict=True):
         assert (one.value is None) == (other.value is None)
@@ -348,7 +359,7 @@ def test_a_transcoder_without_fixed_rows_scores_as_with_them(world: Path, arch: 
     for family in ("scr", "tpp"):
         expected = [each.estimate for each in session.measure(family, sae)]
         assert any(each.value for each in expected)
-        agree(session.measure(family, hidden), expected)
+        agree([each.estimate for each in session.measure(family, hidden)], expected)
 
 
 class Hidden:

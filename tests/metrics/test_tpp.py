@@ -1,6 +1,7 @@
 """TPP on worlds whose truth is planted, and what may not change it."""
 
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,8 @@ from pytest_sae.metrics import tpp
 from pytest_sae.metrics.ablation import AffineRemoval
 from pytest_sae.metrics.tpp import Effects, TppTask, balanced, members, one_versus_rest
 from pytest_sae.metrics.tpp_estimates import estimates
+from pytest_sae.metrics.written_scale import WrittenScale
+from pytest_sae.stats import Estimate
 from tests.metrics.planted import CLASSES, LATENTS, TppWorld, permuted, rescaled, tpp_world
 
 
@@ -28,6 +31,11 @@ def figures(task: TppTask, n: int = 1):
 
 def values(task: TppTask, n: int = 1) -> dict[str, float]:
     return {metric: estimate.value for metric, estimate in figures(task, n).items()}
+
+
+def at_scale(task: TppTask, factor: float) -> Estimate:
+    scale = WrittenScale(factor, np.full(1001, factor), (0.0, 0.0), 2)
+    return estimates([task], seed=0, headline_n=1, scale=scale)[-1]
 
 
 def curves(task: TppTask) -> list[float]:
@@ -217,6 +225,34 @@ def test_the_margin_is_blind_to_a_shifted_threshold(world: TppWorld) -> None:
     before = values(world.score(), n=20)["tpp.margin"]
     after = values(world.score(z_train=z_train.tocsr(), z_test=z_test.tocsr()), n=20)["tpp.margin"]
     assert after == pytest.approx(before, abs=0.02)
+
+
+@given(strength=st.sampled_from([0.1, 0.5, 1.0, 2.0]))
+def test_rescaled_is_the_same_however_strongly_a_dictionary_writes(
+    world: TppWorld, strength: float
+) -> None:
+    weaker = at_scale(world.score(rows=world.rows * np.float32(strength)), 1 / strength)
+    whole = figures(world.score())["tpp.margin"]
+    assert weaker.value == pytest.approx(whole.value, rel=1e-5)
+    assert weaker.se == pytest.approx(whole.se, rel=1e-4)
+    assert math.hypot(*weaker.influence) == pytest.approx(math.hypot(*whole.influence), rel=1e-4)
+
+
+def test_what_explains_nothing_scores_nothing_when_rescaled(world: TppWorld) -> None:
+    assert at_scale(world.score(), 0.0).value == 0.0
+    assert at_scale(world.score(), -0.1).value < 0
+
+
+def test_the_error_of_the_scale_is_part_of_the_error(world: TppWorld) -> None:
+    rng, task = np.random.default_rng(0), world.score()
+    draws = np.concatenate([[1.0], 1 + 0.05 * rng.standard_normal(1000)])
+    unsure = WrittenScale(1.0, draws, (0.04, -0.03), 2)
+    margin = figures(task)["tpp.margin"]
+    found = estimates([task], seed=0, headline_n=1, scale=unsure)[-1]
+    wanted = math.hypot(margin.se, 0.05 * margin.value)
+    assert found.se == pytest.approx(wanted, rel=0.1)
+    assert math.hypot(*found.influence) == pytest.approx(wanted, rel=0.1)
+    assert found.n["scale_texts"] == 2
 
 
 def test_the_interval_widens_with_fewer_texts() -> None:

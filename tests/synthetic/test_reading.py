@@ -40,4 +40,9 @@ def test_a_notebook_trains_a_dictionary_and_measures_any_family_on_it():
     book = make_book(world, SMOKE_BOOK, seed=0)
     latents = synthetic.WorldLatents(book.texts, world.fingerprint, dictionary, Store(None))
     measured = erasure.measure_tpp(latents, book.tasks, seed=0, fits=2)
-    assert {each.metric for each in measured} == {"tpp", "tpp.margin", "tpp.canonical"}
+    assert {each.metric for each in measured} == {
+        "tpp",
+        "tpp.margin",
+        "tpp.rescaled",
+        "tpp.canonical",
+    }
