@@ -85,6 +85,7 @@ dt { color: var(--soft); } dd { margin: 0; min-width: 0; }
 .cell.bad .badge { background: var(--bad); color: var(--card); }
 .reason { margin: .25em 0 0; max-width: 45em; color: var(--tone);
   font-size: .9em; line-height: 1.35; }
+small.why { max-width: 30em; font-size: .8em; line-height: 1.3; }
 .quiet th:first-child code, .quiet .figure { color: var(--soft); } .quiet .bar { opacity: .6; }
 
 svg { overflow: visible; } svg text { font-size: 10.5px; fill: var(--soft); }

@@ -26,7 +26,9 @@ from pytest_sae.reports.summary import source_of
 
 _KEY = (
     "↑ higher is better, ↓ lower is better. The bars of a row share one scale, with the interval "
-    "of each value; shaded is what its bound forbids. Metrics without a bound are paler."
+    "of each value; shaded is what its bound forbids. Metrics without a bound are paler. The small "
+    "print under a name is what the rules say of it: why its bound is where it is, or why it does "
+    "not gate."
 )
 _CONTROL_KEY = (
     " The ticks above a bar, and the small figures under it, are its controls: dictionaries worse "
@@ -120,8 +122,16 @@ def _line(line: Sequence[Row], saes: Mapping[str, str]) -> str:
     )
     return (
         f'<tr{quiet}><th scope="row">{metric_name(line[0])}'
-        f"{f'<small>{unit}</small>' if unit else ''}</th>{cells}</tr>"
+        f"{f'<small>{unit}</small>' if unit else ''}{_why(line)}</th>{cells}</tr>"
     )
+
+
+def _why(line: Sequence[Row]) -> str:
+    """Return why the metric gates as it does, or why it does not: as the rules say."""
+    reasons = dict.fromkeys(
+        row["rule"]["reason"] for row in line if row["rule"] and row["value"] is not None
+    )
+    return "".join(f'<small class="why">{escape(each)}</small>' for each in reasons if each)
 
 
 def _measured(row: Row, scale: Scale | None, colour: str) -> str:

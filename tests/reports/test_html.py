@@ -65,7 +65,8 @@ def said(page: str) -> str:
 
 def first(tag: str, page: str) -> str:
     """Return the first element of a page that has this tag."""
-    return page[page.index(f"<{tag}") : page.index(f"</{tag}>")] + f"</{tag}>"
+    start, end = page.index(f"<{tag}"), f"</{tag.split()[0]}>"
+    return page[start : page.index(end, start)] + end
 
 
 def two() -> dict[str, Any]:
@@ -135,6 +136,14 @@ def test_why_something_is_unmeasured_is_in_the_table() -> None:
     table = said(first("table", page))
     assert "unmeasured" in table
     assert "measuring tpp failed: <b>no</b> | room" in table
+
+
+def test_what_the_rules_say_of_a_metric_stands_under_its_name_once() -> None:
+    for bounds in ({"gate": False}, {"min": 0.1}):
+        why = rule("scr", reason="ranks <by> chance", **bounds)
+        twice = [row(Estimate("scr", 0.3, {"n": 10}), why, sae=sae) for sae in ("one", "two")]
+        name = said(first('th scope="row"', html(report(twice))))
+        assert name == "scr↑n=10ranks <by> chance"
 
 
 def test_saes_stand_side_by_side_in_one_table() -> None:
