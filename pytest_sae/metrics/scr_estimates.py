@@ -175,34 +175,24 @@ def recovered(
         params: its setting.
         headline_n: the n of its value; the others are in its details.
     """
-    ns = drawn[0].task.ns
-    gaps = [each.gap(direction) for each in drawn]
-    used = [each for each, gap in zip(drawn, gaps, strict=True) if gap.usable]
-    coverage = {
-        "used": len(used),
-        "expected": len(drawn),
-        "excluded": [_told(gap) for gap in gaps if not gap.usable],
-    }
+    used, coverage = _usable(drawn, direction)
     if not used:
-        return undefined(
-            metric,
-            f"no task of {len(drawn)} has a gap between the clean and the "
-            "confounded probe of more than three standard errors",
-            params,
-            coverage,
+        reason = (
+            f"no task of {len(drawn)} has a gap between the clean and the confounded probe of more "
+            "than three standard errors"
         )
+        return undefined(metric, reason, params, coverage)
     parts = [each.values(direction, measure) for each in used]
     gap_sum = np.sum([part.gap for part in parts], axis=0)
     if not surely_positive(gap_sum):
-        return undefined(
-            metric,
-            f"over the tasks together the gap is {gap_sum[0]:.3g}, not more "
-            "than three standard errors above zero",
-            params,
-            coverage,
+        reason = (
+            f"over the tasks together the gap is {gap_sum[0]:.3g}, not more than three standard "
+            "errors above zero"
         )
-    scores = np.sum([part.gain for part in parts], axis=0) / gap_sum[:, None]
+        return undefined(metric, reason, params, coverage)
+    ns = used[0].task.ns
     place = ns.index(headline_n)
+    scores = np.sum([part.gain for part in parts], axis=0) / gap_sum[:, None]
     details = {
         **coverage,
         "curve": curve(ns, scores),
@@ -213,22 +203,21 @@ def recovered(
         },
     }
     n = {"texts": sum(len(each.task.test.cells) for each in used), "tasks": len(used)}
-    return estimate_of(
-        metric,
-        scores[:, place],
-        params,
-        n,
-        len(used[0].task.fits[direction].own),
-        details,
-        influence_of(
-            [
-                slopes_of(each.task.fits[direction], each.task.test, direction, measure, place)
-                for each in used
-            ],
-            float(scores[0, place]),
-            float(gap_sum[0]),
-        ),
-    )
+    fits = used[0].task.fits[direction]
+    slopes = [
+        slopes_of(each.task.fits[direction], each.task.test, direction, measure, place)
+        for each in used
+    ]
+    added = influence_of(slopes, float(scores[0, place]), float(gap_sum[0]))
+    return estimate_of(metric, scores[:, place], params, n, len(fits.own), details, added)
+
+
+def _usable(drawn: Sequence[Drawn], direction: Concept) -> tuple[list[Drawn], dict[str, object]]:
+    """Return the tasks that have something to win, and for the report which have not."""
+    gaps = [each.gap(direction) for each in drawn]
+    used = [each for each, gap in zip(drawn, gaps, strict=True) if gap.usable]
+    excluded = [_told(gap) for gap in gaps if not gap.usable]
+    return used, {"used": len(used), "expected": len(drawn), "excluded": excluded}
 
 
 def slopes_of(
