@@ -68,7 +68,9 @@ class Controller:
         audited = getattr(report, "sae_audit", None)
         if sae is not None or audited is not None:
             self._open()
-        self._audits += [] if audited is None else [audited]
+        if audited is not None:
+            self._audits.append(audited)
+            self._append("audit", audit=audited)
         if report.when not in ("setup", "call", "teardown"):
             row = self._ledger.crashed(report.nodeid, "the worker died while running this test")
             self._write([row] if row else [])
@@ -99,8 +101,11 @@ class Controller:
 
     def _write(self, rows: Iterable[Row]) -> None:
         for row in rows:
-            if self._journal is not None:
-                self._journal.append("row", row=row)
+            self._append("row", row=row)
+
+    def _append(self, event: str, **said: object) -> None:
+        if self._journal is not None:
+            self._journal.append(event, **said)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:

@@ -7,6 +7,8 @@ import json
 import pytest
 
 from pytest_sae import cli
+from pytest_sae.audit.record import world_of
+from pytest_sae.distributed.journal import read_journal
 from tests.plugin.project import Project
 
 AUDIT = """
@@ -62,6 +64,10 @@ def test_every_world_is_a_test_and_the_table_is_in_all_reports(
     directory = audited.pytester.path / "sae-report"
     assert "Can the metrics be believed?" in (directory / "report.html").read_text()
     assert "| explained_variance | 0.0 % |" in (directory / "report.md").read_text()
+    events = read_journal(directory / "journal.jsonl")
+    kept = [world_of(each["audit"]) for each in events if each["event"] == "audit"]
+    assert sorted(each.world for each in kept) == ["correlated", "hierarchical", "superposed"]
+    assert all(each.observations for each in kept)
 
 
 def test_the_document_is_drawn_from_the_report_and_keeps_what_was_written_by_hand(
