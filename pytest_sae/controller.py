@@ -243,8 +243,9 @@ class Controller:
         if not complete or not self._audits:
             return None
         from pytest_sae.audit.record import audit_record
+        from pytest_sae.audit.world import SIZE
 
-        return audit_record(self._run.options.suite, self._audits)
+        return audit_record(SIZE[self._run.options.suite], self._audits)
 
     def _write_files(self, report: dict[str, Any]) -> None:
         from pytest_sae.reports.write import write_all

@@ -61,7 +61,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         from pytest_sae.parametrise import parametrise
 
         parametrise(metafunc, _run(metafunc.config))
-    if "audited" in metafunc.fixturenames:
+    if "audit_world" in metafunc.fixturenames:
         from pytest_sae.audit.world import parametrise_worlds
 
         parametrise_worlds(metafunc, _run(metafunc.config))
@@ -70,7 +70,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the audit unless it was asked for."""
     if not _run(config).options.audit:
-        items[:] = [item for item in items if "audited" not in getattr(item, "fixturenames", ())]
+        audits = [item for item in items if "audit_world" in getattr(item, "fixturenames", ())]
+        if audits:
+            config.hook.pytest_deselected(items=audits)
+            items[:] = [item for item in items if item not in audits]
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -83,7 +86,7 @@ def pytest_runtest_makereport(
         from pytest_sae.recording import attach_rows
 
         attach_rows(item, call, report)
-    if report.when == "call" and "audited" in getattr(item, "fixturenames", ()):
+    if report.when == "call" and "audit_world" in getattr(item, "fixturenames", ()):
         from pytest_sae.audit.world import attach
 
         attach(item, report)
@@ -273,11 +276,17 @@ def autointerp(request: pytest.FixtureRequest, sae: Any, eval_session: Any) -> M
 
 
 @pytest.fixture
-def audited(request: pytest.FixtureRequest) -> Any:
-    """What the audit found on one world whose truth is known; only under --sae-audit."""
+def audit_world(request: pytest.FixtureRequest) -> str:
+    """The name of a world whose truth is known; only under --sae-audit."""
+    return str(request.param)
+
+
+@pytest.fixture
+def audited(request: pytest.FixtureRequest, audit_world: str) -> Any:
+    """What the audit found on that world."""
     from pytest_sae.audit.world import audited_world
 
-    return audited_world(request, _run(request.config))
+    return audited_world(request, _run(request.config), audit_world)
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """The audit as tests: one per world, so that worlds run on different workers.
 
-parametrise_worlds(metafunc, run)      audited_world(request, run) -> WorldAudit
+parametrise_worlds(metafunc, run)      audited_world(request, run, name) -> WorldAudit
 attach(item, report)                   # the record travels on the test's report
 """
 
@@ -28,10 +28,10 @@ def parametrise_worlds(metafunc: pytest.Metafunc, run: Run) -> None:
         from pytest_sae.audit.gather import SIZES
 
         names = [spec.name for spec in SIZES[SIZE[run.options.suite]].worlds]
-    metafunc.parametrize("audited", names, indirect=True)
+    metafunc.parametrize("audit_world", names, indirect=True)
 
 
-def audited_world(request: pytest.FixtureRequest, run: Run) -> WorldAudit:
+def audited_world(request: pytest.FixtureRequest, run: Run, name: str) -> WorldAudit:
     """Measure the panel of a world, and keep the record for the test's report."""
     from pytest_sae.activations.store import Store
     from pytest_sae.audit.gather import SIZES, gather
@@ -40,7 +40,7 @@ def audited_world(request: pytest.FixtureRequest, run: Run) -> WorldAudit:
     from pytest_sae.threads import threads
 
     size = SIZES[SIZE[run.options.suite]]
-    spec = next(each for each in size.worlds if each.name == request.param)
+    spec = next(each for each in size.worlds if each.name == name)
     device = run.options.device if run.options.device.startswith("cuda") else "cpu"
     progress = Progress(run.config)
     with threads(run.options.threads):

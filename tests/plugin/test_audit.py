@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+import pytest_sae.audit.gather as gathering
 from pytest_sae import cli
 from pytest_sae.audit.record import world_of
 from pytest_sae.distributed.journal import read_journal
@@ -32,9 +33,23 @@ def test_audit(audited):
     assert not unsound(audited)
 """
 
+OWN = """
+import pytest
 
 @pytest.fixture
-def audited(project: Project) -> Project:
+def audited():
+    return "mine"
+
+def test_own(audited):
+    assert audited == "mine"
+"""
+
+
+@pytest.fixture
+def audited(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+    # Imported here, once: torch can't be imported again by every run in this process. What the
+    # project's conftest plants there is taken away afterwards.
+    monkeypatch.setattr(gathering, "gather", gathering.gather)
     directory = project.pytester.path
     conftest = directory / "conftest.py"
     conftest.write_text(conftest.read_text() + AUDIT)
@@ -43,16 +58,22 @@ def audited(project: Project) -> Project:
 
 
 def test_without_the_flag_the_audit_is_not_there(audited: Project):
-    result = audited.run("test_audit.py")
+    result = audited.run("test_audit.py", sae=None)
     result.stdout.no_fnmatch_line("*audit*reach*")
-    result.assert_outcomes()
+    result.assert_outcomes(deselected=1)
+
+
+def test_a_fixture_of_the_user_that_is_called_alike_is_the_user_s(project: Project):
+    (project.pytester.path / "test_own.py").write_text(OWN)
+    result = project.run("test_own.py", sae=None)
+    result.assert_outcomes(passed=1)
 
 
 @pytest.mark.parametrize("workers", [[], ["-n2"]])
 def test_every_world_is_a_test_and_the_table_is_in_all_reports(
     audited: Project, workers: list[str]
 ):
-    result = audited.run("test_audit.py", "--sae-audit", *workers)
+    result = audited.run("test_audit.py", "--sae-audit", *workers, sae=None)
     result.assert_outcomes(passed=3)
     result.stdout.fnmatch_lines(
         ["*audit (small, 3 worlds): 1 of 1 metrics reach every goal: explained_variance*"]
@@ -73,7 +94,7 @@ def test_every_world_is_a_test_and_the_table_is_in_all_reports(
 def test_the_document_is_drawn_from_the_report_and_keeps_what_was_written_by_hand(
     audited: Project, capsys: pytest.CaptureFixture[str]
 ):
-    audited.run("test_audit.py", "--sae-audit")
+    audited.run("test_audit.py", "--sae-audit", sae=None)
     report = audited.pytester.path / "sae-report"
     document = audited.pytester.path / "docs" / "audit.md"
     assert cli.main(["audit", str(report), "--output", str(document)]) == 0
@@ -86,7 +107,7 @@ def test_the_document_is_drawn_from_the_report_and_keeps_what_was_written_by_han
 
 
 def test_a_report_without_an_audit_is_refused(audited: Project, capsys: pytest.CaptureFixture[str]):
-    audited.run("test_audit.py", "--sae-audit")
+    audited.run("test_audit.py", "--sae-audit", sae=None)
     path = audited.pytester.path / "sae-report" / "report.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "audit": None}))
     assert cli.main(["audit", str(path)]) == 2
