@@ -166,7 +166,7 @@ def books(
     """Texts of a world with SCR and TPP tasks about its true features, balanced.
 
     A world that cannot fill them is rejected, and told as an event: of `worlds`, where one concept
-    of a pair goes with the other so often that they cannot be balanced (fewer than 1 in 1000).
+    of a pair goes with the other so often that they cannot be balanced (fewer than 1 in 100).
 
     Args:
         world: that the texts are of.
