@@ -65,7 +65,9 @@ class Against:
 
     def noise(self, se: float | None) -> float:
         """Return the standard error of the difference to a value with this standard error."""
-        return self.unpaired(se) if self.paired is None else self.paired
+        # An infinite one would let every regression pass, and NaN would compare as no difference.
+        paired = as_number(self.paired)
+        return self.unpaired(se) if paired is None else paired
 
     def unpaired(self, se: float | None) -> float:
         """Return what it would be if both were measured on other texts."""

@@ -44,7 +44,7 @@ def oracle(world: World, known: Sequence[Known]) -> AffineDictionary:
 
 
 class _Lookup:
-    """Finds tokens by two of their coordinates, and makes sure by all of them."""
+    """Finds tokens by a hash of their coordinates, and makes sure by the coordinates."""
 
     def __init__(self, x: Tensor, truth: Tensor) -> None:
         keys, order = _keys(x).sort(stable=True)
@@ -61,8 +61,11 @@ class _Lookup:
 
 
 def _keys(x: Tensor) -> Tensor:
-    first, second = x[:, :2].float().contiguous().view(torch.int32).long().unbind(1)
-    return first * 2**32 + second
+    """(token,): of all coordinates, since tokens of one feature may agree in any few of them."""
+    generator = torch.Generator().manual_seed(0)
+    odd = 2 * torch.randint(2**61, (x.shape[1],), generator=generator) + 1
+    positive = x.float() + 0.0  # 0 and -0 are equal, and their bits are not
+    return (positive.contiguous().view(torch.int32).long() * odd.to(x.device)).sum(1)
 
 
 def cut(dictionary: Dictionary, x: Tensor, kept: int) -> AffineDictionary:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,8 +126,8 @@ class Book:
         concepts: what the tasks are about.
     """
 
-    texts: WorldTexts
-    tasks: Tasks
+    texts: WorldTexts = field(repr=False)
+    tasks: Tasks = field(repr=False)
     concepts: Concepts
 
 

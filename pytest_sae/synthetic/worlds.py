@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -149,6 +150,7 @@ def _number(spec: WorldSpec, seed: int, purpose: str) -> int:
 
 
 def _model(spec: WorldSpec, device: str) -> Any:
+    state = random.getstate()
     from sae_lens.synthetic import (
         HierarchyConfig,
         LowRankCorrelationConfig,
@@ -157,6 +159,7 @@ def _model(spec: WorldSpec, device: str) -> Any:
         ZipfianFiringProbabilityConfig,
     )
 
+    random.setstate(state)  # the first import of sae_lens draws from Python's global generator
     hierarchy = HierarchyConfig(
         total_root_nodes=max(spec.roots, 1),
         branching_factor=spec.branching,

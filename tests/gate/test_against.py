@@ -80,6 +80,32 @@ def test_less_noise_never_hides_a_regression(
         assert judge(Estimate("l0", value, se=se), rule, against=less).name == "regressed"
 
 
+@settings(deadline=None)
+@given(finite, finite, errors, rules, againsts)
+def test_where_no_way_is_better_nearer_to_the_baseline_is_never_worse(
+    value: float, share: float, se: float | None, rule: Rule, against: Against
+) -> None:
+    rule, against = replace(rule, min=None), replace(against, direction="none")
+    assert against.value is not None
+    nearer = against.value + (value - against.value) * (abs(share) / 1e6)
+    if not judge(Estimate("l0", value, se=se), rule, against=against).red:
+        assert not judge(Estimate("l0", nearer, se=se), rule, against=against).red
+
+
+@settings(deadline=None)
+@given(finite, errors, rules, againsts, st.sampled_from([math.nan, math.inf, -math.inf]))
+def test_noise_that_is_no_number_is_as_if_it_were_not_known(
+    value: float, se: float | None, rule: Rule, against: Against, noise: float
+) -> None:
+    """Else an infinite error would let every regression pass, and NaN compare as no difference."""
+    for name in ("paired", "se"):
+        spoilt = judge(
+            Estimate("l0", value, se=se), rule, against=replace(against, **{name: noise})
+        )
+        known = judge(Estimate("l0", value, se=se), rule, against=replace(against, **{name: None}))
+        assert spoilt == known
+
+
 units = st.lists(st.tuples(finite, finite), min_size=1, max_size=30)
 
 

@@ -119,6 +119,21 @@ def test_the_report_is_the_same_with_and_without_workers(project: Project) -> No
     Report.model_validate(project.report())
 
 
+def test_the_report_is_the_same_whatever_the_order_of_saes_and_tests(project: Project) -> None:
+    project.measures(FAILING)
+    project.sae("b")
+    assert project.run("--sae=saes/a", "--sae=saes/b", sae=None).ret == 1
+    forth = project.report()
+    project.write(
+        "evals/conftest.py",
+        "def pytest_collection_modifyitems(items): items.reverse()",
+    )
+    assert project.run_apart("--sae=saes/b", "--sae=saes/a", sae=None).ret == 1
+    back = project.report()
+    for part in ("measurements", "verdict", "exit_status", "problems", "complete"):
+        assert without_times(back)[part] == without_times(forth)[part], part
+
+
 def test_an_sae_is_released_before_the_next_is_loaded(project: Project) -> None:
     project.sae("b")
     project.write("evals/test_more.py", "def test_more(sae, model, latents): pass")

@@ -119,6 +119,18 @@ def test_the_oracle_refuses_tokens_that_it_was_not_given(world: World, truth: Af
         truth.encode(world.sample(5, 7, "others").x)
 
 
+def test_the_oracle_tells_tokens_that_agree_in_all_but_one_coordinate(world: World):
+    x = torch.randn(16).repeat(32, 1)
+    x[torch.arange(32), torch.arange(32) % 16] = torch.linspace(3, 9, 32)
+    truth = torch.rand(32, 40)
+    assert torch.equal(oracle(world, [(x, truth)]).encode(x.flip(0)), truth.flip(0))
+
+
+def test_the_oracle_takes_both_zeros_for_one(world: World):
+    x, truth = torch.zeros(1, 16), torch.rand(1, 40)
+    assert torch.equal(oracle(world, [(x, truth)]).encode(-x), truth)
+
+
 def test_a_cut_dictionary_keeps_its_most_used_latents(sample: Sample, truth: AffineDictionary):
     z = cut(truth, sample.x, 5).encode(sample.x)
     used = sample.features.mean(0)
