@@ -18,7 +18,9 @@ from pytest_sae.data.tasks import Sizes, Spelling
 from pytest_sae.dictionaries.spec import resolve
 from pytest_sae.errors import DataError
 from pytest_sae.measure import absorption, last_token
+from pytest_sae.metrics import last_token_baseline
 from pytest_sae.metrics.last_token import LabelledRows, score
+from pytest_sae.metrics.last_token_baseline import ActivationRows
 from pytest_sae.models.tokenize import Batch
 from pytest_sae.options import Options
 from pytest_sae.session import EvalSession, LoadedSAE
@@ -104,12 +106,13 @@ def test_last_token_probing_reads_the_latents_of_last_tokens(
     monkeypatch.setattr(sae_probes, "version", lambda: "test")
     task = binary_tasks(0)
     found = last_token.measure_tasks(session.latents(sae), [task], 0, False)
-    assert len(found) == 30
-    rows = []
+    assert len(found) == 33
+    rows, activations = [], []
     for text in task.texts:
         ids = torch.tensor([sae.model.tokenizer(text)["input_ids"]])
         ones = torch.ones_like(ids, dtype=torch.bool)
         x = sae.model.capture(Batch(ids, ones, ones, torch.tensor([0])), [sae.site])[sae.site]
+        activations.append(x[0, -1].numpy())
         rows.append(sae.dictionary.encode(x[0, -1:])[0].detach().numpy())
     halves = np.arange(80), np.arange(80, 160)
     alone = LabelledRows(task.name, sparse.csr_array(rows), np.array(task.labels), *halves)
@@ -119,6 +122,12 @@ def test_last_token_probing_reads_the_latents_of_last_tokens(
         np.testing.assert_allclose(values, expected, atol=1e-3)
         assert max(values) > 0.6
     assert found[0].details["source"] == "sae-probes test"
+    raw = ActivationRows(task.name, np.array(activations), np.array(task.labels), *halves)
+    baseline = last_token_baseline.score([raw], 0).values
+    for name, expected in baseline.items():
+        (value,) = (e.value for e in found if e.metric == f"{last_token.ACTIVATIONS}.{name}")
+        assert value == pytest.approx(expected[0], abs=1e-3)
+    assert baseline["auc"][0] > 0.8
 
 
 def test_without_the_extra_or_in_the_smoke_suite_last_tokens_are_skipped_and_why(
@@ -130,7 +139,7 @@ def test_without_the_extra_or_in_the_smoke_suite_last_tokens_are_skipped_and_why
     assert "--sae-suite=standard" in first.estimate.reason
     monkeypatch.setattr(sae_probes, "find_spec", lambda name: None)
     found = last_token.measure(session.latents(sae), 200, 0)
-    assert len(found) == 30
+    assert len(found) == 33
     assert "pip install 'pytest-sae[probes]'" in found[0].reason
 
 
