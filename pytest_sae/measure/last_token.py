@@ -5,8 +5,9 @@ measure(latents, most, seed) -> list[Estimate]
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 from scipy import sparse
@@ -22,12 +23,16 @@ from pytest_sae.metrics.last_token import KS, STATISTICS, LabelledRows, estimate
 from pytest_sae.metrics.last_token_baseline import ActivationRows
 from pytest_sae.models.absent import AbsentModel
 from pytest_sae.models.tokenize import tokenize_ends
-from pytest_sae.stats import Estimate, not_applicable
+from pytest_sae.stats import Estimate, Param, no_data, not_applicable
 
 PREFIX = "sparse_probing.last_token"
 CANONICAL = f"{PREFIX}.canonical"
 ACTIVATIONS = f"{PREFIX}.activations"
 PUBLISHED_CONTEXT = 1024
+_SETTINGS: list[tuple[str, Param | None]] = [
+    *product((PREFIX, CANONICAL), KS),
+    (ACTIVATIONS, None),
+]
 
 
 def measure(latents: Latents, most: int | None, seed: int) -> list[Estimate]:
@@ -39,16 +44,20 @@ def measure(latents: Latents, most: int | None, seed: int) -> list[Estimate]:
             1024 tokens, as far as the model has positions), 0 for none.
         seed: the run's.
     """
-    reason = _unmeasured(latents, most)
+    reason, missing = _inapplicable(latents, most), sae_probes.missing()
     if reason:
-        at_k = [
-            not_applicable(f"{prefix}.{statistic}", reason, {"k": k})
-            for prefix in (PREFIX, CANONICAL)
-            for statistic in STATISTICS
-            for k in KS
-        ]
-        return at_k + [not_applicable(f"{ACTIVATIONS}.{each}", reason) for each in STATISTICS]
+        return _without(not_applicable, reason)
+    if missing:
+        return _without(no_data, missing)
     return measure_tasks(latents, sae_probes.read_tasks(most, seed), seed, most is None)
+
+
+def _without(absent: Callable[..., Estimate], reason: str) -> list[Estimate]:
+    return [
+        absent(f"{prefix}.{statistic}", reason, {} if k is None else {"k": k})
+        for prefix, k in _SETTINGS
+        for statistic in STATISTICS
+    ]
 
 
 def measure_tasks(
@@ -115,11 +124,11 @@ def _labelled(task: LastTokenTask, published: bool) -> tuple[Bools, Indices, Ind
     return np.array(task.labels), train, test
 
 
-def _unmeasured(latents: Latents, most: int | None) -> str:
+def _inapplicable(latents: Latents, most: int | None) -> str:
     if most == 0:
         return "not part of this suite: take --sae-suite=standard or paper"
     if latents.in_context:
         return latents.in_context
     if isinstance(latents.model, AbsentModel):
         return "the run is on recorded activations: the texts' ends need the model"
-    return sae_probes.missing() or ""
+    return ""

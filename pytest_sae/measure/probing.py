@@ -26,7 +26,7 @@ from pytest_sae.metrics.probing import (
     score_dataset,
 )
 from pytest_sae.metrics.tpp import balanced, members, one_versus_rest
-from pytest_sae.stats import Estimate, Param, undefined
+from pytest_sae.stats import Estimate, Param, no_data
 
 AT_EACH_K = (
     "sparse_probing",
@@ -65,8 +65,8 @@ def _no_tasks(tasks: Tasks) -> list[Estimate]:
         *product(AT_EACH_K, KS),
         *product(("sparse_probing.canonical",), PUBLISHED_KS),
     ]
-    without = [undefined(name, reason, {"k": k}) for name, k in at_k]
-    without += [undefined(name, reason) for name in WHOLE]
+    without = [no_data(name, reason, {"k": k}) for name, k in at_k]
+    without += [no_data(name, reason) for name in WHOLE]
     return [*without, *transfer.estimates([], 0)]
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from pytest_sae.bootstrap import Floats, divide, generator
 from pytest_sae.metrics.probing import KS, PUBLISHED_KS, ProbedDataset, Reading
 from pytest_sae.metrics.readings import Draws, curve, draw, estimate_of, point, surely_positive
-from pytest_sae.stats import Estimate, Param, not_applicable, undefined
+from pytest_sae.stats import Estimate, Param, no_data, undefined
 
 Drawn = Sequence[tuple[ProbedDataset, Draws]]
 Shares = Callable[[ProbedDataset], Floats]
@@ -119,7 +119,7 @@ def _canonical(drawn: Drawn) -> list[Estimate]:
     name = "sparse_probing.canonical"
     if not covered:
         reason = "the published protocol needs a [[tpp]] table: classes, one against the others"
-        return [not_applicable(name, reason, {"k": k}) for k in PUBLISHED_KS]
+        return [no_data(name, reason, {"k": k}) for k in PUBLISHED_KS]
     values = _mean(covered, lambda each: _given(each.canonical))
     neurons = _mean(covered, lambda each: _given(each.canonical_neurons))
     datasets = [each for each, _ in covered]

@@ -177,19 +177,25 @@ class Logistic:
         return self.inputs.precondition(gradient)
 
 
-_MEMORY = 10  # pairs of steps that L-BFGS remembers
+_MEMORY = 10
 _TOLERANCE = 1e-9
 _MAX_STEPS = 1000
 
 
 @torch.inference_mode()
-def minimise(loss: Logistic, start: Tensor | None = None, tolerance: float = _TOLERANCE) -> Tensor:
+def minimise(
+    loss: Logistic,
+    start: Tensor | None = None,
+    tolerance: float = _TOLERANCE,
+    memory: int = _MEMORY,
+) -> Tensor:
     """Return the minimum by batched L-BFGS with backtracking, one step size per probe.
 
     Args:
         loss: of all probes.
         start: (probe, width) where to begin, None for zeros.
         tolerance: on the largest entry of the gradient, of a loss near one.
+        memory: pairs of steps that are remembered.
 
     Returns:
         (probe, width) float64.
@@ -207,7 +213,7 @@ def minimise(loss: Logistic, start: Tensor | None = None, tolerance: float = _TO
             return point
         direction = -_inverse_curvature(loss, steps, gradient)
         moved, value, slope = _backtrack(loss, point, value, gradient, direction)
-        steps = [*steps[1 - _MEMORY :], (moved - point, slope - gradient)]
+        steps = [*steps[1 - memory :], (moved - point, slope - gradient)]
         point, gradient = moved, slope
     raise MeasurementError(
         f"{_MAX_STEPS} steps did not fit the probes: largest gradient "

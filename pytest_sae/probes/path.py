@@ -17,7 +17,8 @@ from pytest_sae.bootstrap import Floats
 from pytest_sae.probes.linear import Bools, LinearProbes, require_finite, with_ones
 from pytest_sae.probes.logistic import Logistic, minimise, shares_of
 
-_TOLERANCE = 1e-7  # on the gradient: logits move by less than a thousandth
+_TOLERANCE = 1e-6  # on the gradient: logits move by a thousandth of their range at most
+_MEMORY = 5  # the curvature is nearly diagonal here: more costs more than it saves
 _RANK = 1e-10  # of the largest variance: directions below hold rounding and no rows
 
 
@@ -50,7 +51,7 @@ def fit_path(
     inputs = with_ones(torch.from_numpy(standard @ axes))
     found, at = [], torch.zeros(len(shares), inputs.shape[1], dtype=torch.float64)
     for l2 in l2s:
-        at = minimise(Logistic(_Rotated.of(inputs, l2), signs, shares, l2), at, _TOLERANCE)
+        at = minimise(Logistic(_Rotated.of(inputs, l2), signs, shares, l2), at, _TOLERANCE, _MEMORY)
         solved = at.numpy()
         weight = solved[:, :-1] @ axes.T / scale
         bias = solved[:, -1] - weight @ mean
