@@ -67,13 +67,12 @@ def measure_tpp(latents: Latents, tasks: Tasks, seed: int, fits: int) -> list[Es
 
 
 def erasure_texts(tasks: Tasks) -> tuple[str, ...]:
-    """Return every distinct text of every SCR and TPP task.
+    """Return every distinct text of every SCR, TPP and transfer task.
 
     All of them together whichever family is asked for: what a text is batched with must not
     depend on which tests are selected, or the last bits of the numbers would.
     """
-    both: list[SpuriousTask | ClassTask] = [*tasks.scr, *tasks.tpp]
-    texts = (text for task in both for text in (*task.train.texts, *task.test.texts))
+    texts = (text for task in tasks.labelled for text in (*task.train.texts, *task.test.texts))
     return tuple(dict.fromkeys(texts))
 
 

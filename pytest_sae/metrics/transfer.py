@@ -38,7 +38,7 @@ VARIANTS: tuple[Variant, ...] = (
     ("max", True),
     ("last", True),
 )
-NO_PAIR = "no two data sets share a concept: transfer needs one label that two tables have"
+NO_PAIR = "no two data sets share a concept: that needs one label in two tables, or [[transfer]]"
 
 
 @dataclass(frozen=True)
