@@ -73,9 +73,20 @@ def measure_tasks(
         found += estimates(score(ends.coded(tasks, True), True, seed), CANONICAL, seed)
     with latents.store.work.timed("probe activations"):
         scores = last_token_baseline.score(ends.raw(tasks), seed)
-    found += last_token_baseline.estimates(scores, ACTIVATIONS, seed)
+    baseline = last_token_baseline.estimates(scores, ACTIVATIONS, seed)
+    found = [*(_beside(each, baseline) for each in found), *baseline]
     about = {"source": f"sae-probes {sae_probes.version()}", "context": context}
     return [replace(each, details={**each.details, **about}) for each in found]
+
+
+def _beside(estimate: Estimate, baseline: Sequence[Estimate]) -> Estimate:
+    """The default figures are read with the baseline's protocol, and drawn beside it."""
+    statistic = estimate.metric.removeprefix(f"{PREFIX}.")
+    for each in baseline:
+        if each.metric == f"{ACTIVATIONS}.{statistic}":
+            held = {"references": {"all activations": each.value}}
+            return replace(estimate, details={**estimate.details, **held})
+    return estimate
 
 
 @dataclass(frozen=True)

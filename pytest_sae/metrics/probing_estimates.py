@@ -51,11 +51,15 @@ def estimates(datasets: Sequence[ProbedDataset], seed: int) -> list[Estimate]:
         "sparse_probing.neurons": neurons,
         "sparse_probing.gain": latents - neurons,
     }
+    every = {
+        "all activations": float(_mean(drawn, lambda each: each.activations.auc)[0, 0]),
+        "all latents": float(_mean(drawn, lambda each: each.all_latents.auc)[0, 0]),
+    }
     found = []
     for (name, values), (place, k) in product(columns.items(), enumerate(KS)):
         details: dict[str, object] = {"curve": curve(KS, values)}
         if name == "sparse_probing.auc":
-            details |= _per_dataset(datasets, place)
+            details |= {**_per_dataset(datasets, place), "references": every}
         found.append(_estimate(name, values[:, place], datasets, {"k": k}, details))
     return [
         *found,
