@@ -49,6 +49,7 @@ from pytest_sae.metrics.behaviour import BehaviourSums
 from pytest_sae.metrics.core import CoreSums
 from pytest_sae.metrics.protocol import HEADLINE_N
 from pytest_sae.metrics.scr import DIRECTIONS, Quadrants, Reading, ScrTask
+from pytest_sae.metrics.token_groups import Group
 from pytest_sae.options import Options
 from pytest_sae.reports.rows import row_of
 from pytest_sae.run import shipped_thresholds
@@ -67,7 +68,7 @@ class FiringSums(CoreSums):
         self.per_text_fires = torch.zeros(n_texts, d_sae, dtype=torch.int32)
 
     def update(
-        self, x: Tensor, x_hat: Tensor, z: Tensor, text_rows: Tensor, group: core.Group = "ordinary"
+        self, x: Tensor, x_hat: Tensor, z: Tensor, text_rows: Tensor, group: Group = "ordinary"
     ) -> None:
         """Add a batch of tokens of one group."""
         super().update(x, x_hat, z, text_rows, group)
@@ -177,12 +178,13 @@ def _drawn_sums(sums: FiringSums, texts: Indices) -> CoreSums:
     places = torch.from_numpy(texts)
     drawn.per_text, drawn.centre = sums.per_text[places], sums.centre[places]
     times = torch.bincount(places, minlength=len(sums.per_text_fires))
-    drawn.fires = (times.double() @ sums.per_text_fires.double()).long()
+    # Which group they are of enters no figure but those of the groups, which nobody reads here.
+    drawn.group_fires["ordinary"] = (times.double() @ sums.per_text_fires.double()).long()
     return drawn
 
 
 def _drawn_behaviour(sums: BehaviourSums, texts: Indices) -> BehaviourSums:
-    return BehaviourSums(**{name: values[texts] for name, values in vars(sums).items()})
+    return sums.take(texts)
 
 
 def _drawn_task(task: ScrTask, texts: Indices) -> ScrTask:

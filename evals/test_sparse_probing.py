@@ -38,6 +38,11 @@ def test_probes_transfer(sparse_probing: Measured, metric: str, gate: Gate) -> N
     "sparse_probing.last_token.f1",
     k=[1, 2, 5, 10, 16],
 )
+@pytest.mark.sae_metric(
+    "sparse_probing.last_token.activations.auc",
+    "sparse_probing.last_token.activations.accuracy",
+    "sparse_probing.last_token.activations.f1",
+)
 def test_last_tokens(last_token_probing: Measured, metric: str, gate: Gate) -> None:
     gate(last_token_probing[metric])
 

@@ -23,6 +23,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Estimate": "pytest_sae.stats",
     "undefined": "pytest_sae.stats",
+    "no_data": "pytest_sae.stats",
     "not_applicable": "pytest_sae.stats",
     "Gate": "pytest_sae.recording",
     "LoadedSAE": "pytest_sae.session",
@@ -43,6 +44,7 @@ __all__ = [
     "MetricSpec",
     "__version__",
     "metric_key",
+    "no_data",
     "not_applicable",
     "register",
     "register_family",

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-Status = Literal["ok", "undefined", "not_applicable"]
+Status = Literal["ok", "undefined", "not_applicable", "no_data"]
 Param = str | int | float | bool
 
 
@@ -22,7 +22,8 @@ class Estimate:
         ci: 95 % interval (low, high), None where it has none.
         n: how many units it rests on, by kind, such as {"texts": 400, "tasks": 4}.
         seeds: how many random fits it averages over.
-        status: `ok`, `undefined` (could not be computed) or `not_applicable` (by declaration).
+        status: `ok`, `undefined` (could not be computed), `not_applicable` (by declaration) or
+            `no_data` (the run has no texts for it).
         reason: why it is not `ok`; empty otherwise.
         details: plain builtins for the report (curves, per-task values).
         influence: what each independent unit (each text, then each probe fit) adds to the error of
@@ -59,3 +60,11 @@ def undefined(
 def not_applicable(metric: str, reason: str, params: Mapping[str, Param] | None = None) -> Estimate:
     """Return the estimate of something that does not exist here by declaration."""
     return Estimate(metric, None, params or {}, status="not_applicable", reason=reason)
+
+
+def no_data(metric: str, reason: str, params: Mapping[str, Param] | None = None) -> Estimate:
+    """Return the estimate of something that the run has no data for, such as a task file's table.
+
+    Whether that is red is for the gate's rule to say (`optional`).
+    """
+    return Estimate(metric, None, params or {}, status="no_data", reason=reason)

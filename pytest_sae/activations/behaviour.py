@@ -134,20 +134,18 @@ def ablated_sums(
 
     Args:
         activations: at the site.
-        reduce: (logits (text, pos, vocab), batch) to one sum per text (text,).
+        reduce: (logits (text, pos, vocab), batch) to sums per text, (text,) or (text, column).
         version: names what `reduce` computes; part of the cache key.
         below: as in `predictions`.
 
     Returns:
-        `mean_ablated` and `zero_ablated`, each (text,) float64 in the order of the texts.
+        `mean_ablated` and `zero_ablated`, each shaped as `reduce` does, float64, in the order of
+        the texts.
     """
 
     def make() -> Tensors:
         mean = constant(site_mean(activations))
-        found = {
-            name: torch.zeros(len(activations.texts), dtype=torch.float64)
-            for name in ("mean_ablated", "zero_ablated")
-        }
+        found: Tensors = {}
         for part, stream in with_stream(activations, below):
             variants = {
                 "mean_ablated": replaced(part, mean),
@@ -155,7 +153,10 @@ def ablated_sums(
             }
             for name, x in variants.items():
                 for batch, logits in _logits(activations, part, x, stream, LOGIT_BYTES):
-                    found[name][batch.rows.cpu()] = reduce(logits, batch).double().cpu()
+                    sums = reduce(logits, batch).double().cpu()
+                    shape = (len(activations.texts), *sums.shape[1:])
+                    whole = found.setdefault(name, torch.zeros(shape, dtype=torch.float64))
+                    whole[batch.rows.cpu()] = sums
         return found
 
     key = {

@@ -142,7 +142,7 @@ class Bench:
             Observation(member.name, seed, estimate.metric, setting, value)
             for measure in self._families.values()
             for estimate in measure(latents, book.tasks, seed, self._size.fits)
-            if estimate.status != "not_applicable"
+            if estimate.status not in ("not_applicable", "no_data")
             for setting, value in settings(estimate)
         ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from pytest_sae.data.attributes import AttributeTask
@@ -18,6 +18,7 @@ from pytest_sae.data.tasks import (
     ClassTexts,
     Contrast,
     Corpus,
+    SharedTask,
     Sizes,
     Spelling,
     SpuriousTask,
@@ -110,6 +111,49 @@ def class_task(
     return ClassTask(name, column, tuple(classes), parts[0], parts[1], dropped, content, repeated)
 
 
+def shared_task(
+    name: str,
+    datasets: Mapping[str, tuple[Rows, Rows]],
+    column: str,
+    classes: Sequence[str],
+    sizes: Sizes,
+    seed: int,
+) -> SharedTask:
+    """Return a transfer task: one task of classes for each data set.
+
+    Args:
+        name: of the task.
+        datasets: train and test rows by name. Train texts that stand in any other's test rows are
+            dropped too.
+        column: the label column, the same in all of them.
+        classes: its values.
+        sizes: as for TPP tasks.
+        seed: of the choice.
+
+    Raises:
+        DataError: as `class_task`.
+    """
+    parts = []
+    for dataset, (train, test) in datasets.items():
+        elsewhere = {
+            text for other, rows in datasets.items() if other != dataset for text in rows[1].texts
+        }
+        kept, dropped = _without(train, elsewhere - set(test.texts))
+        part = class_task(f"{name}.{dataset}", (kept, test), column, classes, sizes, seed)
+        parts.append(replace(part, dropped=part.dropped + dropped))
+    return SharedTask(name, tuple(parts))
+
+
+def _without(rows: Rows, texts: set[str]) -> tuple[Rows, int]:
+    """Rows without some texts, and how many of those were there."""
+    places = [place for place, text in enumerate(rows.texts) if text not in texts]
+    labels = {
+        column: tuple(values[place] for place in places) for column, values in rows.labels.items()
+    }
+    kept = Rows(rows.source, tuple(rows.texts[place] for place in places), labels)
+    return kept, len(texts & set(rows.texts))
+
+
 def corpus(rows: Rows, sizes: Sizes, seed: int) -> Corpus:
     """Return the distinct texts of the rows, or as many of them as sizes ask for.
 
@@ -137,6 +181,7 @@ def collect(
     unlearning: Sequence[UnlearningTask] = (),
     preferences: Preferences | None = None,
     spelling: Spelling | None = None,
+    transfer: Sequence[SharedTask] = (),
 ) -> Tasks:
     """Return all parts under one fingerprint."""
     kinds = (scr, tpp, ravel, principled, unlearning)
@@ -145,6 +190,7 @@ def collect(
         *([task.fingerprint for task in kind] for kind in kinds),
         [preferences.fingerprint if preferences else None],
         [spelling.words, spelling.examples] if spelling else None,
+        *([part.fingerprint for part in task.parts] for task in transfer),
     )
     return Tasks(
         corpus,
@@ -157,6 +203,7 @@ def collect(
         tuple(unlearning),
         preferences,
         spelling or Spelling(),
+        tuple(transfer),
     )
 
 

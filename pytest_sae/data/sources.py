@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest_sae.data
 from pytest_sae.data.attributes import AttributeTask, Columns, attribute_task
-from pytest_sae.data.build import class_task, collect, corpus, spurious_task
+from pytest_sae.data.build import class_task, collect, corpus, shared_task, spurious_task
 from pytest_sae.data.entities import EntityTask, entity_task, published_task
 from pytest_sae.data.preferences import Columns as PairColumns
 from pytest_sae.data.preferences import Preferences, read_preferences
@@ -68,6 +68,17 @@ def load_tasks(path: Path | str, sizes: Sizes, seed: int) -> Tasks:
         unlearning=[_unlearning(task, path.parent, sizes, seed) for task in tasks.unlearning],
         preferences=_preferences(tasks.preferences, path.parent),
         spelling=_spelling(tasks, path.parent),
+        transfer=[
+            shared_task(
+                task.name,
+                {name: rows[name] for name in task.datasets},
+                task.column,
+                task.classes,
+                sizes,
+                seed,
+            )
+            for task in tasks.transfer
+        ],
     )
 
 
@@ -118,7 +129,7 @@ def named_tasks(data: str | None, sizes: Sizes, seed: int) -> Tasks:
 
 
 def _used(tasks: TaskFile) -> list[str]:
-    used = {task.dataset for task in tasks.tasks}
+    used = {dataset for _, dataset in tasks.named_datasets}
     return [name for name in tasks.datasets if name in used]
 
 
@@ -126,6 +137,7 @@ def _columns(tasks: TaskFile, name: str) -> list[str]:
     scr = [task for task in tasks.scr if task.dataset == name]
     columns = [contrast.column for task in scr for contrast in (task.intended, task.spurious)]
     columns += [task.column for task in tasks.tpp if task.dataset == name]
+    columns += [task.column for task in tasks.transfer if name in task.datasets]
     return list(dict.fromkeys(columns))
 
 

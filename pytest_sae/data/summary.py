@@ -12,6 +12,7 @@ def summary(tasks: Tasks) -> dict[str, object]:
     groups: list[tuple[str, Sequence[SpuriousTask | ClassTask]]] = [
         ("scr", tasks.scr),
         ("tpp", tasks.tpp),
+        ("transfer", [part for task in tasks.transfer for part in task.parts]),
     ]
     return {
         "source": tasks.source,

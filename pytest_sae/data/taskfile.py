@@ -84,6 +84,15 @@ class TppTable(_Table):
     classes: list[Label] = Field(min_length=2)
 
 
+class TransferTable(_Table):
+    """`[[transfer]]`: classes of several data sets, learned on each and read on the others."""
+
+    name: Name
+    datasets: list[Name] = Field(min_length=2)
+    column: Name
+    classes: list[Label] = Field(min_length=2)
+
+
 class RavelTable(_Table):
     """`[[ravel]]`: entities and prompts in two tables of rows, or RAVEL's own files."""
 
@@ -132,7 +141,7 @@ class UnlearningTable(_Table):
     separator: str = Prompt.separator
 
 
-AnyTable = ScrTable | TppTable | RavelTable | PrincipledTable | UnlearningTable
+AnyTable = ScrTable | TppTable | TransferTable | RavelTable | PrincipledTable | UnlearningTable
 
 
 class PreferencesTable(_Table):
@@ -163,15 +172,18 @@ class TaskFile(_Table):
     datasets: dict[str, DatasetTable] = Field(default_factory=dict)
     scr: list[ScrTable] = Field(default_factory=list)
     tpp: list[TppTable] = Field(default_factory=list)
+    transfer: list[TransferTable] = Field(default_factory=list)
     ravel: list[RavelTable] = Field(default_factory=list)
     principled: list[PrincipledTable] = Field(default_factory=list)
     unlearning: list[UnlearningTable] = Field(default_factory=list)
     preferences: PreferencesTable | None = None
 
     @property
-    def tasks(self) -> list[ScrTable | TppTable]:
-        """All tasks, of both kinds."""
-        return [*self.scr, *self.tpp]
+    def named_datasets(self) -> list[tuple[str, str]]:
+        """Every task that reads a data set, and that data set, as often as it is named."""
+        one: list[ScrTable | TppTable] = [*self.scr, *self.tpp]
+        several = [(task.name, dataset) for task in self.transfer for dataset in task.datasets]
+        return [*((task.name, task.dataset) for task in one), *several]
 
 
 _TABLES: Mapping[int | str, type[_Table]] = {
@@ -180,6 +192,7 @@ _TABLES: Mapping[int | str, type[_Table]] = {
     "datasets": DatasetTable,
     "scr": ScrTable,
     "tpp": TppTable,
+    "transfer": TransferTable,
     "ravel": RavelTable,
     "principled": PrincipledTable,
     "unlearning": UnlearningTable,
@@ -242,6 +255,7 @@ def _check(tasks: TaskFile, path: Path) -> None:
     kinds: dict[str, Sequence[AnyTable]] = {
         "scr": tasks.scr,
         "tpp": tasks.tpp,
+        "transfer": tasks.transfer,
         "ravel": tasks.ravel,
         "principled": tasks.principled,
         "unlearning": tasks.unlearning,
@@ -259,11 +273,11 @@ def _check(tasks: TaskFile, path: Path) -> None:
     for one in tasks.unlearning:
         _check_unlearning(one, path)
     known = ", ".join(sorted(tasks.datasets)) or "none, there is no [datasets] table"
-    for task in tasks.tasks:
-        if task.dataset not in tasks.datasets:
+    for name, dataset in tasks.named_datasets:
+        if dataset not in tasks.datasets:
             raise DataError(
-                f"{path}: task {task.name} has dataset = {task.dataset!r}. Expected one of "
-                f"{known}.{suggest(task.dataset, tasks.datasets)}"
+                f"{path}: task {name} has dataset = {dataset!r}. Expected one of "
+                f"{known}.{suggest(dataset, tasks.datasets)}"
             )
     for scr in tasks.scr:
         _refuse_twins([scr.intended.column, scr.spurious.column], f"{path}: {scr.name}: column")
@@ -273,6 +287,9 @@ def _check(tasks: TaskFile, path: Path) -> None:
             _refuse_twins(contrast.words, f"{path}: {scr.name}: word of {contrast.column}")
     for tpp in tasks.tpp:
         _refuse_twins(tpp.classes, f"{path}: {tpp.name}: class")
+    for shared in tasks.transfer:
+        _refuse_twins(shared.datasets, f"{path}: {shared.name}: data set")
+        _refuse_twins(shared.classes, f"{path}: {shared.name}: class")
 
 
 def _check_ravel(task: RavelTable, path: Path) -> None:

@@ -144,6 +144,20 @@ class ClassTask:
 
 
 @dataclass(frozen=True)
+class SharedTask:
+    """Classes that several data sets share, such as one in each of several languages.
+
+    Args:
+        name: unique among the transfer tasks.
+        parts: one per data set, with the same column and classes; no text that is trained on in
+            one is tested on in another.
+    """
+
+    name: str
+    parts: tuple[ClassTask, ...]
+
+
+@dataclass(frozen=True)
 class Corpus:
     """Unlabelled texts for reconstruction and behaviour, each of them once."""
 
@@ -179,6 +193,7 @@ class Tasks:
         unlearning: in the order of the source.
         preferences: pairs of replies, None where the source has none.
         spelling: how words are spelled; the default where the source says nothing of it.
+        transfer: in the order of the source.
     """
 
     corpus: Corpus | None
@@ -191,3 +206,10 @@ class Tasks:
     unlearning: tuple[UnlearningTask, ...] = ()
     preferences: Preferences | None = None
     spelling: Spelling = Spelling()
+    transfer: tuple[SharedTask, ...] = ()
+
+    @property
+    def labelled(self) -> tuple[SpuriousTask | ClassTask, ...]:
+        """Everything whose texts are pooled and probed."""
+        parts = (part for task in self.transfer for part in task.parts)
+        return (*self.scr, *self.tpp, *parts)

@@ -23,7 +23,7 @@ T = TypeVar("T", bool, str)
 __all__ = ["Rule", "Thresholds", "load_thresholds", "parse_thresholds"]
 
 _NUMBERS = ("min", "max", "max_se")
-_SETS = (*_NUMBERS, "gate", "regression")
+_SETS = (*_NUMBERS, "gate", "optional", "regression")
 _KEYS = (*_SETS, "reason")
 _OVERRIDE = ("sae", "metric", *_SETS, "reason", "expires")
 _REGRESSION = ("abs", "rel", "sigma")
@@ -102,8 +102,9 @@ def _set(table: Mapping[str, object], place: Place) -> dict[str, Any]:
     fields: dict[str, Any] = {
         key: _number(table[key], key, place) for key in _NUMBERS if key in table
     }
-    if "gate" in table:
-        fields["gate"] = _typed(table, "gate", bool, True, place)
+    for key in ("gate", "optional"):
+        if key in table:
+            fields[key] = _typed(table, key, bool, True, place)
     if "regression" in table:
         fields["regression"] = _regression(table["regression"], place)
     return fields

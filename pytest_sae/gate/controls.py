@@ -100,7 +100,7 @@ class Control:
         se: standard error of that, None where it has none.
         ci: 95 % interval, None where it has none.
         n: how many units it rests on, by kind.
-        status: `ok`, `undefined` or `not_applicable`.
+        status: of the estimate.
         reason: why it is not `ok`.
         chance: what a guess reaches.
         fingerprint: of the control's dictionary; empty where it has none of its own.
@@ -175,7 +175,8 @@ _NOTHING: _Compared = (None, "")
 def _compared(value: object, se: object, control: Control) -> _Compared:
     """Whether a control is where it must be, and why it is not."""
     own, other = as_number(value), as_number(control.value)
-    if own is None or control.status == "not_applicable" or control.expected == "reference":
+    absent = control.status in ("not_applicable", "no_data")
+    if own is None or absent or control.expected == "reference":
         return _NOTHING
     if control.expected == "chance":
         return _at_chance(own, se, other, control)

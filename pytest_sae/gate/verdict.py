@@ -145,6 +145,8 @@ def judge(
     """
     if estimate.status == "not_applicable" and estimate.value is None:
         return Verdict("ungated", f"not applicable: {estimate.reason or 'by declaration'}")
+    if estimate.status == "no_data" and estimate.value is None:
+        return _without_data(estimate, rule)
     value = as_number(estimate.value)
     if estimate.status == "undefined" and estimate.reason and rule is not None and not rule.gate:
         # Somebody has declared that this metric decides nothing: it is shown, and not red.
@@ -157,6 +159,14 @@ def judge(
         return Verdict("ungated", rule.reason)
     se = as_number(estimate.se)
     return _believed(_gated(value, se, rule, against), doubt(value, se, controls))
+
+
+def _without_data(estimate: Estimate, rule: Rule | None) -> Verdict:
+    """What the run has no data for is shown, and red where a rule insists on it."""
+    if rule is None or rule.optional or not rule.gate:
+        return Verdict("ungated", f"no data: {estimate.reason}")
+    told = f"no data: {estimate.reason} ({rule.name} gates; optional = true would let it be absent)"
+    return Verdict("unmeasured", told, "optional")
 
 
 def _believed(verdict: Verdict, doubtful: str) -> Verdict:
@@ -236,8 +246,8 @@ def _within(value: float, low: float | None, high: float | None) -> str:
 
 
 def _why_unmeasured(estimate: Estimate) -> str:
-    if estimate.status == "not_applicable":
-        return f"declared not applicable, but has the value {estimate.value!r}"
+    if estimate.status in ("not_applicable", "no_data"):
+        return f"declared {estimate.status.replace('_', ' ')}, but has the value {estimate.value!r}"
     if estimate.status == "ok":
         return "no value" if estimate.value is None else f"value is {_shown(estimate.value)}"
     return str(estimate.reason) or str(estimate.status)

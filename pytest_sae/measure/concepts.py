@@ -17,7 +17,7 @@ from pytest_sae.metrics.concepts import Concept
 from pytest_sae.metrics.coupling import coupling
 from pytest_sae.metrics.tpp import one_versus_rest
 from pytest_sae.probes import LinearProbes
-from pytest_sae.stats import Estimate, not_applicable, undefined
+from pytest_sae.stats import Estimate, no_data, not_applicable
 
 _NO_PREFERENCES = "the data has no [preferences] table with pairs of replies"
 _SHOWN = 10  # latents of a concept whose coupling with its probe is told
@@ -44,7 +44,7 @@ def _carried(latents: Latents, tasks: Tasks, seed: int, fits: int) -> list[Estim
         return [not_applicable(name, reason) for name in concepts.NAMES]
     if not tasks.scr and not tasks.tpp:
         reason = f"{tasks.source} has no [[scr]] or [[tpp]] table"
-        return [undefined(name, reason) for name in concepts.NAMES]
+        return [no_data(name, reason) for name in concepts.NAMES]
     found, couplings = [], {}
     for concept, rows, weight in _concepts(latents, tasks, seed, fits):
         with latents.store.work.timed("concepts"):
@@ -55,7 +55,7 @@ def _carried(latents: Latents, tasks: Tasks, seed: int, fits: int) -> list[Estim
 
 def _preferences(latents: Latents, found: Preferences | None, seed: int) -> Estimate:
     if found is None:
-        return not_applicable(preferences.METRIC, _NO_PREFERENCES)
+        return no_data(preferences.METRIC, _NO_PREFERENCES)
     if not latents.can_read(found.texts):
         return not_applicable(preferences.METRIC, "their replies were not recorded")
     z = latents.pooled(found.texts).z

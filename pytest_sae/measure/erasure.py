@@ -24,7 +24,7 @@ from pytest_sae.metrics import scr, scr_estimates, tpp, tpp_estimates
 from pytest_sae.metrics.ablation import AffineRemoval, MeasuredRemoval, Removal
 from pytest_sae.metrics.protocol import HEADLINE_N
 from pytest_sae.probes import ProbeSets
-from pytest_sae.stats import Estimate, undefined
+from pytest_sae.stats import Estimate, no_data
 
 VERSION = "1"  # part of the probes' cache key: raise it when the same texts give other probes
 
@@ -60,20 +60,19 @@ def measure_tpp(latents: Latents, tasks: Tasks, seed: int, fits: int) -> list[Es
     scored = [_score_tpp(latents, texts, task, seed, fits) for task in tasks.tpp]
     if tasks.corpus is None:
         reason = f"{tasks.source} has no [corpus] table, on which its scale would be measured"
-        lacking = undefined(tpp_estimates.RESCALED, reason, {"n": HEADLINE_N})
+        lacking = no_data(tpp_estimates.RESCALED, reason, {"n": HEADLINE_N})
         return [*tpp_estimates.estimates(scored, seed), lacking]
     scale = written_scale.measure(latents, tasks.corpus.texts, seed)
     return tpp_estimates.estimates(scored, seed, scale=scale)
 
 
 def erasure_texts(tasks: Tasks) -> tuple[str, ...]:
-    """Return every distinct text of every SCR and TPP task.
+    """Return every distinct text of every SCR, TPP and transfer task.
 
     All of them together whichever family is asked for: what a text is batched with must not
     depend on which tests are selected, or the last bits of the numbers would.
     """
-    both: list[SpuriousTask | ClassTask] = [*tasks.scr, *tasks.tpp]
-    texts = (text for task in both for text in (*task.train.texts, *task.test.texts))
+    texts = (text for task in tasks.labelled for text in (*task.train.texts, *task.test.texts))
     return tuple(dict.fromkeys(texts))
 
 
@@ -81,13 +80,13 @@ def _no_tasks(family: str, tasks: Tasks) -> list[Estimate]:
     reason = f"{tasks.source} has no [[{family}]] table"
     if family == "tpp":
         names = ("tpp.canonical", "tpp", "tpp.margin", tpp_estimates.RESCALED)
-        return [undefined(name, reason, {"n": HEADLINE_N}) for name in names]
+        return [no_data(name, reason, {"n": HEADLINE_N}) for name in names]
     directed = [
-        undefined(name, reason, {"n": HEADLINE_N, "direction": direction})
+        no_data(name, reason, {"n": HEADLINE_N, "direction": direction})
         for name in ("scr", "scr.margin")
         for direction in scr.DIRECTIONS
     ]
-    return [*directed, undefined("scr.canonical", reason, {"n": HEADLINE_N})]
+    return [*directed, no_data("scr.canonical", reason, {"n": HEADLINE_N})]
 
 
 def _score_scr(

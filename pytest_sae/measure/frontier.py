@@ -22,7 +22,7 @@ from pytest_sae.metrics import frontier_estimates, scr, tpp
 from pytest_sae.metrics.frontier import Ablation, Frontier, References, references, trace
 from pytest_sae.metrics.frontier_texts import Pair, TaskTexts, pairs, two_labels
 from pytest_sae.probes import ProbeSets
-from pytest_sae.stats import Estimate, undefined
+from pytest_sae.stats import Estimate, no_data
 
 VERSION = "1"  # part of the references' cache key: raise it when the same texts give others
 
@@ -45,7 +45,7 @@ def measure(latents: Latents, tasks: Tasks, seed: int, fits: int, spliced: int) 
     """
     if not tasks.scr and not tasks.tpp:
         reason = f"{tasks.source} has no [[scr]] and no [[tpp]] table"
-        return [undefined(name, reason, params) for name, params in frontier_estimates.NAMES]
+        return [no_data(name, reason, params) for name, params in frontier_estimates.NAMES]
     texts = erasure.erasure_texts(tasks)
     deleted = Deleted.of(latents, tasks)
     wide = [task for task in tasks.tpp if len(task.classes) >= _FEWEST]

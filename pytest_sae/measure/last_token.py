@@ -5,23 +5,34 @@ measure(latents, most, seed) -> list[Estimate]
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
+from scipy import sparse
+from torch import Tensor
 
 from pytest_sae.activations.rows import encode_rows, last_rows
 from pytest_sae.data import sae_probes
 from pytest_sae.data.sae_probes import LastTokenTask
 from pytest_sae.measure.latents import Latents
+from pytest_sae.metrics import last_token_baseline
+from pytest_sae.metrics.ablation import Bools, Indices
 from pytest_sae.metrics.last_token import KS, STATISTICS, LabelledRows, estimates, score
+from pytest_sae.metrics.last_token_baseline import ActivationRows
 from pytest_sae.models.absent import AbsentModel
 from pytest_sae.models.tokenize import tokenize_ends
-from pytest_sae.stats import Estimate, not_applicable
+from pytest_sae.stats import Estimate, Param, no_data, not_applicable
 
 PREFIX = "sparse_probing.last_token"
 CANONICAL = f"{PREFIX}.canonical"
+ACTIVATIONS = f"{PREFIX}.activations"
 PUBLISHED_CONTEXT = 1024
+_SETTINGS: list[tuple[str, Param | None]] = [
+    *product((PREFIX, CANONICAL), KS),
+    (ACTIVATIONS, None),
+]
 
 
 def measure(latents: Latents, most: int | None, seed: int) -> list[Estimate]:
@@ -33,55 +44,102 @@ def measure(latents: Latents, most: int | None, seed: int) -> list[Estimate]:
             1024 tokens, as far as the model has positions), 0 for none.
         seed: the run's.
     """
-    reason = _unmeasured(latents, most)
+    reason, missing = _inapplicable(latents, most), sae_probes.missing()
     if reason:
-        return [
-            not_applicable(f"{prefix}.{statistic}", reason, {"k": k})
-            for prefix in (PREFIX, CANONICAL)
-            for statistic in STATISTICS
-            for k in KS
-        ]
+        return _without(not_applicable, reason)
+    if missing:
+        return _without(no_data, missing)
     return measure_tasks(latents, sae_probes.read_tasks(most, seed), seed, most is None)
+
+
+def _without(absent: Callable[..., Estimate], reason: str) -> list[Estimate]:
+    return [
+        absent(f"{prefix}.{statistic}", reason, {} if k is None else {"k": k})
+        for prefix, k in _SETTINGS
+        for statistic in STATISTICS
+    ]
 
 
 def measure_tasks(
     latents: Latents, tasks: Sequence[LastTokenTask], seed: int, published_context: bool
 ) -> list[Estimate]:
     """Return the figures over any binary data sets; see `measure`."""
-    texts = tuple(dict.fromkeys(text for task in tasks for text in task.texts))
     context = PUBLISHED_CONTEXT if published_context else latents.context
     limit = latents.model.positions
     context = context if limit is None else min(context, limit)
-    bos = latents.dictionary.info.prepend_bos is not False
-    tokens = tokenize_ends(texts, latents.model.tokenizer, context, bos)
-    (x,) = last_rows(latents.model, [latents.site], tokens, latents.store)
-    z = encode_rows(latents.dictionary, x, latents.store.work)
-    place = {text: number for number, text in enumerate(texts)}
-    found = []
-    for prefix, published in ((PREFIX, False), (CANONICAL, True)):
-        rows = []
-        for task in tasks:
-            split = task.published if published else task.distinct
-            mine = z[[place[text] for text in task.texts]]
-            rows.append(
-                LabelledRows(
-                    task.name,
-                    mine,
-                    np.array(task.labels),
-                    np.array(split.train, np.int64),
-                    np.array(split.test, np.int64),
-                )
-            )
-        found += estimates(score(rows, published, seed), prefix, seed)
+    ends = _Ends.of(latents, tasks, context)
+    with latents.store.work.timed("probe last tokens"):
+        found = estimates(score(ends.coded(tasks, False), False, seed), PREFIX, seed)
+        found += estimates(score(ends.coded(tasks, True), True, seed), CANONICAL, seed)
+    with latents.store.work.timed("probe activations"):
+        scores = last_token_baseline.score(ends.raw(tasks), seed)
+    baseline = last_token_baseline.estimates(scores, ACTIVATIONS, seed)
+    found = [*(_beside(each, baseline) for each in found), *baseline]
     about = {"source": f"sae-probes {sae_probes.version()}", "context": context}
     return [replace(each, details={**each.details, **about}) for each in found]
 
 
-def _unmeasured(latents: Latents, most: int | None) -> str:
+def _beside(estimate: Estimate, baseline: Sequence[Estimate]) -> Estimate:
+    """The default figures are read with the baseline's protocol, and drawn beside it."""
+    statistic = estimate.metric.removeprefix(f"{PREFIX}.")
+    for each in baseline:
+        if each.metric == f"{ACTIVATIONS}.{statistic}":
+            held = {"references": {"all activations": each.value}}
+            return replace(estimate, details={**estimate.details, **held})
+    return estimate
+
+
+@dataclass(frozen=True)
+class _Ends:
+    """The last token of every text, each text once.
+
+    Args:
+        place: of each text among the rows.
+        x: (text, d_in).
+        z: (text, d_sae).
+    """
+
+    place: Mapping[str, int]
+    x: Tensor
+    z: sparse.csr_array
+
+    @classmethod
+    def of(cls, latents: Latents, tasks: Sequence[LastTokenTask], context: int) -> _Ends:
+        texts = tuple(dict.fromkeys(text for task in tasks for text in task.texts))
+        bos = latents.dictionary.info.prepend_bos is not False
+        tokens = tokenize_ends(texts, latents.model.tokenizer, context, bos)
+        (x,) = last_rows(latents.model, [latents.site], tokens, latents.store)
+        z = encode_rows(latents.dictionary, x, latents.store.work)
+        return cls({text: number for number, text in enumerate(texts)}, x, z)
+
+    def coded(self, tasks: Sequence[LastTokenTask], published: bool) -> list[LabelledRows]:
+        return [
+            LabelledRows(task.name, self.z[self._rows(task)], *_labelled(task, published))
+            for task in tasks
+        ]
+
+    def raw(self, tasks: Sequence[LastTokenTask]) -> Iterator[ActivationRows]:
+        """One at a time: the rows of many data sets are the same texts."""
+        for task in tasks:
+            x = self.x[self._rows(task)].float().numpy()
+            yield ActivationRows(task.name, x, *_labelled(task, False))
+
+    def _rows(self, task: LastTokenTask) -> list[int]:
+        return [self.place[text] for text in task.texts]
+
+
+def _labelled(task: LastTokenTask, published: bool) -> tuple[Bools, Indices, Indices]:
+    """Labels, training rows and test rows."""
+    split = task.published if published else task.distinct
+    train, test = (np.array(each, np.int64) for each in (split.train, split.test))
+    return np.array(task.labels), train, test
+
+
+def _inapplicable(latents: Latents, most: int | None) -> str:
     if most == 0:
         return "not part of this suite: take --sae-suite=standard or paper"
     if latents.in_context:
         return latents.in_context
     if isinstance(latents.model, AbsentModel):
         return "the run is on recorded activations: the texts' ends need the model"
-    return sae_probes.missing() or ""
+    return ""

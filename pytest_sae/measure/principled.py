@@ -30,7 +30,7 @@ from pytest_sae.metrics.principled_estimates import (
 )
 from pytest_sae.metrics.supervised import SupervisedDictionary, shares
 from pytest_sae.models.absent import why_silent
-from pytest_sae.stats import Estimate, not_applicable
+from pytest_sae.stats import Estimate, no_data, not_applicable
 
 Ints = NDArray[np.int64]
 
@@ -59,7 +59,7 @@ def measure(
         return [not_applicable(name, unable, p) for name, p in NAMES]
     if not tasks:
         reason = f"{source} has no [[principled]] table"
-        return [not_applicable(name, reason, params) for name, params in NAMES]
+        return [no_data(name, reason, params) for name, params in NAMES]
     return estimates([_read(latents, task, seed, sizes) for task in tasks], seed)
 
 

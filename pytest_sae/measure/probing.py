@@ -5,7 +5,7 @@ measure(latents, tasks, seed) -> list[Estimate]
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from pytest_sae.bootstrap import generator
-from pytest_sae.data.tasks import ClassTask, SpuriousTask, SpuriousTexts, Tasks
+from pytest_sae.data.tasks import ClassTask, ClassTexts, SpuriousTask, SpuriousTexts, Tasks
 from pytest_sae.measure.erasure import erasure_texts
 from pytest_sae.measure.latents import Latents
 from pytest_sae.metrics import probing_estimates, transfer
@@ -26,7 +26,7 @@ from pytest_sae.metrics.probing import (
     score_dataset,
 )
 from pytest_sae.metrics.tpp import balanced, members, one_versus_rest
-from pytest_sae.stats import Estimate, Param, undefined
+from pytest_sae.stats import Estimate, Param, no_data
 
 AT_EACH_K = (
     "sparse_probing",
@@ -42,19 +42,20 @@ def measure(latents: Latents, tasks: Tasks, seed: int) -> list[Estimate]:
 
     Each [[tpp]] table is a data set whose concepts are its classes, each [[scr]] table one whose
     concepts are the intended and the spurious one. Their texts are pooled already for SCR and TPP.
+    Transfer is measured between tables that share a concept, and within [[transfer]] tables.
 
     Args:
         latents: of the dictionary.
         tasks: data of the run.
         seed: the run's.
     """
-    if not (tasks.tpp or tasks.scr):
-        return _no_tasks(tasks)
+    if not tasks.labelled:
+        return [*_no_tasks(tasks), *transfer.estimates([], seed)]
     pooled = _Pooled.of(latents, erasure_texts(tasks))
     datasets = [_score_classes(pooled, task, seed) for task in tasks.tpp]
     datasets += [_score_spurious(pooled, task) for task in tasks.scr]
     return [
-        *probing_estimates.estimates(datasets, seed),
+        *(probing_estimates.estimates(datasets, seed) if datasets else _no_tasks(tasks)),
         *transfer.estimates(_transfers(pooled, tasks), seed),
     ]
 
@@ -65,9 +66,9 @@ def _no_tasks(tasks: Tasks) -> list[Estimate]:
         *product(AT_EACH_K, KS),
         *product(("sparse_probing.canonical",), PUBLISHED_KS),
     ]
-    without = [undefined(name, reason, {"k": k}) for name, k in at_k]
-    without += [undefined(name, reason) for name in WHOLE]
-    return [*without, *transfer.estimates([], 0)]
+    without = [no_data(name, reason, {"k": k}) for name, k in at_k]
+    without += [no_data(name, reason) for name in WHOLE]
+    return without
 
 
 @dataclass(frozen=True)
@@ -133,22 +134,64 @@ def _cells(part: SpuriousTexts) -> NDArray[np.int64]:
 
 
 def _transfers(pooled: _Pooled, tasks: Tasks) -> list[transfer.TransferTask]:
-    """Every ordered pair of [[scr]] tables with the same intended or the same spurious concept."""
+    """Every ordered pair of data sets that share a concept, for every such concept."""
+    found: list[transfer.TransferTask] = []
+    for group in (*_shared_contrasts(pooled, tasks), *_shared_classes(pooled, tasks)):
+        for place, (train, home) in enumerate(group):
+            others = [test for other, (_, test) in enumerate(group) if other != place]
+            found += transfer.fit_and_read(train, home, others)
+    return found
+
+
+_Splits = tuple[transfer.PooledTexts, transfer.PooledTexts]  # train and test of one data set
+
+
+def _shared_contrasts(pooled: _Pooled, tasks: Tasks) -> Iterator[list[_Splits]]:
+    """Of [[scr]] tables with the same intended or the same spurious concept."""
     shared: dict[tuple[str, str, str], list[tuple[SpuriousTask, bool]]] = {}
     for task in tasks.scr:
         for intended, concept in ((True, task.intended), (False, task.spurious)):
             label = (concept.column, concept.positive, concept.negative)
             shared.setdefault(label, []).append((task, intended))
-    found: list[transfer.TransferTask] = []
     for group in shared.values():
-        if len(group) < 2:
-            continue
-        tests = [_pooled_texts(pooled, task, task.test, intended) for task, intended in group]
-        for place, (task, intended) in enumerate(group):
-            train = _pooled_texts(pooled, task, task.train, intended)
-            others = [each for other, each in enumerate(tests) if other != place]
-            found += transfer.fit_and_read(train, tests[place], others)
-    return found
+        if len(group) > 1:
+            yield [
+                (
+                    _pooled_texts(pooled, task, task.train, intended),
+                    _pooled_texts(pooled, task, task.test, intended),
+                )
+                for task, intended in group
+            ]
+
+
+def _shared_classes(pooled: _Pooled, tasks: Tasks) -> Iterator[list[_Splits]]:
+    """Of [[tpp]] tables with the same column and classes, and of every [[transfer]] table.
+
+    Each class against the others is a concept; two classes are one.
+    """
+    shared: dict[tuple[str, frozenset[str]], list[ClassTask]] = {}
+    for task in tasks.tpp:
+        shared.setdefault((task.column, frozenset(task.classes)), []).append(task)
+    groups = [*shared.values(), *(list(task.parts) for task in tasks.transfer)]
+    for group in groups:
+        classes = group[0].classes
+        for name in classes[: 1 if len(classes) == 2 else None] if len(group) > 1 else ():
+            yield [
+                (
+                    _class_against_rest(pooled, task, task.train, name),
+                    _class_against_rest(pooled, task, task.test, name),
+                )
+                for task in group
+            ]
+
+
+def _class_against_rest(
+    pooled: _Pooled, task: ClassTask, part: ClassTexts, name: str
+) -> transfer.PooledTexts:
+    places, labels = pooled.places(part.texts), np.array(part.labels, np.int64)
+    z = {pooling: each[places] for pooling, each in pooled.z.items()}
+    positive = labels == task.classes.index(name)
+    return transfer.PooledTexts(f"{task.name} {name}", z, positive, labels)
 
 
 def _pooled_texts(

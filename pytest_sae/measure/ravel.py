@@ -23,7 +23,7 @@ from pytest_sae.measure.latents import Latents
 from pytest_sae.metrics import ravel
 from pytest_sae.metrics.ravel import NAMES, Outcome, Pairs, Schedule
 from pytest_sae.models.absent import why_silent
-from pytest_sae.stats import Estimate, not_applicable
+from pytest_sae.stats import Estimate, no_data, not_applicable
 
 Item = TypeVar("Item", Entity, Template)
 
@@ -52,7 +52,7 @@ def measure(
         return [not_applicable(name, unable) for name in NAMES]
     if not tasks:
         reason = f"{source} has no [[ravel]] table"
-        return [not_applicable(name, reason) for name in NAMES]
+        return [no_data(name, reason) for name in NAMES]
     outcomes: list[Outcome] = []
     missing: dict[str, str] = {}
     for task in tasks:

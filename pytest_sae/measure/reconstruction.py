@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -17,13 +16,13 @@ from pytest_sae.data.tasks import Corpus
 from pytest_sae.dictionaries.base import Dictionary
 from pytest_sae.errors import DictionaryError
 from pytest_sae.measure.latents import Latents
+from pytest_sae.measure.spliced import Spliced, Unspliced
 from pytest_sae.metrics import behaviour, core, weights
+from pytest_sae.metrics.token_groups import GROUPS, token_groups
 from pytest_sae.models.absent import why_silent
-from pytest_sae.models.tokenize import Batch
 from pytest_sae.stats import Estimate
 
 FAR = 3.0  # an L0 off by this factor from the declared k is another dictionary's
-VERSION = "1"  # part of the cache key of the cross-entropies that no dictionary changes
 _ELSEWHERE = "it reads and writes at different sites, whose directions are not comparable"
 
 
@@ -71,17 +70,15 @@ def gather(
         dictionary.device,
         splicing.site_mean(streams.written),
     )
-    spliced: _Behaviour = _Spliced(torch.zeros(4, len(texts), dtype=torch.float64))
-    if not latents.model.predicts:
-        spliced = _Unspliced()
+    predicted = Spliced.of(len(texts)) if latents.model.predicts else Unspliced()
     work = latents.store.work
     with torch.no_grad():
         for (part, target), residual in streams.batches(latents):
             with work.timed("reconstruct"):
                 new = _reconstruct(part, target, dictionary, sums)
             with work.timed("splice"):
-                spliced.add(streams.written, target, new, residual)
-    return sums, spliced.sums(streams.written, streams.under)
+                predicted.add(streams.written, target, new, residual)
+    return sums, predicted.sums(streams.written, streams.under)
 
 
 @dataclass(frozen=True)
@@ -142,82 +139,13 @@ def _check_sparsity(dictionary: Dictionary, figures: list[Estimate]) -> None:
     )
 
 
-class _Behaviour(Protocol):
-    def add(
-        self,
-        stream: TokenActivations,
-        part: ActivationBatch,
-        new: Tensor,
-        residual: Tensor | None,
-    ) -> None: ...
-
-    def sums(
-        self, stream: TokenActivations, under: TokenActivations | None
-    ) -> behaviour.BehaviourSums | None: ...
-
-
-class _Unspliced:
-    """Of a model without predictions there is nothing to add up."""
-
-    def add(self, *_: object) -> None:
-        return None
-
-    def sums(self, *_: object) -> None:
-        return None
-
-
-@dataclass(frozen=True)
-class _Spliced:
-    """Per-text sums: predictions, cross-entropy clean and spliced, KL between the two."""
-
-    table: Tensor  # (4, text)
-
-    def add(
-        self,
-        stream: TokenActivations,
-        part: ActivationBatch,
-        new: Tensor,
-        residual: Tensor | None,
-    ) -> None:
-        for seen in splicing.compare(stream, part, new, residual):
-            batch = seen.batch
-            mask = behaviour.predictions(batch.valid)
-            rows = batch.rows.cpu()
-            self.table[0, rows] = mask.sum(1).double().cpu()
-            self.table[1, rows] = behaviour.cross_entropy(seen.clean, batch.ids, mask).cpu()
-            self.table[2, rows] = behaviour.cross_entropy(seen.spliced, batch.ids, mask).cpu()
-            self.table[3, rows] = behaviour.kl(seen.clean, seen.spliced, mask).cpu()
-
-    def sums(
-        self, stream: TokenActivations, under: TokenActivations | None
-    ) -> behaviour.BehaviourSums:
-        ablated = _ablated(stream, under)
-        tokens, clean, spliced, kl = self.table.numpy()
-        return behaviour.BehaviourSums(
-            tokens=tokens,
-            clean=clean,
-            spliced=spliced,
-            mean_ablated=ablated["mean_ablated"].numpy(),
-            zero_ablated=ablated["zero_ablated"].numpy(),
-            kl=kl,
-        )
-
-
-def _ablated(stream: TokenActivations, under: TokenActivations | None) -> dict[str, Tensor]:
-    def reduce(logits: Tensor, batch: Batch) -> Tensor:
-        return behaviour.cross_entropy(logits, batch.ids, behaviour.predictions(batch.valid))
-
-    with stream.store.work.timed("ablate"):
-        return splicing.ablated_sums(stream, reduce, VERSION, under)
-
-
 def _reconstruct(
     part: ActivationBatch, target: ActivationBatch, dictionary: Dictionary, sums: core.CoreSums
 ) -> Tensor:
     """Add a batch to the sums; return (text, pos, d_out) with reconstructions at valid tokens."""
     new = target.x.clone()
-    groups = _groups(part.batch)
-    for name in core.GROUPS:
+    groups = token_groups(part.batch.valid, part.batch.attention)
+    for name in GROUPS:
         mask = groups[name]
         if not mask.any():
             continue
@@ -236,15 +164,6 @@ def _reconstruct(
         if name != "special":
             new[mask] = torch.cat(pieces)
     return new
-
-
-def _groups(batch: Batch) -> dict[core.Group, Tensor]:
-    first = batch.valid & (batch.valid.cumsum(1) == 1)
-    return {
-        "ordinary": batch.valid & ~first,
-        "first": first,
-        "special": batch.attention & ~batch.valid,
-    }
 
 
 def _decoded(dictionary: Dictionary, x: Tensor, z: Tensor) -> Tensor:

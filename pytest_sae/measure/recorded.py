@@ -20,7 +20,7 @@ from pytest_sae.dictionaries.base import Dictionary, DictionaryInfo, site_width
 from pytest_sae.errors import ModelError, SiteError
 from pytest_sae.measure.latents import Latents, Progress
 from pytest_sae.models.site import Site
-from pytest_sae.stats import Estimate, not_applicable
+from pytest_sae.stats import Estimate, no_data
 
 NO_TASKS = "the recording has no tasks: name their file with --sae-data"
 NO_PIECES = "the recording does not say what its tokens stand for (pieces)"
@@ -71,8 +71,8 @@ def corpus_of(recording: Recording, sizes: Sizes, seed: int) -> Tasks:
 
 
 def without_tasks(estimates: Sequence[Estimate]) -> list[Estimate]:
-    """Return a family's estimates as not applicable, for a recording that is all the data."""
-    return [not_applicable(each.metric, NO_TASKS, each.params) for each in estimates]
+    """Return a family's estimates as without data, for a recording that is all the data."""
+    return [no_data(each.metric, NO_TASKS, each.params) for each in estimates]
 
 
 class RecordedLatents(Latents):

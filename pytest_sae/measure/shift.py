@@ -30,7 +30,7 @@ from pytest_sae.metrics.shift import Deleted, TaskData, score_task
 from pytest_sae.metrics.shift_estimates import NAMES
 from pytest_sae.metrics.shift_selection import Candidates, Opinion, candidates
 from pytest_sae.models.absent import NO_MODEL, AbsentModel
-from pytest_sae.stats import Estimate, undefined
+from pytest_sae.stats import Estimate, no_data
 
 __all__ = ["NAMES", "measure"]
 
@@ -57,7 +57,7 @@ def measure(latents: Latents, tasks: Tasks, judge: Judge, seed: int, fits: int) 
     """
     if not tasks.scr:
         reason = f"{tasks.source} has no [[scr]] table"
-        return [undefined(metric, reason, params) for metric, params in NAMES]
+        return [no_data(metric, reason, params) for metric, params in NAMES]
     corpus = _corpus(tasks)
     read = [_TaskRead.of(latents, tasks, task, seed, fits) for task in tasks.scr]
     asked = np.unique(np.concatenate([each.candidates.latents for each in read]))

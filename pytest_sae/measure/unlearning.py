@@ -26,7 +26,7 @@ from pytest_sae.metrics import unlearning
 from pytest_sae.metrics.unlearning import NAMES, SETTINGS, Curve, Setting
 from pytest_sae.models.absent import why_silent
 from pytest_sae.models.tokenize import batches
-from pytest_sae.stats import Estimate, not_applicable
+from pytest_sae.stats import Estimate, no_data, not_applicable
 
 VERSION = "1"  # part of the cache key of what the model answers
 _FEWEST = 4  # units of questions that are left, of either kind
@@ -55,7 +55,7 @@ def measure(
         return [not_applicable(name, why_silent(latents.model)) for name in NAMES]
     if not tasks:
         reason = f"{source} has no [[unlearning]] table"
-        return [not_applicable(name, reason) for name in NAMES]
+        return [no_data(name, reason) for name in NAMES]
     curves: list[Curve] = []
     missing: dict[str, str] = {}
     for task in tasks:

@@ -1,24 +1,27 @@
 """What splicing a reconstruction into the model does to its predictions.
 
-predictions(valid) -> mask                        # which predictions count
+predictions(valid, at) -> mask                    # which predictions count
 cross_entropy(logits, ids, mask) -> (text,)       # sums per text, float64
 kl(clean_logits, logits, mask) -> (text,)
-BehaviourSums(tokens, clean, spliced, mean_ablated, zero_ablated, kl)
+BehaviourSums(tokens, clean, spliced, mean_ablated, zero_ablated, kl, groups)
 finish(sums, seed) -> list[Estimate]
 without_predictions(reason) -> list[Estimate]
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pytest_sae.bootstrap import Floats, Resamples, generator, ratio_estimate, resample, spread
 from pytest_sae.metrics.protocol import MIN_STANDARD_ERRORS
+from pytest_sae.metrics.token_groups import Group
 from pytest_sae.stats import Estimate, not_applicable, undefined
 
 _PER_TOKEN = {
@@ -29,20 +32,24 @@ _PER_TOKEN = {
     "kl": "kl",
 }
 _RECOVERED = {"ce_recovered": "mean_ablated", "ce_recovered.zero": "zero_ablated"}
+_COLUMNS = ("tokens", *_PER_TOKEN.values())  # of BehaviourSums
 _ROWS = 512  # token positions whose log-softmax is held at once
 
 
-def predictions(valid: Tensor) -> Tensor:
+def predictions(valid: Tensor, at: Tensor | None = None) -> Tensor:
     """Mark the positions whose next-token prediction counts, (text, pos) bool.
 
     A prediction counts if it is made at a valid token, of a valid token: special tokens keep their
-    activation in every variant, so what is predicted at them says nothing about the dictionary.
+    activation in every variant, so what is predicted at them says little about the dictionary.
 
     Args:
         valid: (text, pos) bool, no BOS, EOS or padding.
+        at: (text, pos) bool, where else than at the valid tokens predictions are made; what is
+            predicted is a valid token all the same.
     """
+    at = valid if at is None else at
     mask = torch.zeros_like(valid)
-    mask[:, :-1] = valid[:, :-1] & valid[:, 1:]
+    mask[:, :-1] = at[:, :-1] & valid[:, 1:]
     return mask
 
 
@@ -102,6 +109,9 @@ class BehaviourSums:
         mean_ablated: with the site's mean at the site.
         zero_ablated: with zeros at the site.
         kl: KL from clean to spliced.
+        groups: the same sums over the predictions made at the tokens of one group. `first` and
+            `ordinary` share out those that count. `special` ones are counted nowhere else: such a
+            token keeps its activation, but reads what is spliced in before it.
     """
 
     tokens: Floats
@@ -110,6 +120,18 @@ class BehaviourSums:
     mean_ablated: Floats
     zero_ablated: Floats
     kl: Floats
+    groups: Mapping[Group, BehaviourSums] = field(default_factory=dict)
+
+    @property
+    def columns(self) -> dict[str, Floats]:
+        """All but the groups, by name."""
+        return {name: getattr(self, name) for name in _COLUMNS}
+
+    def take(self, texts: NDArray[np.int64] | NDArray[np.bool_]) -> BehaviourSums:
+        """Return the sums of some texts, or of some several times."""
+        taken: dict[str, Any] = {name: column[texts] for name, column in self.columns.items()}
+        taken["groups"] = {name: each.take(texts) for name, each in self.groups.items()}
+        return BehaviourSums(**taken)
 
 
 def finish(sums: BehaviourSums, seed: int) -> list[Estimate]:
@@ -120,15 +142,29 @@ def finish(sums: BehaviourSums, seed: int) -> list[Estimate]:
     Where ablating does no harm beyond three standard errors there is nothing to recover, and the
     share is `undefined`.
 
+    The value over the predictions made at each token group by itself is in each figure's details
+    (`groups`), null where it is undefined there.
+
     Args:
         sums: per-text sums; texts without a prediction are left out.
         seed: of the bootstrap over texts.
     """
+    told: dict[str, dict[str, object]] = {}
+    for group, own in sums.groups.items():
+        tokens = int(own.tokens.sum())
+        for each in _figures(own, seed) if tokens else []:
+            told.setdefault(each.metric, {})[group] = {"tokens": tokens, "value": each.value}
+    return [
+        replace(each, details={**each.details, "groups": told[each.metric]})
+        if each.metric in told
+        else each
+        for each in _figures(sums, seed)
+    ]
+
+
+def _figures(sums: BehaviourSums, seed: int) -> list[Estimate]:
     kept = sums.tokens > 0
-    named = {
-        name: np.asarray(getattr(sums, name), np.float64)[kept]
-        for name in BehaviourSums.__dataclass_fields__
-    }
+    named = {name: np.asarray(column, np.float64)[kept] for name, column in sums.columns.items()}
     texts, tokens = int(kept.sum()), named["tokens"]
     resamples = resample(texts, generator(seed, "behaviour"))
     n = {"texts": texts, "tokens": int(tokens.sum())}

@@ -327,6 +327,14 @@ _add("sparse_probing.last_token.accuracy", "higher", "accuracy", 0.0, 1.0, "the 
 _add("sparse_probing.last_token.f1", "higher", "F1", 0.0, 1.0, "the same as F1")
 for _statistic, _unit in (("auc", "AUC"), ("accuracy", "accuracy"), ("f1", "F1")):
     _add(
+        f"sparse_probing.last_token.activations.{_statistic}",
+        "none",
+        _unit,
+        0.0,
+        1.0,
+        "a probe on all raw activations of the last token, over the same data sets",
+    )
+    _add(
         f"sparse_probing.last_token.canonical.{_statistic}",
         "higher",
         _unit,

@@ -10,10 +10,9 @@ All sums are kept in float64 and, for the intervals, per text. Figures over all 
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pytest_sae.bootstrap import (
@@ -27,10 +26,8 @@ from pytest_sae.bootstrap import (
     share_estimate,
     spread,
 )
+from pytest_sae.metrics.token_groups import GROUPS, Group
 from pytest_sae.stats import Estimate, undefined
-
-Group = Literal["ordinary", "first", "special"]
-GROUPS: tuple[Group, ...] = ("ordinary", "first", "special")
 
 _COLUMNS = ("tokens", "error", "norm", "nonzero", "cosine", "ratio", "square", "inner", "l0", "l1")
 # Of densities in the report: half a decade each, from one token in a million to every token.
@@ -64,7 +61,9 @@ class CoreSums:
         self.reference = None if reference is None else reference.to(device, torch.float64)
         self.per_text = zeros(n_texts, len(_COLUMNS))
         self.centre = zeros(n_texts, d)
-        self.fires = torch.zeros(d_sae, dtype=torch.int64, device=device)
+        self.group_fires = {
+            group: torch.zeros(d_sae, dtype=torch.int64, device=device) for group in GROUPS
+        }
         self.group_totals = {group: zeros(len(_COLUMNS)) for group in GROUPS}
         self.group_centres = {group: zeros(d) for group in GROUPS}
 
@@ -89,11 +88,16 @@ class CoreSums:
         columns = _token_columns(wide, wide_hat, about, z)
         self.group_totals[group] += columns.sum(0)
         self.group_centres[group] += about.sum(0)
+        self.group_fires[group] += torch.count_nonzero(z, dim=0)
         if group == "special":
             return
         self.per_text.index_add_(0, text_rows, columns)
         self.centre.index_add_(0, text_rows, about)
-        self.fires += torch.count_nonzero(z, dim=0)
+
+    @property
+    def fires(self) -> Tensor:
+        """(d_sae,) valid tokens on which each latent is active."""
+        return self.group_fires["ordinary"] + self.group_fires["first"]
 
 
 def _token_columns(x: Tensor, x_hat: Tensor, about: Tensor, z: Tensor) -> Tensor:
@@ -131,6 +135,9 @@ def finish(sums: CoreSums, seed: int) -> list[Estimate]:
       `sum |x_hat|^2 / sum x.x_hat`. Tokens with x = 0 are left out of cosine and l2_ratio.
     - l0, l1 per token; dead and dense shares of the latents, Wilson intervals over latents; how
       densities are spread over live latents is in the details of dead_share.
+
+    Each figure's value on each token group by itself is in its details (`groups`); of few tokens,
+    such as the first ones, a latent can miss all by chance, hence the number of tokens there.
 
     Args:
         sums: what `update` has gathered.
@@ -246,22 +253,41 @@ def _n(table: Floats) -> dict[str, int]:
 
 
 def _shares(sums: CoreSums, tokens: int) -> list[Estimate]:
-    fires, details = sums.fires.cpu().numpy(), {"stream_tokens": tokens}
     if tokens == 0:
         return [
             undefined(metric, "the stream has no valid token") for metric in ("dead_share", *_DENSE)
         ]
-    told = {**details, "density": _histogram(fires / tokens)}
-    dead = share_estimate("dead_share", int((fires == 0).sum()), len(fires), "latents", told)
-    return [
-        dead,
-        *(
-            share_estimate(
-                metric, int((fires > share * tokens).sum()), len(fires), "latents", details
-            )
-            for metric, share in _DENSE.items()
-        ),
-    ]
+    fires = sums.fires.cpu().numpy()
+    groups: dict[str, dict[str, dict[str, object]]] = {}
+    for group in GROUPS:
+        for metric, told in _shares_of(sums, group).items():
+            groups.setdefault(metric, {})[group] = told
+    found = []
+    for metric, hits in _hits(fires, tokens).items():
+        details: dict[str, object] = {"stream_tokens": tokens, "groups": groups.get(metric, {})}
+        if metric == "dead_share":
+            details["density"] = _histogram(fires / tokens)
+        found.append(share_estimate(metric, hits, len(fires), "latents", details))
+    return found
+
+
+def _hits(fires: NDArray[np.int64], tokens: int) -> dict[str, int]:
+    """How many latents are dead, and how many are dense, of (d_sae,) counts of tokens."""
+    dense = {metric: int((fires > share * tokens).sum()) for metric, share in _DENSE.items()}
+    return {"dead_share": int((fires == 0).sum()), **dense}
+
+
+def _shares_of(sums: CoreSums, group: Group) -> dict[str, dict[str, object]]:
+    """Tokens and value of every share in one token group, {} if it does not occur."""
+    tokens, fires = int(sums.group_totals[group][0]), sums.group_fires[group].cpu().numpy()
+    if tokens == 0:
+        return {}
+    found: dict[str, dict[str, object]] = {
+        metric: {"tokens": tokens, "value": hits / len(fires)}
+        for metric, hits in _hits(fires, tokens).items()
+    }
+    found["dead_share"]["density"] = _histogram(fires / tokens)
+    return found
 
 
 def _histogram(densities: Floats) -> dict[str, list[float]]:

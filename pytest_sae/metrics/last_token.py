@@ -107,7 +107,7 @@ def score(datasets: Sequence[LabelledRows], published: bool, seed: int) -> Score
             for number, (each, (_, unseen)) in enumerate(zip(few, inputs, strict=True)):
                 weight = probes.weight[number, -1, chosen[number]]
                 logits = unseen[:, :k] @ weight + probes.bias[number, -1, chosen[number]]
-                read = _read(logits, each.labels[each.test])
+                read = readings(logits, each.labels[each.test])
                 for name in STATISTICS:
                     values[name][start + number, place] = read[name]
                 penalties[start + number, place] = batch.cs[chosen[number]]
@@ -140,14 +140,23 @@ def estimates(scores: Scores, prefix: str, seed: int) -> list[Estimate]:
     return found
 
 
+def require_both(name: str, *labels: Bools) -> None:
+    """Refuse a data set of which some rows have one label only.
+
+    Raises:
+        MeasurementError: they have.
+    """
+    if any(each.all() or not each.any() for each in labels):
+        raise MeasurementError(
+            f"data set {name} lacks a label in its training or test rows: take more rows"
+        )
+
+
 def _inputs(rows: LabelledRows, published: bool) -> tuple[Floats, Floats]:
     """The most telling columns of training and test rows, (row, max k), strongest first."""
     train, test = rows.z[rows.train], rows.z[rows.test]
     labels = rows.labels[rows.train]
-    if labels.all() or not labels.any() or len(set(rows.labels[rows.test].tolist())) < 2:
-        raise MeasurementError(
-            f"data set {rows.name} lacks a label in its training or test rows: take more rows"
-        )
+    require_both(rows.name, labels, rows.labels[rows.test])
     unit = magnitude(train)
     difference = np.abs(train.T @ contrast_of(labels, np.ones(len(labels))))
     difference = np.divide(difference, unit, out=np.zeros_like(difference), where=unit > 0)
@@ -180,7 +189,7 @@ class _Batch:
         seed: int,
     ) -> _Batch:
         most = max(len(known) for known, _ in inputs)
-        held = [_held_out(each, published, seed) for each in datasets]
+        held = [held_out(each.name, each.labels[each.train], published, seed) for each in datasets]
         fits = max(len(each) for each in held)
         width = min(known.shape[1] for known, _ in inputs)
         x = np.zeros((len(datasets), most, width))
@@ -205,7 +214,7 @@ class _Batch:
         nothing = [0.0] * len(penalties)
         probes = fit_columns(x, self.labels, self.weights, penalties, nothing)
         logits = probes.logits(x)[:, :-1]
-        judge = _by_auc if self.by_auc else _by_likelihood
+        judge = _by_auc if self.by_auc else likelihood
         scores = np.array(
             [judge(*each) for each in zip(logits, self.labels, self.held, strict=True)]
         )
@@ -224,22 +233,35 @@ def _by_auc(logits: Floats, labels: Bools, held: Bools) -> Floats:
     return result
 
 
-def _by_likelihood(logits: Floats, labels: Bools, held: Bools) -> Floats:
-    """(fit, penalty, row) to (penalty,): mean log-likelihood of the held-out rows."""
+def likelihood(logits: Floats, labels: Bools, held: Bools) -> Floats:
+    """Return the mean log-likelihood of held-out rows at each penalty.
+
+    Args:
+        logits: (fit, penalty, row).
+        labels: (row,).
+        held: (fit, row), the rows that each fit has not seen.
+    """
     margins = np.where(labels, logits, -logits)
     losses = np.logaddexp(0.0, -margins) * held[:, None]
     result: Floats = -losses.sum((0, 2)) / held.sum()
     return result
 
 
-def _held_out(rows: LabelledRows, published: bool, seed: int) -> Bools:
-    """(fit, row): the training rows on which each fit's penalty is judged."""
-    size, labels = len(rows.train), rows.labels[rows.train]
+def held_out(name: str, labels: Bools, published: bool, seed: int) -> Bools:
+    """Return on which training rows each fit's penalty is judged, (fit, row).
+
+    Args:
+        name: of the data set.
+        labels: (row,) of the training rows, in their drawn order.
+        published: the published hold-out, or five folds with both labels in equal parts.
+        seed: of the folds.
+    """
+    size = len(labels)
     if published and size >= _HOLD_OUT:
         return np.arange(size)[None] >= size - min(int(0.2 * size), 100)
     folds = 6 if published else FOLDS
     dealt = np.empty(size, np.int64)
-    rng = generator(seed, "last_token", rows.name, "folds")
+    rng = generator(seed, "last_token", name, "folds")
     for label in (True, False):
         places = np.flatnonzero(labels == label)
         dealt[places] = rng.permutation(len(places)) % folds
@@ -247,8 +269,8 @@ def _held_out(rows: LabelledRows, published: bool, seed: int) -> Bools:
     return held
 
 
-def _read(logits: Floats, labels: Bools) -> dict[str, float]:
-    """AUC, accuracy, and F1 averaged over both labels by their share."""
+def readings(logits: Floats, labels: Bools) -> dict[str, float]:
+    """Return AUC, accuracy, and F1 averaged over both labels by their share, of (row,) logits."""
     said = logits > 0
     f1 = 0.0
     for label in (True, False):

@@ -13,7 +13,7 @@ import numpy as np
 from pytest_sae.bootstrap import Floats, divide, generator
 from pytest_sae.metrics.probing import KS, PUBLISHED_KS, ProbedDataset, Reading
 from pytest_sae.metrics.readings import Draws, curve, draw, estimate_of, point, surely_positive
-from pytest_sae.stats import Estimate, Param, not_applicable, undefined
+from pytest_sae.stats import Estimate, Param, no_data, undefined
 
 Drawn = Sequence[tuple[ProbedDataset, Draws]]
 Shares = Callable[[ProbedDataset], Floats]
@@ -51,11 +51,15 @@ def estimates(datasets: Sequence[ProbedDataset], seed: int) -> list[Estimate]:
         "sparse_probing.neurons": neurons,
         "sparse_probing.gain": latents - neurons,
     }
+    every = {
+        "all activations": float(_mean(drawn, lambda each: each.activations.auc)[0, 0]),
+        "all latents": float(_mean(drawn, lambda each: each.all_latents.auc)[0, 0]),
+    }
     found = []
     for (name, values), (place, k) in product(columns.items(), enumerate(KS)):
         details: dict[str, object] = {"curve": curve(KS, values)}
         if name == "sparse_probing.auc":
-            details |= _per_dataset(datasets, place)
+            details |= {**_per_dataset(datasets, place), "references": every}
         found.append(_estimate(name, values[:, place], datasets, {"k": k}, details))
     return [
         *found,
@@ -119,7 +123,7 @@ def _canonical(drawn: Drawn) -> list[Estimate]:
     name = "sparse_probing.canonical"
     if not covered:
         reason = "the published protocol needs a [[tpp]] table: classes, one against the others"
-        return [not_applicable(name, reason, {"k": k}) for k in PUBLISHED_KS]
+        return [no_data(name, reason, {"k": k}) for k in PUBLISHED_KS]
     values = _mean(covered, lambda each: _given(each.canonical))
     neurons = _mean(covered, lambda each: _given(each.canonical_neurons))
     datasets = [each for each, _ in covered]

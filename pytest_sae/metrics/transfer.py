@@ -26,7 +26,7 @@ from pytest_sae.metrics.probing import columns_of, standardised, strongest
 from pytest_sae.metrics.readings import draw, estimate_of
 from pytest_sae.probes import L2
 from pytest_sae.probes.columns import fit_columns
-from pytest_sae.stats import Estimate, not_applicable
+from pytest_sae.stats import Estimate, no_data
 
 Pooling = Literal["mean", "max", "sum", "last"]
 Variant = tuple[Pooling, bool]  # pooling, binarised
@@ -38,7 +38,7 @@ VARIANTS: tuple[Variant, ...] = (
     ("max", True),
     ("last", True),
 )
-NO_PAIR = "no two data sets share a concept: transfer needs one label that two tables have"
+NO_PAIR = "no two data sets share a concept: that needs one label in two tables, or [[transfer]]"
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def estimates(tasks: Sequence[TransferTask], seed: int) -> list[Estimate]:
         seed: the run's.
     """
     if not tasks:
-        return [not_applicable(METRIC, NO_PAIR, _params(variant)) for variant in VARIANTS]
+        return [no_data(METRIC, NO_PAIR, _params(variant)) for variant in VARIANTS]
     draws = [
         draw(task.cells, 1, generator(seed, "transfer", task.source, task.target)) for task in tasks
     ]

@@ -4,6 +4,7 @@ LinearProbes(weight (probe, d), bias (probe,)) .logits(x) -> (probe, text)
 ProbeSets(published, fits) .to_arrays() .from_arrays(arrays)       # the probes of one task
 fit_published(x, labels, members, rngs, recipe=PUBLISHED) -> LinearProbes    # the paper's recipe
 fit_logistic(x, labels, weights, l2=L2) -> LinearProbes                      # convex, converged
+path.fit_path(x, labels, weights, l2s) -> [LinearProbes, ...]                # at several penalties
 columns.fit_columns(x, labels, weights, l1, l2) -> ColumnProbes              # few columns each
 Refits(x, weights) .directions(changed, labels) -> (fit, d)     # discriminants on changed texts
 """

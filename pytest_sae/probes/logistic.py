@@ -46,15 +46,20 @@ def fit_logistic(
         MeasurementError: x is not finite, a probe sees one label only, or a fit doesn't converge.
     """
     signs = torch.as_tensor(np.where(labels, 1.0, -1.0))
-    shares = _shares(labels, np.asarray(weights, np.float64))
+    shares = shares_of(labels, np.asarray(weights, np.float64))
     inputs, mean, scale = _sparse(x, l2) if sparse.issparse(x) else _dense(np.asarray(x), l2)
-    found = _minimise(_Logistic(inputs, signs, shares, l2)).numpy()
+    found = minimise(Logistic(inputs, signs, shares, l2)).numpy()
     weight = found[:, :-1] / scale
     bias = found[:, -1] - weight @ mean
     return LinearProbes(weight.astype(np.float32), bias.astype(np.float32))
 
 
-def _shares(labels: Bools, weights: Floats) -> Tensor:
+def shares_of(labels: Bools, weights: Floats) -> Tensor:
+    """Return each text's part in each probe's mean loss, (probe, text).
+
+    Raises:
+        MeasurementError: a probe sees one label only.
+    """
     for name, chosen in (("positive", labels), ("negative", ~labels)):
         empty = np.flatnonzero((weights * chosen).sum(1) <= 0)
         if len(empty):
@@ -64,7 +69,7 @@ def _shares(labels: Bools, weights: Floats) -> Tensor:
     return torch.as_tensor(weights / weights.sum(1, keepdims=True))
 
 
-class _Inputs(Protocol):
+class Inputs(Protocol):
     """Standardised inputs with a column of ones: all that a fit does with them."""
 
     @property
@@ -81,7 +86,7 @@ class _Inputs(Protocol):
         """(probe, width) gradient times an inverse curvature, where L-BFGS begins."""
 
 
-def _dense(x: NDArray[np.floating], l2: float) -> tuple[_Inputs, Floats, Floats]:
+def _dense(x: NDArray[np.floating], l2: float) -> tuple[Inputs, Floats, Floats]:
     wide = require_finite(np.asarray(x, np.float64))
     mean, deviation = wide.mean(0), wide.std(0)
     scale = np.where(deviation > 1e-12 * np.abs(mean), deviation, 1.0)
@@ -93,7 +98,7 @@ def _dense(x: NDArray[np.floating], l2: float) -> tuple[_Inputs, Floats, Floats]
     return _Dense(inputs, torch.linalg.cholesky(curvature)), mean, scale
 
 
-def _sparse(x: sparse.csr_array, l2: float) -> tuple[_Inputs, Floats, Floats]:
+def _sparse(x: sparse.csr_array, l2: float) -> tuple[Inputs, Floats, Floats]:
     wide = x.astype(np.float64)
     require_finite(wide.data[:, None])
     mean = wide.mean(0)
@@ -149,10 +154,10 @@ class _Sparse:
         return gradient / self.curvature
 
 
-class _Logistic:
+class Logistic:
     """The loss of many logistic regressions on the same inputs."""
 
-    def __init__(self, inputs: _Inputs, signs: Tensor, shares: Tensor, l2: float) -> None:
+    def __init__(self, inputs: Inputs, signs: Tensor, shares: Tensor, l2: float) -> None:
         self.inputs, self.signs, self.shares = inputs, signs, shares
         self.penalty = torch.full((inputs.width,), l2, dtype=torch.float64)
         self.penalty[-1] = 0.0
@@ -172,23 +177,43 @@ class _Logistic:
         return self.inputs.precondition(gradient)
 
 
-_MEMORY = 10  # pairs of steps that L-BFGS remembers
-_TOLERANCE = 1e-9  # on the largest entry of the gradient, of a loss near one
+_MEMORY = 10
+_TOLERANCE = 1e-9
 _MAX_STEPS = 1000
 
 
 @torch.inference_mode()
-def _minimise(loss: _Logistic) -> Tensor:
-    """Batched L-BFGS with backtracking, one step size per probe; (probe, d+1)."""
-    point = torch.zeros(len(loss.shares), loss.inputs.width, dtype=torch.float64)
+def minimise(
+    loss: Logistic,
+    start: Tensor | None = None,
+    tolerance: float = _TOLERANCE,
+    memory: int = _MEMORY,
+) -> Tensor:
+    """Return the minimum by batched L-BFGS with backtracking, one step size per probe.
+
+    Args:
+        loss: of all probes.
+        start: (probe, width) where to begin, None for zeros.
+        tolerance: on the largest entry of the gradient, of a loss near one.
+        memory: pairs of steps that are remembered.
+
+    Returns:
+        (probe, width) float64.
+
+    Raises:
+        MeasurementError: it doesn't converge.
+    """
+    point = start
+    if point is None:
+        point = torch.zeros(len(loss.shares), loss.inputs.width, dtype=torch.float64)
     value, gradient = loss.value_and_gradient(point)
     steps: list[tuple[Tensor, Tensor]] = []
     for _ in range(_MAX_STEPS):
-        if gradient.abs().max() < _TOLERANCE:
+        if gradient.abs().max() < tolerance:
             return point
         direction = -_inverse_curvature(loss, steps, gradient)
         moved, value, slope = _backtrack(loss, point, value, gradient, direction)
-        steps = [*steps[1 - _MEMORY :], (moved - point, slope - gradient)]
+        steps = [*steps[1 - memory :], (moved - point, slope - gradient)]
         point, gradient = moved, slope
     raise MeasurementError(
         f"{_MAX_STEPS} steps did not fit the probes: largest gradient "
@@ -197,7 +222,7 @@ def _minimise(loss: _Logistic) -> Tensor:
 
 
 def _inverse_curvature(
-    loss: _Logistic, steps: list[tuple[Tensor, Tensor]], gradient: Tensor
+    loss: Logistic, steps: list[tuple[Tensor, Tensor]], gradient: Tensor
 ) -> Tensor:
     """The two-loop recursion (Nocedal 1980), every probe on its own."""
     direction, sizes = gradient.clone(), []
@@ -222,7 +247,7 @@ def _safe_divide(above: Tensor, below: Tensor) -> Tensor:
 
 
 def _backtrack(
-    loss: _Logistic, point: Tensor, value: Tensor, gradient: Tensor, direction: Tensor
+    loss: Logistic, point: Tensor, value: Tensor, gradient: Tensor, direction: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Halve each probe's step until its loss has fallen enough (Armijo)."""
     size, descent = torch.ones(len(point), dtype=torch.float64), (gradient * direction).sum(1)

@@ -70,20 +70,37 @@ class Line:
     points: tuple[Point, ...]
 
 
-def chart(caption: str, lines: Sequence[Line], marked: Sequence[float]) -> str:
+@dataclass(frozen=True)
+class Reference:
+    """A value that does not depend on n and that a curve is held against."""
+
+    name: str
+    colour: str
+    value: float
+
+
+def chart(
+    caption: str,
+    lines: Sequence[Line],
+    marked: Sequence[float],
+    references: Sequence[Reference] = (),
+) -> str:
     """Return one chart with the curves of all SAEs and their bands.
 
     Args:
         caption: HTML.
         lines: at least one, of at least one point each.
         marked: the n that the headline numbers are taken at.
+        references: drawn as level lines.
     """
-    frame = _frame([point for line in lines for point in line.points])
+    shown = [point for line in lines for point in line.points]
+    frame = _frame(shown, [each.value for each in references])
     ns = sorted({point.n for line in lines for point in line.points})
     return (
         f'<figure><figcaption>{caption}</figcaption><svg viewBox="0 0 {_WIDTH} {_HEIGHT}" '
         f'role="img">{_levels(frame)}{"".join(_headline(frame, n) for n in marked if n in ns)}'
         f"{_labels(frame, ns, marked)}{''.join(_band(frame, line) for line in lines)}"
+        f"{''.join(_level_line(frame, each) for each in references)}"
         f"{''.join(_curve(frame, line) for line in lines)}</svg></figure>"
     )
 
@@ -112,8 +129,9 @@ def _log(n: float) -> float:
     return math.log(max(n, 1.0))
 
 
-def _frame(shown: Sequence[Point]) -> _Frame:
-    low, high = min(0.0, *(p.low for p in shown)), max(0.0, *(p.high for p in shown))
+def _frame(shown: Sequence[Point], also: Sequence[float]) -> _Frame:
+    low = min(0.0, *(p.low for p in shown), *also)
+    high = max(0.0, *(p.high for p in shown), *also)
     logs = [_log(p.n) for p in shown]
     return _Frame(min(logs), max(logs), low, high)
 
@@ -136,6 +154,14 @@ def _mark(frame: _Frame, sae: str, point: Point) -> str:
     told = f"{sae}, n={point.n:g}: {point.value:.4g} ({point.low:.4g} to {point.high:.4g})"
     x, y = frame.at(point.n, point.value).split(",")
     return f'<circle class="mark" cx="{x}" cy="{y}" r="2.8"><title>{escape(told)}</title></circle>'
+
+
+def _level_line(frame: _Frame, each: Reference) -> str:
+    y = f"{frame.y(each.value):.1f}"
+    return (
+        f'<g class="{each.colour}"><line class="floor" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" '
+        f'y1="{y}" y2="{y}"><title>{escape(f"{each.name}: {each.value:.4g}")}</title></line></g>'
+    )
 
 
 def _headline(frame: _Frame, n: float) -> str:

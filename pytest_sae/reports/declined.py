@@ -1,10 +1,10 @@
-"""Rows that are not applicable for one and the same reason: told once where there are many."""
+"""Rows of what is absent for one and the same reason: told once where there are many."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_sae.reports.rows import Row, key_of
+from pytest_sae.reports.rows import Row, is_declined, key_of
 
 #: So many rows of one SAE with one reason are told in one line.
 MANY = 4
@@ -21,13 +21,11 @@ def fold(rows: Sequence[Row]) -> tuple[list[Row], list[list[Row]]]:
     """
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
-        if row["status"] == "not_applicable":
+        if is_declined(row):
             groups.setdefault((row["sae"], row["reason"]), []).append(row)
     large = {key: group for key, group in groups.items() if len(group) >= MANY}
     shown = [
-        row
-        for row in rows
-        if row["status"] != "not_applicable" or (row["sae"], row["reason"]) not in large
+        row for row in rows if not is_declined(row) or (row["sae"], row["reason"]) not in large
     ]
     return shown, [*large.values()]
 

@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 
 from pytest_sae.gate.verdict import as_number
 from pytest_sae.keys import metric_key
-from pytest_sae.reports.curves import Line, chart, points
+from pytest_sae.reports.curves import Line, Reference, chart, points
 from pytest_sae.reports.families import place_of
 from pytest_sae.reports.frontiers import Lines, frontier_chart, read
 from pytest_sae.reports.html_marks import legend, metric_name
 from pytest_sae.reports.rows import Row
 
 _KEY = (
-    "n is the number of latents that are ablated, removed or added (of coherence: the neighbours "
-    "of one), on a logarithmic axis; bands are intervals. "
-    "The upright line is the n that the table shows."
+    "n is the number of latents that are ablated, removed, added or read (k; of coherence: the "
+    "neighbours of one), on a logarithmic axis; bands are intervals. The upright line is the n of "
+    "the table; a level dashed one is what the curve is held against, named where pointed at."
 )
 _FRONTIER_KEY = (
     "Each point ablates n latents: how much of a concept is gone, and how much the probes of the "
@@ -67,9 +67,14 @@ def charts(rows: Sequence[Row], saes: Mapping[str, str]) -> str:
 def _groups(rows: Sequence[Row]) -> list[list[Row]]:
     groups: dict[str, list[Row]] = {}
     for row in sorted(rows, key=lambda row: place_of(row["metric"])):
-        others = {name: value for name, value in row["params"].items() if name != "n"}
+        others = {name: value for name, value in row["params"].items() if name != _axis(row)}
         groups.setdefault(metric_key(row["metric"], others), []).append(row)
     return list(groups.values())
+
+
+def _axis(row: Row) -> str:
+    """The setting that a row's curve goes over."""
+    return "n" if "n" in row["params"] else "k"
 
 
 def _chart(rows: Sequence[Row], saes: Mapping[str, str]) -> str:
@@ -77,6 +82,17 @@ def _chart(rows: Sequence[Row], saes: Mapping[str, str]) -> str:
     # The settings of n share their curve: it is drawn once.
     distinct = dict.fromkeys((sae, curve) for sae, curve in curves if len(curve) > 1)
     lines = [Line(sae, saes[sae], curve) for sae, curve in distinct]
-    shown = {as_number(row["params"].get("n")) for row in rows} - {None}
+    shown = {as_number(row["params"].get(_axis(row))) for row in rows} - {None}
     marked = sorted(n for n in shown if n is not None)
-    return chart(metric_name(rows[0], without="n"), lines, marked) if lines else ""
+    held = dict.fromkeys(each for row in rows for each in _references(row, saes))
+    return chart(metric_name(rows[0], _axis(rows[0])), lines, marked, [*held]) if lines else ""
+
+
+def _references(row: Row, saes: Mapping[str, str]) -> list[Reference]:
+    told = row["details"].get("references")
+    found = told.items() if isinstance(told, Mapping) else ()
+    values = ((str(name), as_number(value)) for name, value in found)
+    sae = row["sae"]
+    return [
+        Reference(f"{name}, {sae}", saes[sae], value) for name, value in values if value is not None
+    ]

@@ -1,4 +1,4 @@
-"""How often latents fire and what each kind of token gets, in report.html.
+"""How often latents fire and what each kind of token gets, by itself and together, in report.html.
 
 Everything is read from the rows' details, which anybody may have written: what is not of the
 expected form is left out.
@@ -29,7 +29,7 @@ def latents(rows: Sequence[Row], saes: Mapping[str, str]) -> str:
         rows: the measurements.
         saes: the colour of each SAE.
     """
-    drawn = "".join(_histogram(row, saes) for row in rows if row["metric"] == "dead_share")
+    drawn = "".join(_histograms(row, saes) for row in rows if row["metric"] == "dead_share")
     table = _table(rows, saes)
     if not drawn and not table:
         return ""
@@ -37,8 +37,18 @@ def latents(rows: Sequence[Row], saes: Mapping[str, str]) -> str:
     return f'<section><h2>Latents and tokens</h2><p class="key">{_KEY}</p>{charts}{table}</section>'
 
 
-def _histogram(row: Row, saes: Mapping[str, str]) -> str:
-    told = row["details"].get("density")
+def _histograms(row: Row, saes: Mapping[str, str]) -> str:
+    """Over all tokens that count, then over each kind by itself."""
+    told: list[tuple[str, Any]] = [("", row["details"].get("density"))]
+    groups = row["details"].get("groups")
+    for name, title in _GROUPS.items() if isinstance(groups, Mapping) else ():
+        group = groups.get(name)
+        if isinstance(group, Mapping):
+            told.append((f", {title}", group.get("density")))
+    return "".join(_histogram(row["sae"], title, density, saes) for title, density in told)
+
+
+def _histogram(sae: str, which: str, told: Any, saes: Mapping[str, str]) -> str:
     if not isinstance(told, Mapping):
         return ""
     edges, counts = (_numbers(told.get(name)) for name in ("log10_edges", "latents"))
@@ -57,10 +67,10 @@ def _histogram(row: Row, saes: Mapping[str, str]) -> str:
         for place, edge in enumerate(edges)
         if edge == int(edge) and -12 <= edge <= 0
     )
-    caption = f"density of the latents of {escape(row['sae'])}"
+    caption = f"density of the latents of {escape(sae)}{which}"
     return (
         f'<figure><figcaption>{caption}</figcaption><svg viewBox="0 0 {_WIDTH} {_HEIGHT}" '
-        f'role="img"><g class="{saes.get(row["sae"], "")} bars">{bars}</g>{labels}</svg></figure>'
+        f'role="img"><g class="{saes.get(sae, "")} bars">{bars}</g>{labels}</svg></figure>'
     )
 
 

@@ -46,6 +46,7 @@ class Rule(_Strict):
     max_se: float | None
     regression: Regression | None
     gate: bool
+    optional: bool
     reason: str
     override: str
     file: str
@@ -73,7 +74,7 @@ class Control(_Strict):
     se: float | None
     ci: list[float | None] | None
     n: dict[str, int]
-    status: Literal["ok", "undefined", "not_applicable"]
+    status: Literal["ok", "undefined", "not_applicable", "no_data"]
     reason: str
     chance: float
     fingerprint: str
@@ -95,7 +96,7 @@ class Measurement(_Strict):
     direction: Literal["higher", "lower", "none"]
     unit: str
     range: list[float | None] = Field(min_length=2, max_length=2)
-    status: Literal["ok", "undefined", "not_applicable"]
+    status: Literal["ok", "undefined", "not_applicable", "no_data"]
     reason: str
     verdict: VerdictName
     rule: Rule | None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pytest_sae.gate.rules import Regression, Rule
 from pytest_sae.gate.verdict import Against, Verdict, judge
 from pytest_sae.reports.rows import (
@@ -50,6 +52,9 @@ def rejudged_against(row: Row, against: Against | None, rule: Rule | None, unrul
 def _verdict(row: Row, rule: Rule | None, against: Against | None, unruled: str) -> Verdict:
     if row["verdict"] == "unmeasured" and row["outcome"] == "skipped":
         return Verdict("unmeasured", row["reason"])
+    if row["status"] == "no_data":
+        missing = row["reason"].removeprefix("no data: ").partition(" (")[0]
+        return judge(replace(estimate_of(row), reason=missing), rule, unruled)
     if is_declined(row):
         return Verdict("ungated", row["reason"])
     if row["value"] is None:

@@ -57,6 +57,10 @@ def to_builtin(value: object) -> Any:
     return to_builtin(unpack()) if callable(unpack) else str(value)
 
 
+#: Of what there is nothing to measure, by declaration or because no data was given.
+ABSENT = ("not_applicable", "no_data")
+
+
 def row_of(
     measurement: Measurement,
     verdict: Verdict,
@@ -142,6 +146,7 @@ def rule_row(rule: Rule | None, direction: str, decided_by: str = "") -> Row | N
         "max_se": rule.max_se,
         "regression": dataclasses.asdict(regression) if regression else None,
         "gate": rule.gate,
+        "optional": rule.optional,
         "reason": rule.reason,
         "override": rule.override,
         "file": rule.file,
@@ -185,8 +190,8 @@ def is_red_row(row: Row) -> bool:
 
 
 def is_declined(row: Row) -> bool:
-    """Whether a row says that its metric does not exist here: not measured, and not red."""
-    return bool(row["status"] == "not_applicable" and row["verdict"] == "ungated")
+    """Whether a row says that its metric, or its data, does not exist here: and it is not red."""
+    return bool(row["status"] in ABSENT and row["verdict"] == "ungated")
 
 
 def key_of(row: Row) -> str:

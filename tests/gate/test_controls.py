@@ -43,7 +43,7 @@ def controls(draw: st.DrawFn, value: st.SearchStrategy[Any] = anything) -> Contr
         draw(directions),
         draw(value),
         draw(anything),
-        status=draw(st.sampled_from(["ok", "undefined", "not_applicable"])),
+        status=draw(st.sampled_from(["ok", "undefined", "not_applicable", "no_data"])),
         paired=draw(anything),
     )
 

@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 
 from pytest_sae.gate.bounds import Rule
 from pytest_sae.gate.verdict import RED, VerdictName, as_number, headline, is_red, judge
-from pytest_sae.stats import Estimate, not_applicable, undefined
+from pytest_sae.stats import Estimate, no_data, not_applicable, undefined
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 anything = st.one_of(
     st.none(), st.floats(), st.booleans(), st.text(), st.integers(), st.just(Decimal("0.5")),
     st.just([0.5]), st.complex_numbers(), st.just(10**400), st.just(Fraction(1, 3)),
 )  # fmt: skip
-statuses = st.sampled_from(["ok", "undefined", "not_applicable", "nonsense"])
+statuses = st.sampled_from(["ok", "undefined", "not_applicable", "no_data", "nonsense"])
 rules = st.one_of(
     st.none(),
     st.builds(
@@ -118,6 +118,26 @@ def test_bounds_are_inclusive() -> None:
 def test_not_applicable_is_shown_and_not_red() -> None:
     verdict = judge(not_applicable("l0", "a transcoder"), Rule("l0", min=0.5))
     assert (verdict.name, verdict.reason) == ("ungated", "not applicable: a transcoder")
+
+
+@pytest.mark.parametrize(
+    ("rule", "name"),
+    [
+        (None, "ungated"),
+        (Rule("l0", min=0.5), "unmeasured"),
+        (Rule("l0", min=0.5, optional=True), "ungated"),
+        (Rule("l0", gate=False, reason="a budget"), "ungated"),
+    ],
+)
+def test_what_has_no_data_is_red_where_a_rule_insists(rule: Rule | None, name: str) -> None:
+    verdict = judge(no_data("l0", "mine.toml has no [[scr]] table"), rule)
+    assert verdict.name == name
+    assert verdict.reason.startswith("no data: mine.toml has no [[scr]] table")
+    assert ("optional = true" in verdict.reason) == verdict.red
+
+
+def test_no_data_with_a_value_is_unmeasured() -> None:
+    assert judge(estimate(0.9, status="no_data"), Rule("l0", min=0.5, optional=True)).red
 
 
 def test_not_applicable_with_a_value_is_unmeasured() -> None:

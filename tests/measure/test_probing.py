@@ -14,15 +14,17 @@ from scipy import sparse
 from pytest_sae.data import sae_probes
 from pytest_sae.data.sae_probes import LastTokenTask, RowSplit
 from pytest_sae.data.sources import load_tasks
-from pytest_sae.data.tasks import Sizes, Spelling
+from pytest_sae.data.tasks import ClassTask, ClassTexts, Sizes, Spelling
 from pytest_sae.dictionaries.spec import resolve
 from pytest_sae.errors import DataError
 from pytest_sae.measure import absorption, last_token
+from pytest_sae.metrics import last_token_baseline, transfer
 from pytest_sae.metrics.last_token import LabelledRows, score
+from pytest_sae.metrics.last_token_baseline import ActivationRows
 from pytest_sae.models.tokenize import Batch
 from pytest_sae.options import Options
 from pytest_sae.session import EvalSession, LoadedSAE
-from tests.labelled import labelled_data
+from tests.labelled import TASKS, labelled_data
 from tests.tiny import tiny_model, tiny_sae
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -86,6 +88,64 @@ def test_sparse_probing_runs_on_what_scr_and_tpp_pooled(
     assert unsure <= {"sparse_probing.retention"}
 
 
+TRANSFER = """
+[datasets.other]
+train = "other/train.jsonl"
+test = "other/test.jsonl"
+text = "text"
+[[transfer]]
+name = "job"
+datasets = ["jobs", "other"]
+column = "job"
+classes = ["baker", "miner"]
+"""
+
+
+def test_a_transfer_table_reads_on_each_data_set_what_was_learned_on_the_other(
+    tiny: tuple[EvalSession, LoadedSAE], tmp_path: Path
+) -> None:
+    """Against latents that are pooled one text at a time, with no other table in the file."""
+    _, sae = tiny
+    labelled_data(tmp_path)
+    (tmp_path / "other").mkdir()
+    labelled_data(tmp_path / "other", seed=5)
+    (tmp_path / "t.toml").write_text(TASKS[: TASKS.index("[[scr]]")] + TRANSFER)
+    session, sae = opened(Path(sae.dictionary.info.source), tmp_path / "t.toml")
+    found = {each.key: each.estimate for each in session.measure("sparse_probing", sae)}
+    assert found["sparse_probing.all_latents"].status == "no_data"
+    (task,) = session.tasks.transfer
+    splits = [(by_hand(sae, part, "train"), by_hand(sae, part, "test")) for part in task.parts]
+    for pooling in ("mean", "max", "sum", "last"):
+        told = found[f"sparse_probing.transfer:binarised=False,pooling={pooling}"]
+        assert told.n == {"texts": sum(len(test.cells) for _, test in splits), "pairs": 2}
+        for place, (train, home) in enumerate(splits):
+            (expected,) = transfer.fit_and_read(train, home, [splits[1 - place][1]])
+            pair = f"{expected.source} > {expected.target}"
+            value = float(expected.shares[pooling, False].sum())
+            # Batched and alone, texts round otherwise: a few of 2500 pairs of texts change places.
+            assert told.details["pairs"][pair] == pytest.approx(value, abs=5e-3), pair
+    session.close()
+
+
+def by_hand(sae: LoadedSAE, part: ClassTask, split: str) -> transfer.PooledTexts:
+    texts: ClassTexts = getattr(part, split)
+    codes = []
+    for text in texts.texts:
+        ids = torch.tensor([sae.model.tokenizer(text)["input_ids"]])
+        ones = torch.ones_like(ids, dtype=torch.bool)
+        x = sae.model.capture(Batch(ids, ones, ones, torch.tensor([0])), [sae.site])[sae.site]
+        codes.append(sae.dictionary.encode(x[0, 1:]).detach().numpy())
+    pooled = {
+        "mean": [z.mean(0) for z in codes],
+        "max": [z.max(0) for z in codes],
+        "sum": [z.sum(0) for z in codes],
+        "last": [z[-1] for z in codes],
+    }
+    labels = np.array(texts.labels)
+    z = {name: sparse.csr_array(np.array(each)) for name, each in pooled.items()}
+    return transfer.PooledTexts(f"{part.name} baker", z, labels == 0, labels)
+
+
 def binary_tasks(seed: int) -> LastTokenTask:
     """Only the last word tells the label: w0 or w1, w2 or w3."""
     rng = np.random.default_rng(seed)
@@ -104,12 +164,13 @@ def test_last_token_probing_reads_the_latents_of_last_tokens(
     monkeypatch.setattr(sae_probes, "version", lambda: "test")
     task = binary_tasks(0)
     found = last_token.measure_tasks(session.latents(sae), [task], 0, False)
-    assert len(found) == 30
-    rows = []
+    assert len(found) == 33
+    rows, activations = [], []
     for text in task.texts:
         ids = torch.tensor([sae.model.tokenizer(text)["input_ids"]])
         ones = torch.ones_like(ids, dtype=torch.bool)
         x = sae.model.capture(Batch(ids, ones, ones, torch.tensor([0])), [sae.site])[sae.site]
+        activations.append(x[0, -1].numpy())
         rows.append(sae.dictionary.encode(x[0, -1:])[0].detach().numpy())
     halves = np.arange(80), np.arange(80, 160)
     alone = LabelledRows(task.name, sparse.csr_array(rows), np.array(task.labels), *halves)
@@ -119,6 +180,12 @@ def test_last_token_probing_reads_the_latents_of_last_tokens(
         np.testing.assert_allclose(values, expected, atol=1e-3)
         assert max(values) > 0.6
     assert found[0].details["source"] == "sae-probes test"
+    raw = ActivationRows(task.name, np.array(activations), np.array(task.labels), *halves)
+    baseline = last_token_baseline.score([raw], 0).values
+    for name, expected in baseline.items():
+        (value,) = (e.value for e in found if e.metric == f"{last_token.ACTIVATIONS}.{name}")
+        assert value == pytest.approx(expected[0], abs=1e-3)
+    assert baseline["auc"][0] > 0.8
 
 
 def test_without_the_extra_or_in_the_smoke_suite_last_tokens_are_skipped_and_why(
@@ -130,7 +197,7 @@ def test_without_the_extra_or_in_the_smoke_suite_last_tokens_are_skipped_and_why
     assert "--sae-suite=standard" in first.estimate.reason
     monkeypatch.setattr(sae_probes, "find_spec", lambda name: None)
     found = last_token.measure(session.latents(sae), 200, 0)
-    assert len(found) == 30
+    assert len(found) == 33
     assert "pip install 'pytest-sae[probes]'" in found[0].reason
 
 

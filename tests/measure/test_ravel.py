@@ -130,7 +130,7 @@ def test_a_second_measurement_is_the_same_to_the_bit(store: Store, task: EntityT
     assert first == second
 
 
-def test_without_a_task_it_is_not_applicable_and_says_what_is_missing(store: Store) -> None:
+def test_without_a_task_it_has_no_data_and_says_what_is_missing(store: Store) -> None:
     found = measure(latents_of(bundled("topk"), store), [], "mine.toml", 0, SIZES)
-    assert {each.status for each in found} == {"not_applicable"}
+    assert {each.status for each in found} == {"no_data"}
     assert {each.reason for each in found} == {"mine.toml has no [[ravel]] table"}

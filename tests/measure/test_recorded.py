@@ -160,7 +160,7 @@ def test_without_data_the_recorded_corpus_is_measured_and_there_are_no_tasks(wor
     found = measured(world / "topk", ["core", "scr", "tpp"], activations=recording)
     assert {key: found[key] for key in with_data} == with_data
     for key in ("scr.canonical:n=20", "tpp:n=20"):
-        assert found[key].status == "not_applicable"
+        assert found[key].status == "no_data"
         assert found[key].reason.startswith("the recording has no tasks")
 
 
@@ -245,7 +245,7 @@ def test_signed_codes_of_embeddings_are_measured_from_two_files(tmp_path: Path) 
     assert found["l0"].value == pytest.approx(float((z != 0).sum(1).double().mean()))
     assert found["explained_variance"].value == pytest.approx(float(1 - residual / total), rel=1e-5)
     assert found["ce_recovered"].reason == ABSENT
-    assert session.measure("tpp", sae)[0].estimate.status == "not_applicable"
+    assert session.measure("tpp", sae)[0].estimate.status == "no_data"
 
 
 def without_part(source: Path, directory: Path, part: str) -> Path:

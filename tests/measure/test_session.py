@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from pytest_sae.bootstrap import generator
 from pytest_sae.dictionaries.spec import SAESpec, resolve
 from pytest_sae.errors import DataError, DictionaryError, ModelError, SiteError
-from pytest_sae.measure import erasure
+from pytest_sae.measure import erasure, reconstruction
 from pytest_sae.metrics import scr, tpp
 from pytest_sae.metrics.protocol import NS
 from pytest_sae.models.load import load as load_model
@@ -145,6 +146,36 @@ def test_cross_entropy_agrees_with_a_plain_splice(world: Path) -> None:
     assert measured["ce_spliced"] == pytest.approx(expected, rel=1e-5)
 
 
+def test_predictions_made_at_special_tokens_are_told_apart(world: Path) -> None:
+    """An EOS within a text keeps its activation, and reads what was spliced in before it."""
+    texts = ["w1 w2 w3 <eos> w4 w5", "w6 <eos> w7", "w8 w9"]
+    session, sae = opened(world, "topk")
+    _, behaved = reconstruction.gather(session.latents(sae), texts)
+    assert behaved is not None
+    special = {0, 1, 2}  # the ids of <pad>, <bos> and <eos>
+    expected = {"special": np.zeros(3), "first": np.zeros(3), "ordinary": np.zeros(3)}
+    for text in texts:
+        ids = sae.model.tokenizer(text)["input_ids"]
+        valid = torch.tensor([each not in special for each in ids])
+        with hooked(sae, partial(spliced_at, sae, valid)):
+            spliced = sae.model.hf(torch.tensor([ids])).logits[0].log_softmax(-1)
+        clean = sae.model.hf(torch.tensor([ids])).logits[0].log_softmax(-1)
+        for place in range(len(ids) - 1):
+            if not valid[place + 1]:
+                continue
+            group = "ordinary" if valid[place] else "special"
+            group = "first" if place == valid.int().argmax() else group
+            kl = (clean[place].exp() * (clean[place] - spliced[place])).sum()
+            loss = -spliced[place, ids[place + 1]]
+            expected[group] += [1, float(loss), float(kl)]
+    assert expected["special"][0] == 5  # three BOS, two EOS
+    for group, sums in behaved.groups.items():
+        found = [getattr(sums, name).sum() for name in ("tokens", "spliced", "kl")]
+        np.testing.assert_allclose(found, expected[group], rtol=1e-4)
+    assert expected["special"][2] > 0.01
+    assert behaved.tokens.sum() == expected["first"][0] + expected["ordinary"][0]
+
+
 def test_the_values_are_the_same_to_the_bit_with_a_cold_and_a_warm_cache(
     world: Path, tmp_path: Path
 ) -> None:
@@ -230,6 +261,11 @@ def test_half_precision_tells_how_far_it_is_from_float32(world: Path) -> None:
 def test_single_precision_is_compared_with_nothing(world: Path) -> None:
     session, _ = opened(world, "topk")
     assert "precision" not in session.describe()
+
+
+def spliced_at(sae: LoadedSAE, valid: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """One text's activations (1, pos, d) with reconstructions at its valid tokens."""
+    return torch.where(valid[:, None], sae.dictionary.reconstruct(x[0]), x[0])[None]
 
 
 @contextmanager

@@ -209,11 +209,11 @@ def test_everything_announced_is_returned(world: Path) -> None:
         json.dumps(dict(each.details), allow_nan=False)
 
 
-def test_without_tasks_everything_is_undefined_and_the_judge_is_not_asked(world: Path) -> None:
+def test_without_tasks_nothing_has_data_and_the_judge_is_not_asked(world: Path) -> None:
     session, sae = opened(world, "topk")
     judge = everything()
     found = measured(session, sae, judge, replace(session.tasks, scr=()))
-    assert {each.status for each in found.values()} == {"undefined"}
+    assert {each.status for each in found.values()} == {"no_data"}
     assert len(found) == len(shift.NAMES)
     assert judge.asked == []
 

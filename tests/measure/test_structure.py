@@ -151,7 +151,7 @@ def test_concepts_are_those_of_every_task_and_read_by_its_probes(world: Path) ->
 
 def test_preferences_are_read_from_the_difference_of_two_replies(world: Path) -> None:
     session, sae = opened(world, "topk")
-    assert measured(session, "concepts", sae)["preference_auc_kept"].status == "not_applicable"
+    assert measured(session, "concepts", sae)["preference_auc_kept"].status == "no_data"
     rng = random.Random(0)
     for split in ("train", "test"):
         rows = []

@@ -154,7 +154,7 @@ def test_a_clamp_moves_firing_latents_alone_and_keeps_the_error() -> None:
         torch.testing.assert_close(found[token], expected, rtol=1e-4, atol=1e-5)
 
 
-def test_without_a_task_it_is_not_applicable_and_says_what_is_missing(store: Store) -> None:
+def test_without_a_task_it_has_no_data_and_says_what_is_missing(store: Store) -> None:
     found = measure(latents_of(bundled("topk"), store), [], "mine.toml", 0, SIZES)
-    assert {each.status for each in found} == {"not_applicable"}
+    assert {each.status for each in found} == {"no_data"}
     assert {each.reason for each in found} == {"mine.toml has no [[unlearning]] table"}

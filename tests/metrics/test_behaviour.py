@@ -1,5 +1,7 @@
 """Cross-entropy, KL and what a splice recovers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -23,6 +25,7 @@ def batch(seed: int = 0):
 def test_only_predictions_at_and_of_valid_tokens_count() -> None:
     valid = torch.tensor([[False, True, True, True, False]])
     assert predictions(valid).tolist() == [[False, True, True, False, False]]
+    assert predictions(valid, ~valid).tolist() == [[True, False, False, False, False]]
 
 
 def test_cross_entropy_is_torchs_summed_over_counted_predictions() -> None:
@@ -114,10 +117,46 @@ def test_an_ablation_without_harm_leaves_nothing_to_recover(damage: float) -> No
 
 def test_texts_without_a_prediction_are_left_out() -> None:
     what = sums()
-    padded = BehaviourSums(
-        *(np.append(getattr(what, name), 0.0) for name in BehaviourSums.__dataclass_fields__)
-    )
+    padded = BehaviourSums(*(np.append(column, 0.0) for column in what.columns.values()))
     assert found(padded) == found(what)
+
+
+def test_each_group_of_predictions_has_the_figures_that_it_has_alone() -> None:
+    """And adds nothing to those of all of them."""
+    what = sums()
+    parts = {
+        "first": sums(spliced=0.5).take(np.arange(40)),
+        "ordinary": sums(spliced=0.1),
+        "special": BehaviourSums(*[np.zeros(80)] * 6),
+    }
+    told = found(replace(what, groups=parts))
+    assert {name: each.value for name, each in told.items()} == {
+        name: each.value for name, each in found(what).items()
+    }
+    for name, each in told.items():
+        assert each.details["groups"] == {
+            group: {
+                "tokens": int(parts[group].tokens.sum()),
+                "value": found(parts[group])[name].value,
+            }
+            for group in ("first", "ordinary")
+        }
+
+
+def test_a_group_whose_ablation_does_no_harm_has_nothing_to_recover() -> None:
+    told = found(replace(sums(), groups={"special": sums(damage=0.0)}))
+    assert told["ce_recovered"].details["groups"]["special"]["value"] is None
+    assert told["kl"].details["groups"]["special"]["value"] == pytest.approx(0.1)
+
+
+def test_some_texts_are_taken_with_their_groups() -> None:
+    what, some = replace(sums(), groups={"first": sums(damage=5.0)}), np.array([3, 3, 0])
+    taken = what.take(some)
+    assert taken.kl.tolist() == what.kl[some].tolist()
+    assert (
+        taken.groups["first"].mean_ablated.tolist()
+        == what.groups["first"].mean_ablated[some].tolist()
+    )
 
 
 def test_no_prediction_at_all_is_undefined() -> None:

@@ -147,6 +147,32 @@ def test_the_first_position_counts_and_is_told_apart() -> None:
     )
 
 
+def test_dead_and_dense_shares_of_each_group_are_those_of_its_tokens_alone() -> None:
+    batch, first = stream(), torch.arange(TOKENS) < 9
+    parts = {
+        "first": {name: part[first] for name, part in batch.items()},
+        "ordinary": {name: part[~first] for name, part in batch.items()},
+        "special": stream(1),
+    }
+    sums = CoreSums(TEXTS, D, LATENTS)
+    for group, part in parts.items():
+        sums.update(**part, group=group)
+    found = {estimate.metric: estimate for estimate in finish(sums, seed=0)}
+    for group, part in parts.items():
+        rate = (part["z"] != 0).double().mean(0)
+        slow = {
+            "dead_share": (rate == 0).double().mean(),
+            "dense_share_1pct": (rate > 0.01).double().mean(),
+            "dense_share_10pct": (rate > 0.1).double().mean(),
+        }
+        for metric, value in slow.items():
+            told = found[metric].details["groups"][group]
+            assert (told["tokens"], told["value"]) == (len(part["z"]), pytest.approx(float(value)))
+        counts = found["dead_share"].details["groups"][group]["density"]["latents"]
+        assert sum(counts) == (rate > 0).sum()
+        assert sum(counts[-2:]) == (rate > 0.1).sum()  # the last two half decades
+
+
 def test_zero_vectors_have_no_direction_and_are_left_out_of_cosine_and_ratio() -> None:
     batch = stream()
     silent = {name: part.clone() for name, part in batch.items()}

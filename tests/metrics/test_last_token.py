@@ -70,10 +70,11 @@ def test_the_canonical_figures_are_the_published_protocol() -> None:
 
 
 def test_small_data_sets_are_cross_validated_in_six_folds() -> None:
-    held = last_token._held_out(rows(0, train=60), True, 0)
+    labels = np.arange(600) % 2 == 0
+    held = last_token.held_out("set", labels[:60], True, 0)
     assert held.shape == (6, 60)
     assert (held.sum(0) == 1).all()
-    assert last_token._held_out(rows(0, train=600), True, 0).sum() == 100
+    assert last_token.held_out("set", labels, True, 0).sum() == 100
 
 
 def test_a_latent_that_is_the_label_is_read_perfectly_and_noise_at_chance() -> None:

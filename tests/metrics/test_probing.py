@@ -156,5 +156,5 @@ def test_a_shared_latent_transfers_and_a_private_one_does_not() -> None:
     assert found[0].details["pairs"]["one > same"] == pytest.approx(1.0)
 
 
-def test_without_a_shared_concept_transfer_does_not_apply() -> None:
-    assert {each.status for each in transfer.estimates([], 0)} == {"not_applicable"}
+def test_without_a_shared_concept_transfer_has_no_data() -> None:
+    assert {each.status for each in transfer.estimates([], 0)} == {"no_data"}

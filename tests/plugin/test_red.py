@@ -62,6 +62,33 @@ def test_not_applicable_is_shown_but_does_not_stand_for_a_gate(project: Project)
     result.stdout.fnmatch_lines(["no metric of a was judged: not applicable: a transcoder"])
 
 
+@pytest.mark.parametrize(("optional", "status"), [("", 1), ("optional = true\n", 0)])
+def test_a_gate_without_data_is_red_unless_its_rule_lets_it_be_absent(
+    project: Project, optional: str, status: int
+) -> None:
+    project.measures("return [no_data('l0', 'mine.toml has no such table'), Estimate('l1', 1.0)]")
+    project.thresholds(f"[metrics.l0]\nmin = 1\n{optional}[metrics.l1]\nmin = 0\n")
+    project.tests(
+        """
+        import pytest
+
+        @pytest.mark.sae_metric("l0", "l1")
+        def test_both(core, metric, gate):
+            gate(core[metric])
+        """
+    )
+    result = project.run("-rs")
+    assert result.ret == status
+    assert project.rows()["a l0"]["status"] == "no_data"
+    if status:
+        result.stdout.fnmatch_lines(
+            ["l0 unmeasured: no data: mine.toml has no such table (l0 gates; optional = true *"]
+        )
+    else:
+        result.assert_outcomes(passed=1, skipped=1)
+        result.stdout.fnmatch_lines(["SKIPPED * no data: mine.toml has no such table"])
+
+
 def test_not_applicable_beside_what_passes_is_skipped_and_not_red(project: Project) -> None:
     project.measures("return [not_applicable('l0', 'a transcoder'), Estimate('l1', 1.0)]")
     project.thresholds("[metrics.l0]\nmin = 1\n[metrics.l1]\nmin = 0\n")

@@ -1,4 +1,4 @@
-"""Many rows that are not applicable for one reason are told once, and none is lost."""
+"""Many rows of what is absent for one reason are told once, and none is lost."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_sae.reports.declined import MANY, fold, told
+from pytest_sae.reports.rows import ABSENT
 
 
 def row(sae: str, metric: str, status: str, reason: str) -> dict[str, Any]:
-    return {"sae": sae, "metric": metric, "params": {}, "status": status, "reason": reason}
+    verdict = "ungated" if status in ABSENT else "unmeasured"
+    told = {"sae": sae, "metric": metric, "status": status, "reason": reason, "verdict": verdict}
+    return {**told, "params": {}}
 
 
 ROWS = st.lists(
@@ -19,7 +22,7 @@ ROWS = st.lists(
         row,
         st.sampled_from("ab"),
         st.sampled_from("xyz"),
-        st.sampled_from(["ok", "undefined", "not_applicable"]),
+        st.sampled_from(["ok", "undefined", "not_applicable", "no_data"]),
         st.sampled_from(["", "no words", "no model"]),
     ),
     max_size=30,
@@ -27,7 +30,7 @@ ROWS = st.lists(
 
 
 @given(ROWS)
-def test_every_row_is_shown_or_told_and_only_what_is_not_applicable_is_told(
+def test_every_row_is_shown_or_told_and_only_what_is_absent_is_told(
     rows: list[dict[str, Any]],
 ) -> None:
     shown, groups = fold(rows)
@@ -35,7 +38,7 @@ def test_every_row_is_shown_or_told_and_only_what_is_not_applicable_is_told(
     assert sorted(map(id, together)) == sorted(map(id, rows))
     for group in groups:
         assert len(group) >= MANY
-        assert {each["status"] for each in group} == {"not_applicable"}
+        assert {each["status"] for each in group} <= set(ABSENT)
         assert len({(each["sae"], each["reason"]) for each in group}) == 1
 
 

@@ -32,6 +32,18 @@ def test_each_kind_of_token_has_its_figure() -> None:
     assert drawn.count("<tr>") == 2
 
 
+def test_each_kind_of_token_has_its_densities() -> None:
+    groups = {
+        "first": {"tokens": 9, "value": 0.5, "density": {**DENSITY, "latents": [3, 1]}},
+        "special": {"tokens": 2, "value": None, "density": "odd"},
+    }
+    drawn = latents([row("dead_share", density=DENSITY, groups=groups)], SAES)
+    assert drawn.count("<figure>") == 2
+    assert "density of the latents of good</figcaption>" in drawn
+    assert "density of the latents of good, first token</figcaption>" in drawn
+    assert "3 latents, density" in drawn
+
+
 @pytest.mark.parametrize(
     "details",
     [
