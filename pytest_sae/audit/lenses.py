@@ -26,6 +26,7 @@ from scipy.stats import norm
 from pytest_sae.audit.ranks import correlation, weighted_correlations
 from pytest_sae.audit.values import Standing, WorldAudit
 from pytest_sae.bootstrap import Floats, generator, resample, spread
+from pytest_sae.gate.controls import expected_of
 
 Direction = str  # "higher", "lower" or "none"
 
@@ -76,7 +77,8 @@ class MetricAudit:
             95 % power; None if it never does.
         consistency: mean rank correlation with the metric's other settings of n; None without.
         oracle_first: share of worlds in which nothing trained is better than the oracle.
-        controls_last: share of worlds in which no control is as good as any trained dictionary.
+        controls_last: share of worlds in which no control that must be worse is as good as any
+            trained dictionary; None where none must be.
         undefined: share of the panel for which it has no value.
     """
 
@@ -352,11 +354,21 @@ def _oracle_first(series: Series) -> float | None:
 
 
 def _controls_last(series: Series) -> float | None:
-    """1 if every control is worse than every trained dictionary; one without a value is not."""
-    controls, trained = series.values[series.kind("control")], series.values[series.trained]
-    if not len(controls) or not len(trained):
+    """1 if every control that must be worse is worse than every trained dictionary.
+
+    One without a value is not. Which must be is what a run asks (`gate.controls.EXPECTED`): a
+    permuted decoder has the same latents, of which a probe of latents says the same. A metric of
+    which a run asks nothing must have all of them last.
+    """
+    asked = {
+        place: expected_of(series.metric, series.standings[place].member)
+        for place in np.flatnonzero(series.kind("control"))
+    }
+    below = [place for place, expected in asked.items() if expected in (None, "below")]
+    trained = series.values[series.trained]
+    if not below or not len(trained):
         return None
-    return float(bool((controls < trained.min()).all()))
+    return float(bool((series.values[below] < trained.min()).all()))
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

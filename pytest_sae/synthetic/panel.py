@@ -81,7 +81,7 @@ class Member:
     """A dictionary of the panel.
 
     Args:
-        name: unique in the panel.
+        name: unique in the panel; controls are called as in a run (`gate.controls.CONTROLS`).
         kind: `trained`, `oracle`, `control` (must come last) or `cut` (must come after what it
             was cut from).
         run: the training that it is of; the name itself for the others.
@@ -114,8 +114,8 @@ def make_panel(
     references: tuple[tuple[str, Kind, AffineDictionary], ...] = (
         ("oracle", "oracle", oracle(world, [(truth.x, truth.features), *known])),
         ("cut", "cut", cut(of, truth.x, max(1, round(plan.kept * of.d_sae)))),
-        ("permuted decoder", "control", permuted_decoder(of, world.spec.seed)),
-        ("random, L0 matched", "control", random_matched(of, truth.x, l0, world.spec.seed)),
+        ("permuted_decoder", "control", permuted_decoder(of, world.spec.seed)),
+        ("random", "control", random_matched(of, truth.x, l0, world.spec.seed)),
     )
     return members + [Member(name, kind, name, 0, each) for name, kind, each in references]
 

@@ -15,8 +15,8 @@ from pytest_sae.audit.lenses import MetricAudit, audit
 from pytest_sae.audit.ranks import weighted_correlations
 from pytest_sae.audit.record import audit_record, world_of, world_record
 from pytest_sae.audit.sound import unsound
-from pytest_sae.audit.values import WorldAudit
-from tests.audit.planted import world
+from pytest_sae.audit.values import Observation, WorldAudit
+from tests.audit.planted import standing, world
 
 
 def of(*worlds: WorldAudit, direction: str = "higher") -> MetricAudit:
@@ -41,6 +41,25 @@ def test_a_metric_that_is_the_truth_turned_round_reaches_none_of_them_but_silenc
     assert found.oracle_first == found.controls_last == 0
     assert found.detects is None
     assert found.misses == ["truth", "training", "oracle", "controls"]
+
+
+@pytest.mark.parametrize(
+    ("metric", "last"), [("sparse_probing.gain", 1), ("tpp.margin", 0), ("own", 0), ("l0", None)]
+)
+def test_those_controls_must_be_last_that_a_run_asks_to_be_below(metric: str, last: float | None):
+    """A permuted decoder as good as what was trained: it is, for what reads latents alone."""
+    planted = world(lambda truth, _: truth)
+    permuted = standing("permuted_decoder", "control", "permuted_decoder", 0, 0.04)
+    known = [replace(each, metric=metric) for each in planted.observations]
+    found = of(
+        replace(
+            planted,
+            standings=(*planted.standings, permuted),
+            observations=(*known, Observation("permuted_decoder", 0, metric, "", 0.5)),
+        )
+    )
+    assert found.controls_last == last
+    assert ("controls" in found.misses) == (last != 1)
 
 
 def test_lower_is_better_where_the_registry_says_so():

@@ -50,8 +50,7 @@ def test_whatever_gates_tells_the_trained_from_the_random_one(together: Run) -> 
         ("ravel", {}),
         ("principled.sufficiency", {}),
         ("principled.control", {"k": 2}),
-        ("erasure", {}),
-        ("sparse_probing.gain", {"k": 16}),
+        ("tpp.rescaled", {"n": 20}),
     ):
         good, bad = (together.row(sae, metric, **params) for sae in ("topk", "random"))
         assert good["ci"][0] > bad["ci"][1], (metric, good["ci"], bad["ci"])
