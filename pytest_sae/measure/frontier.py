@@ -1,6 +1,7 @@
 """The erasure frontier of one dictionary, over the concepts of the SCR and TPP tasks.
 
 measure(latents, tasks, seed, fits, spliced) -> list[Estimate]
+views(latents, tasks, seed, fits) -> {"scr": [TaskView, ...], "tpp": [TaskView, ...]}
 """
 
 from __future__ import annotations
@@ -46,21 +47,31 @@ def measure(latents: Latents, tasks: Tasks, seed: int, fits: int, spliced: int) 
     if not tasks.scr and not tasks.tpp:
         reason = f"{tasks.source} has no [[scr]] and no [[tpp]] table"
         return [no_data(name, reason, params) for name, params in frontier_estimates.NAMES]
-    texts = erasure.erasure_texts(tasks)
-    deleted = Deleted.of(latents, tasks)
-    wide = [task for task in tasks.tpp if len(task.classes) >= _FEWEST]
-    views = {
-        "scr": [_TaskView.of_scr(latents, texts, task, seed, fits, deleted) for task in tasks.scr],
-        "tpp": [_TaskView.of_tpp(latents, texts, task, seed, fits) for task in wide],
-    }
     frontiers = {
         group: [each for view in found for each in view.frontiers(latents, seed)]
-        for group, found in views.items()
+        for group, found in views(latents, tasks, seed, fits).items()
     }
-    left_out = {f"tpp/{task.name}": _FEW for task in tasks.tpp if task not in wide}
+    left_out = {f"tpp/{task.name}": _FEW for task in tasks.tpp if len(task.classes) < _FEWEST}
     everything = [each for group in frontiers.values() for each in group]
     kl = _kl(latents, everything, tasks, spliced)
     return frontier_estimates.estimates(frontiers, seed, kl, left_out)
+
+
+def views(latents: Latents, tasks: Tasks, seed: int, fits: int) -> dict[str, list[TaskView]]:
+    """Return every task that has a frontier as the dictionary reads it, by group of tasks.
+
+    Args:
+        latents: of the dictionary.
+        tasks: data of the run.
+        seed: the run's.
+        fits: probe fits that the figures average over.
+    """
+    texts, deleted = erasure.erasure_texts(tasks), Deleted.of(latents, tasks)
+    wide = [task for task in tasks.tpp if len(task.classes) >= _FEWEST]
+    return {
+        "scr": [TaskView.of_scr(latents, texts, task, seed, fits, deleted) for task in tasks.scr],
+        "tpp": [TaskView.of_tpp(latents, texts, task, seed, fits) for task in wide],
+    }
 
 
 def _kl(
@@ -82,8 +93,15 @@ def _kl(
 
 
 @dataclass(frozen=True)
-class _TaskView:
-    """A task as the dictionary reads it."""
+class TaskView:
+    """A task as the dictionary reads it.
+
+    Args:
+        key: what the references depend on, beside what they are read of.
+        texts: the task.
+        view: what was pooled of it.
+        words: per concept, the texts without its words; empty if no concept names any.
+    """
 
     key: Mapping[str, object]
     texts: TaskTexts
@@ -99,7 +117,8 @@ class _TaskView:
         seed: int,
         fits: int,
         deleted: Deleted,
-    ) -> _TaskView:
+    ) -> TaskView:
+        """Return a [[scr]] table's view."""
         view = erasure.View.of(latents, texts, task.train.texts, task.test.texts)
         train, test = erasure.quadrants(task.train), erasure.quadrants(task.test)
         probes = erasure.scr_probes(latents, view, task, seed, fits)
@@ -123,7 +142,8 @@ class _TaskView:
     @classmethod
     def of_tpp(
         cls, latents: Latents, texts: Sequence[str], task: ClassTask, seed: int, fits: int
-    ) -> _TaskView:
+    ) -> TaskView:
+        """Return a [[tpp]] table's view."""
         view = erasure.View.of(latents, texts, task.train.texts, task.test.texts)
         train, test = erasure.class_labels(task.train), erasure.class_labels(task.test)
         probes = erasure.tpp_probes(latents, view, task, seed, fits)
@@ -140,10 +160,15 @@ class _TaskView:
         key = {"task": task.fingerprint, "seed": seed, "fits": fits}
         return cls(key, found, view)
 
-    def frontiers(self, latents: Latents, seed: int) -> list[Frontier]:
+    @property
+    def ablation(self) -> Ablation:
+        """The dictionary on the task's texts."""
         view = self.view
-        ablation = Ablation(view.z_train, view.rows, view.removal_train, view.removal)
-        return trace(self.texts, self._references(latents), ablation, seed)
+        return Ablation(view.z_train, view.rows, view.removal_train, view.removal)
+
+    def frontiers(self, latents: Latents, seed: int) -> list[Frontier]:
+        """Return one frontier per concept."""
+        return trace(self.texts, self._references(latents), self.ablation, seed)
 
     def _references(self, latents: Latents) -> References:
         """Read once per model, site, task and seed: no dictionary has a part in them."""

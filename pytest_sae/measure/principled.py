@@ -1,6 +1,7 @@
 """A dictionary against a supervised one, on tasks whose attributes are known.
 
 measure(latents, tasks, source, seed, sizes) -> list[Estimate]
+read_task(latents, task, seed, sizes) -> TaskReadings
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def measure(
     if not tasks:
         reason = f"{source} has no [[principled]] table"
         return [no_data(name, reason, params) for name, params in NAMES]
-    return estimates([_read(latents, task, seed, sizes) for task in tasks], seed)
+    return estimates([read_task(latents, task, seed, sizes) for task in tasks], seed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +90,17 @@ class _Half:
         return x
 
 
-def _read(latents: Latents, task: AttributeTask, seed: int, sizes: PrincipledSizes) -> TaskReadings:
+def read_task(
+    latents: Latents, task: AttributeTask, seed: int, sizes: PrincipledSizes
+) -> TaskReadings:
+    """Return all that is read on one task, per text and per edit.
+
+    Args:
+        latents: of the dictionary.
+        task: one `[[principled]]` table.
+        seed: the run's: it draws the edits.
+        sizes: what is spent.
+    """
     numbers = [
         {value: i for i, value in enumerate(sorted({v[place] for v in task.fit.values}))}
         for place in range(len(task.attributes))

@@ -1,6 +1,7 @@
 """Sparse probing of one dictionary on the run's own labelled texts, from what is pooled anyway.
 
 measure(latents, tasks, seed) -> list[Estimate]
+datasets(latents, tasks, seed) -> list[Dataset]
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pytest_sae.metrics import probing_estimates, transfer
 from pytest_sae.metrics.probing import (
     KS,
     PUBLISHED_KS,
-    ProbedDataset,
+    Members,
     ProbedTexts,
     score_dataset,
 )
@@ -52,12 +53,38 @@ def measure(latents: Latents, tasks: Tasks, seed: int) -> list[Estimate]:
     if not tasks.labelled:
         return [*_no_tasks(tasks), *transfer.estimates([], seed)]
     pooled = _Pooled.of(latents, erasure_texts(tasks))
-    datasets = [_score_classes(pooled, task, seed) for task in tasks.tpp]
-    datasets += [_score_spurious(pooled, task) for task in tasks.scr]
+    scored = [
+        score_dataset(each.name, each.concepts, each.train, each.test, each.members)
+        for each in _datasets(pooled, tasks, seed)
+    ]
     return [
-        *(probing_estimates.estimates(datasets, seed) if datasets else _no_tasks(tasks)),
+        *(probing_estimates.estimates(scored, seed) if scored else _no_tasks(tasks)),
         *transfer.estimates(_transfers(pooled, tasks), seed),
     ]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One data set as the dictionary reads it, before any probe.
+
+    Args:
+        name: of the data set.
+        concepts: names, in the order of the targets.
+        train: what probes are fitted on.
+        test: what they are read on.
+        members: the texts of the published protocol, as `metrics.probing.score_dataset` has them.
+    """
+
+    name: str
+    concepts: tuple[str, ...]
+    train: ProbedTexts
+    test: ProbedTexts
+    members: Members | None = None
+
+
+def datasets(latents: Latents, tasks: Tasks, seed: int) -> list[Dataset]:
+    """Return every [[tpp]] and [[scr]] table as a data set; args as of `measure`."""
+    return _datasets(_Pooled.of(latents, erasure_texts(tasks)), tasks, seed)
 
 
 def _no_tasks(tasks: Tasks) -> list[Estimate]:
@@ -96,7 +123,12 @@ class _Pooled:
         return self.latents.places(self.texts, texts)
 
 
-def _score_classes(pooled: _Pooled, task: ClassTask, seed: int) -> ProbedDataset:
+def _datasets(pooled: _Pooled, tasks: Tasks, seed: int) -> list[Dataset]:
+    classes = [_classes(pooled, task, seed) for task in tasks.tpp]
+    return [*classes, *(_spurious(pooled, task) for task in tasks.scr)]
+
+
+def _classes(pooled: _Pooled, task: ClassTask, seed: int) -> Dataset:
     count = len(task.classes)
     splits, chosen = [], []
     for split, part in (("train", task.train), ("test", task.test)):
@@ -108,12 +140,12 @@ def _score_classes(pooled: _Pooled, task: ClassTask, seed: int) -> ProbedDataset
         )
         rng = generator(seed, "sparse_probing", task.name, split)
         chosen.append(members(labels, count, rng))
-    return score_dataset(
+    return Dataset(
         f"{task.name}.{task.column}", task.classes, splits[0], splits[1], (chosen[0], chosen[1])
     )
 
 
-def _score_spurious(pooled: _Pooled, task: SpuriousTask) -> ProbedDataset:
+def _spurious(pooled: _Pooled, task: SpuriousTask) -> Dataset:
     splits = []
     for part in (task.train, task.test):
         places = pooled.places(part.texts)
@@ -125,7 +157,7 @@ def _score_spurious(pooled: _Pooled, task: SpuriousTask) -> ProbedDataset:
             ProbedTexts(pooled.z["mean"][places], pooled.x[places], targets, weights, cells)
         )
     concepts = (task.intended.name, task.spurious.name)
-    return score_dataset(task.name, concepts, splits[0], splits[1])
+    return Dataset(task.name, concepts, splits[0], splits[1])
 
 
 def _cells(part: SpuriousTexts) -> NDArray[np.int64]:

@@ -1,6 +1,7 @@
 """RAVEL of one dictionary: masks trained and judged with the layers above the site alone.
 
 measure(latents, tasks, source, seed, sizes) -> list[Estimate]
+outcomes(latents, tasks, seed, sizes) -> (list[Outcome], {attribute: why it has none})
 """
 
 from __future__ import annotations
@@ -53,18 +54,35 @@ def measure(
     if not tasks:
         reason = f"{source} has no [[ravel]] table"
         return [no_data(name, reason) for name in NAMES]
-    outcomes: list[Outcome] = []
+    return ravel.estimates(*outcomes(latents, tasks, seed, sizes), seed)
+
+
+def outcomes(
+    latents: Latents, tasks: Sequence[EntityTask], seed: int, sizes: RavelSizes
+) -> tuple[list[Outcome], dict[str, str]]:
+    """Train a mask for each attribute and see what it does to unseen entities.
+
+    Args:
+        latents: of the dictionary.
+        tasks: the `[[ravel]]` tables.
+        seed: the run's.
+        sizes: what is spent.
+
+    Returns:
+        What came of it, and for other attributes why nothing can.
+    """
+    found: list[Outcome] = []
     missing: dict[str, str] = {}
     for task in tasks:
         asked = Asked.of(latents, task, seed, sizes)
         for place, attribute in enumerate(task.attributes):
             name = f"{task.name}.{attribute}"
-            found = _outcome(asked, place, name, seed, sizes)
-            if isinstance(found, Outcome):
-                outcomes.append(found)
+            each = _outcome(asked, place, name, seed, sizes)
+            if isinstance(each, Outcome):
+                found.append(each)
             else:
-                missing[name] = found
-    return ravel.estimates(outcomes, missing, seed)
+                missing[name] = each
+    return found, missing
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,7 @@
 """How strongly a dictionary writes, against how strongly it should, on held-out texts.
 
 measure(latents, texts, seed) -> WrittenScale
+gather(latents, texts) -> ScaleSums
 """
 
 from __future__ import annotations
@@ -29,6 +30,11 @@ def measure(latents: Latents, texts: Sequence[str], seed: int) -> WrittenScale:
         texts: held out, each once.
         seed: of the bootstrap.
     """
+    return finish(gather(latents, texts), seed)
+
+
+def gather(latents: Latents, texts: Sequence[str]) -> ScaleSums:
+    """Return the sums behind the factor; args as of `measure`."""
     dictionary, elsewhere = latents.dictionary, latents.written_elsewhere(texts)
     stream = latents.tokens(texts)
     run([stream] if elsewhere is None else [stream, elsewhere])
@@ -36,7 +42,7 @@ def measure(latents: Latents, texts: Sequence[str], seed: int) -> WrittenScale:
     with torch.no_grad(), latents.store.work.timed("written scale"):
         for part, target in paired(latents.coded("scaling what is written", texts), elsewhere):
             _add(sums, part, target, dictionary)
-    return finish(sums, seed)
+    return sums
 
 
 def _add(

@@ -2,6 +2,7 @@
 
 two_labels(names, train, test) -> concepts          pairs(classes, train, test) -> concepts
 TaskTexts(...) .read(concept, changes) -> Readings      # the own probe refitted after each change
+TaskTexts(...) .scores(concept, changes) -> Scores      # the same before it becomes AUCs
 """
 
 from __future__ import annotations
@@ -36,6 +37,29 @@ class Readings:
     own: Floats
     others: Floats
     known: Floats
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What probes say of every test text at the points of one curve, before it becomes AUCs.
+
+    Args:
+        own: (point, fit, text) of the refitted probe.
+        others: (other, point, fit, text) of the other concepts' probes, in the concept's order.
+        known: as in `Readings`.
+    """
+
+    own: Floats
+    others: Floats
+    known: Floats
+
+    def read(self, concept: Concept) -> Readings:
+        """Return each text's shares of the AUCs; the concept's labels are of the same texts."""
+        others = [
+            _shares(scores, each.test)
+            for scores, each in zip(self.others, concept.others.values(), strict=True)
+        ]
+        return Readings(_shares(self.own, concept.own.test), np.mean(others, axis=0), self.known)
 
 
 @dataclass(frozen=True)
@@ -98,9 +122,13 @@ class TaskTexts:
             concept: one of the task's.
             changes: what became of the training and of the test texts, (text, d) each.
         """
-        points = [self._read(concept, train, test) for train, test in changes]
+        return self.scores(concept, changes).read(concept)
+
+    def scores(self, concept: Concept, changes: Iterable[Pair]) -> Scores:
+        """Return what the probes say of every test text after each change; args as of `read`."""
+        points = [self._scores(concept, train, test) for train, test in changes]
         own, others, known = (np.stack(part) for part in zip(*points, strict=True))
-        return Readings(own, others, known)
+        return Scores(own, np.swapaxes(others, 0, 1), known)
 
     @property
     def key(self) -> Floats:
@@ -114,7 +142,7 @@ class TaskTexts:
         result: Floats = refits.directions(self.x_train, concept.own.train)[0]
         return result
 
-    def _read(
+    def _scores(
         self, concept: Concept, train: NDArray[np.floating], test: NDArray[np.floating]
     ) -> tuple[Floats, Floats, Floats]:
         own, label = self._refits.directions(train, concept.own.train), concept.own
@@ -129,8 +157,8 @@ class TaskTexts:
             )
             for fit, unseen in enumerate(self.counts == 0)
         ]
-        kept = [_shares(weights @ test.T, each.test) for weights, each in others]
-        return _shares(own @ test.T, label.test), np.mean(kept, axis=0), np.mean(known, axis=0)
+        kept = np.stack([weights @ test.T for weights, _ in others])
+        return own @ test.T, kept, np.mean(known, axis=0)
 
     @cached_property
     def _refits(self) -> Refits:
@@ -138,10 +166,10 @@ class TaskTexts:
 
 
 def _shares(scores: Floats, labels: NDArray[np.int8]) -> Floats:
-    """(fit, text): what each text adds to the AUC, 0 if it is left out."""
+    """(..., text): what each text adds to the AUC, 0 if it is left out."""
     used = labels >= 0
     shares: Floats = np.zeros(scores.shape)
-    shares[:, used] = contributions(scores[:, used], labels[used] > 0)
+    shares[..., used] = contributions(scores[..., used], labels[used] > 0)
     return shares
 
 

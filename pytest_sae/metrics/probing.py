@@ -2,6 +2,7 @@
 
     strongest(x, targets, weights, most, scaled) -> (concept, most) columns
     score_dataset(name, concepts, train, test, members=None) -> ProbedDataset
+    fit_dataset(train, test) -> Logits; .read(name, concepts, test) -> ProbedDataset
     probing_estimates.estimates(datasets, seed) -> list[Estimate]
 
 For each concept the k latents whose mean differs most between its texts and the others are given to
@@ -38,6 +39,7 @@ KS = (1, 2, 5, 10, 16, 50)
 PUBLISHED_KS = (1, 2, 5)
 
 Matrix: TypeAlias = NDArray[np.floating] | sparse.csr_array
+Members: TypeAlias = tuple[Bools, Bools]
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,47 @@ class Reading:
     accuracy: Floats
     auc: Floats
     concepts: Floats
+
+
+@dataclass(frozen=True)
+class Logits:
+    """What the probes of one data set say of every test text, before it becomes AUCs.
+
+    Args:
+        latents: (k, concept, text) of the k strongest latents, at each of `KS`.
+        neurons: the same of the raw activations.
+        all_latents: (1, concept, text).
+        activations: (1, concept, text).
+        chosen: (concept, k) the latents, strongest first.
+    """
+
+    latents: Floats
+    neurons: Floats
+    all_latents: Floats
+    activations: Floats
+    chosen: Indices
+
+    def read(
+        self,
+        name: str,
+        concepts: Sequence[str],
+        test: ProbedTexts,
+        canonical: Floats | None = None,
+        canonical_neurons: Floats | None = None,
+    ) -> ProbedDataset:
+        """Return the data set as its test texts' labels have it; args as of `ProbedDataset`."""
+        return ProbedDataset(
+            name,
+            tuple(concepts),
+            test.cells,
+            _read(self.latents, test),
+            _read(self.neurons, test),
+            _read(self.all_latents, test),
+            _read(self.activations, test),
+            canonical,
+            canonical_neurons,
+            self.chosen,
+        )
 
 
 @dataclass(frozen=True)
@@ -159,7 +202,7 @@ def score_dataset(
     concepts: Sequence[str],
     train: ProbedTexts,
     test: ProbedTexts,
-    members: tuple[Bools, Bools] | None = None,
+    members: Members | None = None,
 ) -> ProbedDataset:
     """Fit and read all probes of one data set.
 
@@ -174,24 +217,29 @@ def score_dataset(
     Raises:
         MeasurementError: activations or latents that are not finite.
     """
+    return fit_dataset(train, test).read(
+        name,
+        concepts,
+        test,
+        members and _published(train.z, test.z, train, test, members),
+        members and _published(train.x, test.x, train, test, members),
+    )
+
+
+def fit_dataset(train: ProbedTexts, test: ProbedTexts) -> Logits:
+    """Fit all probes but the published ones; args as of `score_dataset`."""
     chosen = strongest(train.z, train.targets, train.weights, max(KS), scaled=True)
     neurons = strongest(train.x, train.targets, train.weights, max(KS), scaled=True)
-    published = members and _published(train.z, test.z, train, test, members)
-    return ProbedDataset(
-        name,
-        tuple(concepts),
-        test.cells,
-        _few(train, test, columns_of(train.z, chosen), columns_of(test.z, chosen)),
-        _few(train, test, columns_of(train.x, neurons), columns_of(test.x, neurons)),
-        _all(train, test, train.z, test.z),
-        _all(train, test, train.x, test.x),
-        published,
-        members and _published(train.x, test.x, train, test, members),
+    return Logits(
+        _few(train, columns_of(train.z, chosen), columns_of(test.z, chosen)),
+        _few(train, columns_of(train.x, neurons), columns_of(test.x, neurons)),
+        _all(train, train.z, test.z),
+        _all(train, train.x, test.x),
         chosen,
     )
 
 
-def _few(train: ProbedTexts, test: ProbedTexts, known: Floats, new: Floats) -> Reading:
+def _few(train: ProbedTexts, known: Floats, new: Floats) -> Floats:
     """Probes on the first k columns; known, new: (concept, text, column)."""
     known, new = standardised(known, new)
     weights = train.weights[:, None]
@@ -199,15 +247,15 @@ def _few(train: ProbedTexts, test: ProbedTexts, known: Floats, new: Floats) -> R
     for k in KS:
         probes = fit_columns(known[..., :k], train.targets, weights, [0.0], [L2])
         logits.append(probes.logits(new[..., :k])[:, 0, 0])
-    return _read(np.stack(logits), test)
+    return np.stack(logits)
 
 
-def _all(train: ProbedTexts, test: ProbedTexts, known: Matrix, new: Matrix) -> Reading:
+def _all(train: ProbedTexts, known: Matrix, new: Matrix) -> Floats:
     """Probes on all columns."""
     probes = fit_logistic(known, train.targets, train.weights)
     logits: Floats = np.asarray(new @ probes.weight.astype(np.float64).T, np.float64).T
     logits = logits + probes.bias[:, None]
-    return _read(logits[None], test)
+    return logits[None]
 
 
 def _read(logits: Floats, test: ProbedTexts) -> Reading:
@@ -224,7 +272,7 @@ def _published(
     new: Matrix,
     train: ProbedTexts,
     test: ProbedTexts,
-    members: tuple[Bools, Bools],
+    members: Members,
 ) -> Floats:
     """(k, text) shares of the published accuracy."""
     used, read = (each.astype(np.float64) for each in members)

@@ -2,6 +2,7 @@
 
     fit_probes(task, x, labels, classes, seed, fits=5) -> ProbeSets       # no dictionary: cache it
     score_task(task, probes, train, z_train, test, x_test, decoder, removal, seed, ns=NS) -> TppTask
+    read_probes(probes, train, z_train, x_test, decoder, removal, ns) -> ProbeReadings; .score(...)
     estimates(tasks, seed, headline_n=20) -> list[Estimate]
 
 Ablating the latents of class c should cost class c's probe, and no other:
@@ -192,23 +193,72 @@ def score_task(
         seed: the run's, for the canonical negatives.
         ns: ascending numbers of latents.
     """
-    count = len(classes)
-    reader = _Reader(one_versus_rest(test, count), x_test, removal, tuple(ns))
+    read = read_probes(probes, train, z_train, x_test, decoder, removal, ns)
+    return read.score(task, classes, test, seed)
+
+
+def read_probes(
+    probes: ProbeSets,
+    train: Indices,
+    z_train: sparse.csr_array,
+    x_test: NDArray[np.floating],
+    decoder: NDArray[np.floating],
+    removal: Removal,
+    ns: Sequence[int] = NS,
+) -> ProbeReadings:
+    """Return what the probes read in every test text; args as of `score_task`."""
     sets = (probes.published, *probes.fits)
+    count = len(probes.published.weight)
     adds = written(decoder, np.concatenate([each.weight for each in sets]))
     orders = [
         _orders(adds[:, count * place : count * (place + 1)], z_train, train, max(ns))
         for place in range(len(sets))
     ]
-    chosen = members(test, count, generator(seed, "tpp", task, "test"))
-    fixed, even = chosen / chosen.sum(1, keepdims=True), balanced(test, count)
-    readings = [reader.read(each, places) for each, places in zip(sets, orders, strict=True)]
-    effects: dict[Variant, Effects] = {
-        "canonical": _stack([_accuracy(readings[0], reader.targets, fixed)]),
-        "accuracy": _stack([_accuracy(each, reader.targets, even) for each in readings[1:]]),
-        "margin": _stack([_margin(each, reader.targets, even) for each in readings[1:]]),
-    }
-    return TppTask(task, tuple(classes), tuple(ns), test, effects)
+    return ProbeReadings(
+        tuple(ns),
+        tuple(
+            _Reading.of(each, places, x_test, removal, ns)
+            for each, places in zip(sets, orders, strict=True)
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class ProbeReadings:
+    """What every probe reads in every test text, untouched and after each ablation.
+
+    Args:
+        ns: numbers of ablated latents.
+        sets: of the published probes, then of each fit.
+    """
+
+    ns: tuple[int, ...]
+    sets: tuple[_Reading, ...]
+
+    def take(self, texts: Indices) -> ProbeReadings:
+        """Return the readings of some of the texts, or of some of them several times."""
+        return ProbeReadings(self.ns, tuple(each.take(texts) for each in self.sets))
+
+    def score(self, task: str, classes: Sequence[str], test: Indices, seed: int) -> TppTask:
+        """Return what ablation does to the probes.
+
+        Args:
+            task: its name.
+            classes: names of the classes.
+            test: (text,) class indices of the texts.
+            seed: the run's, for the canonical negatives.
+        """
+        count = len(classes)
+        targets, even = one_versus_rest(test, count), balanced(test, count)
+        chosen = members(test, count, generator(seed, "tpp", task, "test"))
+        fixed = chosen / chosen.sum(1, keepdims=True)
+        published, *fits = self.sets
+        effects: dict[Variant, Effects] = {
+            "canonical": _stack([_accuracy(published, targets, fixed)]),
+            "accuracy": _stack([_accuracy(each, targets, even) for each in fits]),
+            "margin": _stack([_margin(each, targets, even) for each in fits]),
+        }
+        return TppTask(task, tuple(classes), self.ns, test, effects)
 
 
 def _orders(adds: Floats, z: sparse.csr_array, labels: Indices, most: int) -> list[Indices]:
@@ -230,21 +280,24 @@ class _Reading:
     removed: Floats  # (class, n, probe, text)
     latents: NDArray[np.int64]  # (class,)
 
-
-@dataclass(frozen=True)
-class _Reader:
-    targets: Bools
-    x: NDArray[np.floating]
-    removal: Removal
-    ns: tuple[int, ...]
-
-    def read(self, probes: LinearProbes, orders: list[Indices]) -> _Reading:
-        removed = self.removal.logits(orders, self.ns, probes.weight)
-        return _Reading(
-            probes.logits(self.x),
+    @classmethod
+    def of(
+        cls,
+        probes: LinearProbes,
+        orders: list[Indices],
+        x: NDArray[np.floating],
+        removal: Removal,
+        ns: Sequence[int],
+    ) -> _Reading:
+        removed = removal.logits(orders, ns, probes.weight)
+        return cls(
+            probes.logits(x),
             np.swapaxes(removed, 2, 3),
             np.array([len(latents) for latents in orders]),
         )
+
+    def take(self, texts: Indices) -> _Reading:
+        return _Reading(self.clean[:, texts], self.removed[..., texts], self.latents)
 
 
 def _accuracy(reading: _Reading, targets: Bools, weights: Floats) -> Effects:

@@ -24,7 +24,7 @@ from pytest_sae.metrics.frontier import (
 )
 from pytest_sae.metrics.frontier_area import area, corners
 from pytest_sae.metrics.frontier_estimates import NAMES, estimates
-from pytest_sae.metrics.frontier_texts import TaskTexts, pairs
+from pytest_sae.metrics.frontier_texts import Scores, TaskTexts, pairs
 from pytest_sae.stats import Estimate
 from tests.metrics.planted import CLASSES, TppWorld, tpp_world
 
@@ -268,3 +268,23 @@ def test_references_survive_the_cache() -> None:
         assert list(one) == list(two)
         for name in one:
             np.testing.assert_array_equal(one[name].others, two[name].others)
+
+
+def test_scores_of_drawn_texts_give_the_areas_of_these_texts_alone() -> None:
+    world, texts, _ = planted()
+    concept, drawn = texts.concepts[0], np.r_[np.arange(0, 240, 2), np.arange(1, 120)]
+    ablation = entangled(0.4).ablation()
+    scores = texts.scores(concept, ablation.changes(texts, np.arange(4), (1, 2)))
+    label = concept.own.test[drawn]
+    about = replace(
+        concept,
+        own=replace(concept.own, test=label),
+        others={c: replace(each, test=each.test[drawn]) for c, each in concept.others.items()},
+    )
+    read = Scores(scores.own[..., drawn], scores.others[..., drawn], scores.known).read(about)
+    wanted = [
+        [roc_auc_score(label[label >= 0], fit[label >= 0]) for fit in point]
+        for point in scores.own[..., drawn]
+    ]
+    assert read.own.sum(-1) == pytest.approx(np.array(wanted))
+    assert read.own.shape[-1] == read.others.shape[-1] == len(drawn) != len(world.test)

@@ -158,3 +158,30 @@ def test_a_shared_latent_transfers_and_a_private_one_does_not() -> None:
 
 def test_without_a_shared_concept_transfer_has_no_data() -> None:
     assert {each.status for each in transfer.estimates([], 0)} == {"no_data"}
+
+
+def test_logits_of_drawn_texts_give_the_aucs_of_these_texts_alone() -> None:
+    train, test = texts(0), texts(1)
+    logits = probing.fit_dataset(train, test)
+    drawn = np.random.default_rng(3).integers(len(test.cells), size=400)
+    labels = test.cells[drawn]
+    weights = balanced(labels, CLASSES)
+    few = ProbedTexts(
+        test.z[drawn],
+        test.x[drawn],
+        test.targets[:, drawn],
+        weights / weights.sum(1, keepdims=True),
+        labels,
+    )
+    read = probing.Logits(
+        logits.latents[..., drawn],
+        logits.neurons[..., drawn],
+        logits.all_latents[..., drawn],
+        logits.activations[..., drawn],
+        logits.chosen,
+    ).read("planted", ["a", "b", "c"], few)
+    for place in range(len(KS)):
+        wanted = [
+            roc_auc_score(labels == c, logits.latents[place, c, drawn]) for c in range(CLASSES)
+        ]
+        assert read.latents.concepts[place] == pytest.approx(wanted)

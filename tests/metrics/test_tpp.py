@@ -290,3 +290,25 @@ def test_an_n_that_was_not_measured_is_an_error(world: TppWorld) -> None:
 def test_a_permuted_decoder_collapses(world: TppWorld) -> None:
     rows = world.rows[np.random.default_rng(3).permutation(LATENTS)]
     assert figures(world.score(rows=rows))["tpp"].value < 0.3
+
+
+@given(seed=st.integers(0, 1000))
+@settings(max_examples=8, deadline=None)
+def test_readings_of_drawn_texts_are_those_of_a_task_of_these_texts(
+    world: TppWorld, seed: int
+) -> None:
+    count = len(world.test)
+    drawn = np.sort(np.random.default_rng(seed).integers(count, size=count))
+
+    def read(texts: np.ndarray) -> tpp.ProbeReadings:
+        removal = AffineRemoval(world.test_split.z[texts], world.rows)
+        known, new = world.train_split.z, world.test_split.x[texts]
+        return tpp.read_probes(
+            world.probes, world.train, known, new, world.rows, removal, (1, 5, 20)
+        )
+
+    taken, made = (
+        readings.score("planted", CLASSES, world.test[drawn], 0)
+        for readings in (read(np.arange(count)).take(drawn), read(drawn))
+    )
+    assert curves(taken) == pytest.approx(curves(made), abs=1e-9)
