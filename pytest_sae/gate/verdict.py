@@ -146,7 +146,7 @@ def judge(
     if estimate.status == "not_applicable" and estimate.value is None:
         return Verdict("ungated", f"not applicable: {estimate.reason or 'by declaration'}")
     if estimate.status == "no_data" and estimate.value is None:
-        return _without_data(estimate, rule)
+        return _without_data(estimate, rule, against)
     value = as_number(estimate.value)
     if estimate.status == "undefined" and estimate.reason and rule is not None and not rule.gate:
         # Somebody has declared that this metric decides nothing: it is shown, and not red.
@@ -161,9 +161,15 @@ def judge(
     return _believed(_gated(value, se, rule, against), doubt(value, se, controls))
 
 
-def _without_data(estimate: Estimate, rule: Rule | None) -> Verdict:
-    """What the run has no data for is shown, and red where a rule insists on it."""
-    if rule is None or rule.optional or not rule.gate:
+def _without_data(estimate: Estimate, rule: Rule | None, against: Against | None) -> Verdict:
+    """What the run has no data for is shown, and red where a rule or a baseline insists on it."""
+    if rule is None or not rule.gate:
+        return Verdict("ungated", f"no data: {estimate.reason}")
+    before = None if against is None else as_number(against.value)
+    if against is not None and before is not None:
+        told = f"no data: {estimate.reason} ({against.source} has {number(before)})"
+        return Verdict("unmeasured", told, "regression")
+    if rule.optional:
         return Verdict("ungated", f"no data: {estimate.reason}")
     told = f"no data: {estimate.reason} ({rule.name} gates; optional = true would let it be absent)"
     return Verdict("unmeasured", told, "optional")

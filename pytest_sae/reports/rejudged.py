@@ -54,7 +54,7 @@ def _verdict(row: Row, rule: Rule | None, against: Against | None, unruled: str)
         return Verdict("unmeasured", row["reason"])
     if row["status"] == "no_data":
         missing = row["reason"].removeprefix("no data: ").partition(" (")[0]
-        return judge(replace(estimate_of(row), reason=missing), rule, unruled)
+        return judge(replace(estimate_of(row), reason=missing), rule, unruled, against)
     if is_declined(row):
         return Verdict("ungated", row["reason"])
     if row["value"] is None:

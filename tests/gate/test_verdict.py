@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import get_args
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_sae.gate.bounds import Rule
-from pytest_sae.gate.verdict import RED, VerdictName, as_number, headline, is_red, judge
+from pytest_sae.gate.verdict import RED, Against, VerdictName, as_number, headline, is_red, judge
 from pytest_sae.stats import Estimate, no_data, not_applicable, undefined
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -134,6 +135,16 @@ def test_what_has_no_data_is_red_where_a_rule_insists(rule: Rule | None, name: s
     assert verdict.name == name
     assert verdict.reason.startswith("no data: mine.toml has no [[scr]] table")
     assert ("optional = true" in verdict.reason) == verdict.red
+
+
+def test_what_has_no_data_any_more_is_red_where_the_baseline_has_a_value() -> None:
+    lost = no_data("l0", "mine.toml has no [[scr]] table")
+    rule = Rule("l0", min=0.5, optional=True)
+    verdict = judge(lost, rule, against=Against("base.json", "higher", 0.9))
+    assert verdict.name == "unmeasured"
+    assert verdict.reason.endswith("has no [[scr]] table (base.json has 0.9000)")
+    assert not judge(lost, rule, against=Against("base.json", "higher")).red
+    assert not judge(lost, replace(rule, gate=False), against=Against("b", "higher", 0.9)).red
 
 
 def test_no_data_with_a_value_is_unmeasured() -> None:
