@@ -15,6 +15,9 @@ from pytest_sae.errors import DataError
 
 FEWEST = 20  # texts in either half, below which means and intervals mean nothing
 
+#: In place of a column's name: the place is chosen by attribution on the fitting half.
+AUTOMATIC = "auto"
+
 
 @dataclass(frozen=True)
 class PrincipledSizes:
@@ -63,6 +66,7 @@ class AttributeTask:
         test: the texts that figures are measured on; no group gives texts to both.
         fingerprint: sha256 of all of it.
         dropped: test texts left out because no text to fit on has one of their values.
+        automatic: whether the place at which attributes are read is still to be chosen.
     """
 
     name: str
@@ -71,6 +75,7 @@ class AttributeTask:
     test: Labelled
     fingerprint: str
     dropped: int = 0
+    automatic: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,8 @@ class Columns:
         answer: what should follow the text.
         other: the wrong answer it is compared with.
         group: texts with the same value are one text but for the attributes; None: all are.
-        place: the word at whose last token the attributes are read; None: the text's end.
+        place: the word at whose last token the attributes are read; None: the text's end;
+            AUTOMATIC: wherever the model uses them most.
     """
 
     answer: str
@@ -89,9 +95,14 @@ class Columns:
     group: str | None
     place: str | None
 
+    @property
+    def words(self) -> str | None:
+        """The column of words at which the attributes are read, None for none."""
+        return None if self.place == AUTOMATIC else self.place
+
     def needed(self, attributes: Sequence[str]) -> list[str]:
         """Return the distinct columns to read."""
-        named = [*attributes, self.answer, self.other, self.group, self.place]
+        named = [*attributes, self.answer, self.other, self.group, self.words]
         return list(dict.fromkeys(each for each in named if each is not None))
 
 
@@ -126,10 +137,12 @@ def attribute_task(
     parts = [_part(rows, keys, places, attributes, columns) for places in (fitted, usable)]
     for part in parts:
         _require(name, rows, part, attributes)
-    content = [name, list(attributes), [_content(part) for part in parts]]
+    automatic = columns.place == AUTOMATIC
+    content: list[object] = [name, list(attributes), [_content(part) for part in parts]]
+    content += [AUTOMATIC] if automatic else []
     digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
     dropped = len(tested) - len(usable)
-    return AttributeTask(name, tuple(attributes), parts[0], parts[1], digest, dropped)
+    return AttributeTask(name, tuple(attributes), parts[0], parts[1], digest, dropped, automatic)
 
 
 def counterfactuals(texts: Labelled, attribute: int) -> Mapping[int, tuple[int, ...]]:
@@ -166,7 +179,7 @@ def _part(
         taken(columns.answer),
         taken(columns.other),
         tuple(numbers.setdefault(keys[i], len(numbers)) if columns.group else 0 for i in places),
-        taken(columns.place) if columns.place else None,
+        taken(columns.words) if columns.words else None,
     )
 
 

@@ -18,6 +18,7 @@ from pytest_sae.activations.patching import Codes, Prompts, next_tokens, places_
 from pytest_sae.bootstrap import Floats, generator
 from pytest_sae.data.attributes import AttributeTask, Labelled, PrincipledSizes, counterfactuals
 from pytest_sae.errors import DataError
+from pytest_sae.measure import sites
 from pytest_sae.measure.latents import Latents
 from pytest_sae.metrics import principled, supervised
 from pytest_sae.metrics.principled_estimates import (
@@ -101,6 +102,11 @@ def read_task(
         seed: the run's: it draws the edits.
         sizes: what is spent.
     """
+    choice = None
+    if task.automatic:
+        bos = latents.dictionary.info.prepend_bos is not False
+        choice = sites.choose(latents.model, task, latents.written_site, latents.context, bos)
+        task = sites.placed(task, choice.place)
     numbers = [
         {value: i for i, value in enumerate(sorted({v[place] for v in task.fit.values}))}
         for place in range(len(task.attributes))
@@ -129,6 +135,7 @@ def read_task(
             for place in range(len(task.attributes))
         ],
         task.dropped,
+        {} if choice is None else {"read_at": choice.place, "shares": dict(choice.shares)},
     )
 
 

@@ -1,6 +1,7 @@
 """Where in a model the attributes of a task act: attribution patching, without knowing a circuit.
 
 find(model, task, context, prepend_bos, sites, pairs) -> list[SiteScore]
+choose(model, task, site, context, prepend_bos) -> Choice        # at one site: the best place
 
 SAGE (arXiv 2410.07456) finds the places at which to fit supervised dictionaries by attribution
 patching (Nanda 2023): the change of an activation from a text to its counterfactual, times the
@@ -10,9 +11,9 @@ passes and one backward pass give all sites and all places at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -88,6 +89,71 @@ def find(
         ]
         found += sorted(scores, key=lambda score: -score.effect)
     return found
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Where in the texts a site is read.
+
+    Args:
+        place: `last`, or the attribute at the last token of whose word it is.
+        shares: by place, the share of the largest effect at this site, a mean over attributes.
+    """
+
+    place: str
+    shares: Mapping[str, float]
+
+
+def choose(
+    model: LanguageModel, task: AttributeTask, site: Site, context: int, prepend_bos: bool
+) -> Choice:
+    """Return the place at which the attributes act most through a site, of those in every text.
+
+    Args:
+        model: predicts the answers.
+        task: its fitting half alone decides.
+        site: of the stream between blocks.
+        context: tokens per text at most.
+        prepend_bos: whether texts begin with BOS.
+
+    Raises:
+        DataError: another kind of site, through which more than one place acts at once.
+    """
+    if not site.stream:
+        raise DataError(
+            f'Task {task.name} has place = "auto", which asks where attributes act in the stream '
+            f"between blocks; {site.hook_name} is not in it. Expected the name of a column, or no "
+            "place for the end of the text."
+        )
+    scores = find(model, task, context, prepend_bos, [site.hook_name])
+    places = [LAST, *(each for each in task.attributes if _everywhere(model, task, each))]
+    shares = {
+        place: sum(score.share for score in scores if score.place == place) / len(task.attributes)
+        for place in places
+    }
+    return Choice(max(places, key=lambda place: shares[place]), shares)
+
+
+def placed(task: AttributeTask, place: str) -> AttributeTask:
+    """Return a task that is read at a place: `last`, or an attribute's word."""
+    if place == LAST:
+        return replace(task, automatic=False)
+    number = task.attributes.index(place)
+    fit, test = (
+        replace(half, words=tuple(values[number] for values in half.values))
+        for half in (task.fit, task.test)
+    )
+    return replace(task, fit=fit, test=test, automatic=False)
+
+
+def _everywhere(model: LanguageModel, task: AttributeTask, attribute: str) -> bool:
+    """Whether an attribute's value is a word of every text, of both halves."""
+    there = placed(task, attribute)
+    return all(
+        place is not None
+        for half in (there.fit, there.test)
+        for place in places_of(half.texts, half.words, model.tokenizer, False)
+    )
 
 
 def _effects(

@@ -10,7 +10,7 @@ attributes of all tasks.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,6 +112,7 @@ class TaskReadings:
         edits: of the attributes that have any.
         values: of every attribute.
         dropped: test texts left out because they have a value that no text to fit on has.
+        place: for the report, where the task was read if that was chosen for it.
     """
 
     name: str
@@ -120,6 +121,7 @@ class TaskReadings:
     edits: Sequence[Edits]
     values: Sequence[Values]
     dropped: int = 0
+    place: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -166,16 +168,22 @@ def estimates(tasks: Sequence[TaskReadings], seed: int) -> list[Estimate]:
         "texts": sum(len(task.answers.group) for task in tasks),
         "texts_dropped": sum(task.dropped for task in tasks),
     }
-    return [_mean(name, params, measured[name], n) for name, params in NAMES]
+    places = {task.name: dict(task.place) for task in tasks if task.place}
+    return [_mean(name, params, measured[name], n, places) for name, params in NAMES]
 
 
 def _mean(
-    name: str, params: Mapping[str, Param], figures: Sequence[_Figure], n: Mapping[str, int]
+    name: str,
+    params: Mapping[str, Param],
+    figures: Sequence[_Figure],
+    n: Mapping[str, int],
+    places: Mapping[str, object],
 ) -> Estimate:
     found = [(each, each.values) for each in figures if each.values is not None]
     details: dict[str, object] = {
         "units": {each.unit: dict(each.told) for each, _ in found},
         "undefined": {each.unit: each.missing for each in figures if each.values is None},
+        **({"places": dict(places)} if places else {}),
     }
     if not found:
         reason = "; ".join(f"{each.unit}: {each.missing}" for each in figures)

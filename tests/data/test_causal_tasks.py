@@ -101,6 +101,19 @@ def test_entities_and_templates_keep_their_splits_and_other_splits_are_left_out(
     assert task.position == "entity"
 
 
+@pytest.mark.parametrize(("place", "automatic"), [("auto", True), ("who", False)])
+def test_the_place_of_a_principled_task_is_a_column_or_left_to_be_chosen(
+    task_file: Path, place: str, automatic: bool
+) -> None:
+    (named,) = load(task_file).principled
+    task_file.write_text(TASKS.replace('group = "group"', f'group = "group"\nplace = "{place}"'))
+    (task,) = load(task_file).principled
+    assert task.automatic is automatic
+    assert (task.fit.words is None) is automatic
+    assert task.fit.texts == named.fit.texts
+    assert task.fingerprint != named.fingerprint
+
+
 def test_halves_of_a_principled_task_share_no_group(task_file: Path) -> None:
     (task,) = load(task_file).principled
     assert not set(task.fit.texts) & set(task.test.texts)

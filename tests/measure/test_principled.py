@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -168,3 +170,16 @@ def test_without_a_task_it_has_no_data_and_says_what_is_missing(store: Store) ->
     found = measure(latents_of(bundled("topk"), store), [], "mine.toml", 0, SIZES)
     assert {each.status for each in found} == {"no_data"}
     assert {each.reason for each in found} == {"mine.toml has no [[principled]] table"}
+
+
+def test_a_place_that_is_chosen_is_told_and_measured_as_if_it_had_been_named(
+    store: Store, task: AttributeTask
+) -> None:
+    named = measured(bundled("topk"), store, task)
+    chosen = measured(bundled("topk"), store, replace(task, automatic=True))
+    for name, estimate in named.items():
+        assert (chosen[name].value, chosen[name].ci) == (estimate.value, estimate.ci)
+        (told,) = chosen[name].details["places"].values()
+        assert told["read_at"] == "last"
+        assert told["shares"]["last"] > told["shares"]["subject"]
+        assert "places" not in estimate.details

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from pytest_sae.activations.patching import Prompts
 from pytest_sae.data.attributes import AttributeTask
-from pytest_sae.measure.sites import LAST, SiteScore, find, gradients
+from pytest_sae.errors import DataError
+from pytest_sae.measure.sites import LAST, SiteScore, choose, find, gradients, placed
 from pytest_sae.models.load import load as load_model
 from pytest_sae.models.tokenize import batches
 from tests.measure.planted_codes import bundled, latents_of, model, tasks
@@ -90,3 +93,57 @@ def test_places_order_as_patching_the_whole_activation_does(
         moved[place] = float(change.abs().mean())
     assert moved[LAST] > 5 * moved["indirect_object"]
     assert shares["2", LAST] > 5 * shares["2", "indirect_object"]
+
+
+def test_the_place_is_where_the_attributes_act_most() -> None:
+    site = model().site("blocks.2.hook_resid_post")
+    found = choose(model(), tasks().principled[0], site, 128, True)
+    assert found.place == LAST
+    # The order of two names is no word of the text, and the receiver is not in every one.
+    assert set(found.shares) == {LAST, "subject"}
+    assert all(0 <= share <= 1 for share in found.shares.values())
+    assert found.shares[LAST] > 5 * found.shares["subject"]
+
+
+def test_a_mean_over_attributes_decides_among_the_places_of_every_text(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    effects = {
+        "indirect_object": {LAST: 1.0, "indirect_object": 0.9, "subject": 0.5},
+        "subject": {LAST: 0.1, "indirect_object": 0.9, "subject": 1.0},
+        "order": {LAST: 0.2, "subject": 1.0},
+    }
+    planted = [
+        SiteScore(attribute, "here", place, share, share)
+        for attribute, shares in effects.items()
+        for place, share in shares.items()
+    ]
+    monkeypatch.setattr("pytest_sae.measure.sites.find", lambda *_: planted)
+    site = model().site("blocks.2.hook_resid_post")
+    found = choose(model(), tasks().principled[0], site, 128, True)
+    assert found.place == "subject"
+    assert found.shares == pytest.approx({LAST: 1.3 / 3, "subject": 2.5 / 3})
+
+
+def test_a_place_is_chosen_without_the_half_that_is_tested_on() -> None:
+    task, site = tasks().principled[0], model().site("blocks.2.hook_resid_post")
+    few = replace(task.test, **{
+        name: values[:20] for name, values in vars(task.test).items() if values is not None
+    })  # fmt: skip
+    assert choose(model(), task, site, 128, True) == choose(
+        model(), replace(task, test=few), site, 128, True
+    )
+
+
+def test_a_task_that_is_placed_reads_the_words_of_that_attribute() -> None:
+    task = replace(tasks().principled[0], automatic=True)
+    there = placed(task, "subject")
+    number = task.attributes.index("subject")
+    assert there.fit.words == tuple(values[number] for values in task.fit.values)
+    assert not there.automatic
+    assert placed(task, LAST).test.words is None
+
+
+def test_other_sites_than_the_stream_are_refused_with_what_to_do() -> None:
+    with pytest.raises(DataError, match=r'place = "auto".*hook_mlp_out is not in it.*column'):
+        choose(model(), tasks().principled[0], model().site("blocks.2.hook_mlp_out"), 128, True)
