@@ -192,7 +192,8 @@ def recovered(
         return undefined(metric, reason, params, coverage)
     ns = used[0].task.ns
     place = ns.index(headline_n)
-    scores = np.sum([part.gain for part in parts], axis=0) / gap_sum[:, None]
+    # A replicate without a gap has no score.
+    scores = divide(np.sum([part.gain for part in parts], axis=0), gap_sum[:, None])
     details = {
         **coverage,
         "curve": curve(ns, scores),

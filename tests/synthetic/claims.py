@@ -201,7 +201,7 @@ CLAIMS: dict[str, Claim] = {
 }
 
 #: There is no model, no twin, no second data set and no pair of replies in a world.
-NOT_APPLICABLE = {
+ABSENT = {
     "ce_clean",
     "ce_spliced",
     "ce_mean_ablated",

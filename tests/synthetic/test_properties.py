@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pytest_sae.metrics.registry import spec_of
 from pytest_sae.stats import Estimate
 from pytest_sae.synthetic.strategies import dictionaries
-from tests.synthetic.claims import CLAIMS, MAY_BE_UNDEFINED, NOT_APPLICABLE, UNDEFINED
+from tests.synthetic.claims import CLAIMS, MAY_BE_UNDEFINED, ABSENT, UNDEFINED
 from tests.synthetic.planted_dictionaries import (
     FAMILIES,
     QUICK,
@@ -36,9 +36,10 @@ same = settings(unshrunk, max_examples=3, derandomize=True, database=None)
 @settings(unshrunk, max_examples=1)
 def test_every_audited_metric_has_a_row_in_the_table_of_claims(planted: Planted) -> None:
     found = figures(planted, planted.oracle(), FAMILIES).values()
-    assert {each.metric for each in found} == {*CLAIMS, *NOT_APPLICABLE}
+    assert {each.metric for each in found} == {*CLAIMS, *ABSENT}
     for each in found:
-        assert (each.status == "not_applicable") == (each.metric in NOT_APPLICABLE), each.metric
+        absent = each.status in ("not_applicable", "no_data")
+        assert absent == (each.metric in ABSENT), each.metric
 
 
 @pytest.mark.parametrize("end", ["identity", "silent", "oracle"])
@@ -57,7 +58,7 @@ def test_what_writes_nothing_erases_nothing(planted: Planted) -> None:
 def check_end(planted: Planted, end: str, families: Sequence[str]) -> None:
     found = figures(planted, getattr(planted, end)(), families)
     for key, each in found.items():
-        if each.metric in NOT_APPLICABLE:
+        if each.metric in ABSENT:
             continue
         claimed = getattr(CLAIMS[each.metric], end)
         if claimed == UNDEFINED:
