@@ -172,7 +172,7 @@ def _errors(outcomes: Sequence[Outcome]) -> str:
         "deviation), in units of the standard error that it reports: 1 where that tells the truth, "
         "more where it leaves something out. The units of `dead_share` and `dense_share_10pct` are "
         "latents, which are not drawn here: their standard errors are too large for what is. "
-        "`ravel` holds its masks fixed: what that leaves out is made up for by its tolerance in "
+        "`ravel` holds its masks fixed: what that leaves out is made up for by its rule in "
         "`evals/thresholds.toml`, which was set by what is seen here.",
         "",
         f"| dictionary | {' | '.join(map(_short, keys))} |",
