@@ -20,8 +20,8 @@ class Regression:
         abs: tolerance in the metric's unit.
         rel: tolerance as a share of the baseline's absolute value; the larger of both counts.
         sigma: noise, in standard errors of the difference. A run is red if a single metric is: at
-            two, with the nine metrics that gate without a judge, about one run in thirty is red by
-            chance; at three, fewer than one in a hundred (docs/gate.md).
+            two, with the nine metrics that gate without a judge, about one run in fourteen is red
+            by chance; at three, fewer than one in a hundred (docs/gate.md).
     """
 
     abs: float = 0.0
