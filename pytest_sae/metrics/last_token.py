@@ -62,13 +62,13 @@ class LabelledRows:
 
 @dataclass(frozen=True)
 class Scores:
-    """All data sets read through one dictionary.
+    """All data sets read through one dictionary, or from the activations themselves.
 
     Args:
         names: of the data sets.
         rows: test rows of all of them.
-        values: per statistic (dataset, k).
-        penalties: (dataset, k) the chosen C.
+        values: per statistic (dataset, k); (dataset,) from the activations, which have no k.
+        penalties: likewise, the penalty that was chosen.
     """
 
     names: tuple[str, ...]

@@ -1,6 +1,6 @@
 """The baseline of last-token probing: the same data sets read from all raw activations.
 
-    score(datasets, seed) -> BaselineScores
+    score(datasets, seed) -> Scores
     estimates(scores, prefix, seed) -> list[Estimate]
 
 What Kantamneni et al. (2025, 2502.16681) hold against probes on latents is a probe on the residual
@@ -20,7 +20,14 @@ from numpy.typing import NDArray
 
 from pytest_sae.bootstrap import Floats, generator, resample
 from pytest_sae.metrics.ablation import Bools, Indices
-from pytest_sae.metrics.last_token import STATISTICS, held_out, likelihood, readings, require_both
+from pytest_sae.metrics.last_token import (
+    STATISTICS,
+    Scores,
+    held_out,
+    likelihood,
+    readings,
+    require_both,
+)
 from pytest_sae.metrics.readings import estimate_of
 from pytest_sae.probes.path import fit_path
 from pytest_sae.stats import Estimate
@@ -47,25 +54,8 @@ class ActivationRows:
     test: Indices
 
 
-@dataclass(frozen=True)
-class BaselineScores:
-    """All data sets read from the activations.
-
-    Args:
-        names: of the data sets.
-        rows: test rows of all of them.
-        values: per statistic (dataset,).
-        penalties: (dataset,) of L2S.
-    """
-
-    names: tuple[str, ...]
-    rows: int
-    values: dict[str, Floats]
-    penalties: Floats
-
-
-def score(datasets: Iterable[ActivationRows], seed: int) -> BaselineScores:
-    """Fit and read all data sets, one after the other.
+def score(datasets: Iterable[ActivationRows], seed: int) -> Scores:
+    """Fit and read all data sets, one after the other; one value and penalty (of L2S) for each.
 
     Args:
         datasets: with training and test rows of both labels; given one at a time, since all
@@ -85,10 +75,10 @@ def score(datasets: Iterable[ActivationRows], seed: int) -> BaselineScores:
         penalties.append(penalty)
         rows += len(each.test)
     found = {name: np.array(column) for name, column in values.items()}
-    return BaselineScores(tuple(names), rows, found, np.array(penalties))
+    return Scores(tuple(names), rows, found, np.array(penalties))
 
 
-def estimates(scores: BaselineScores, prefix: str, seed: int) -> list[Estimate]:
+def estimates(scores: Scores, prefix: str, seed: int) -> list[Estimate]:
     """Return `prefix.auc`, `.accuracy` and `.f1`: means over data sets.
 
     Higher is better, chance is 0.5 (AUC, accuracy). No dictionary changes them. The interval is

@@ -108,19 +108,32 @@ def _sparse(x: sparse.csr_array, l2: float) -> tuple[Inputs, Floats, Floats]:
 
 
 @dataclass(frozen=True)
-class _Dense:
-    inputs: Tensor  # (text, width)
-    root: Tensor  # Cholesky factor of the largest curvature
+class DenseInputs:
+    """Inputs in memory as they are; how to precondition is for those who know their curvature.
+
+    Args:
+        inputs: (text, width), the last column of ones.
+    """
+
+    inputs: Tensor
 
     @property
     def width(self) -> int:
+        """How many weights a probe has, its bias among them."""
         return self.inputs.shape[1]
 
     def logits(self, v: Tensor, /) -> Tensor:
+        """(probe, width) weights to (probe, text)."""
         return v @ self.inputs.T
 
     def back(self, slopes: Tensor, /) -> Tensor:
+        """(probe, text) slopes to (probe, width)."""
         return slopes @ self.inputs
+
+
+@dataclass(frozen=True)
+class _Dense(DenseInputs):
+    root: Tensor  # Cholesky factor of the largest curvature
 
     def precondition(self, gradient: Tensor, /) -> Tensor:
         return torch.cholesky_solve(gradient.T, self.root).T

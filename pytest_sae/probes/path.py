@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pytest_sae.bootstrap import Floats
 from pytest_sae.probes.linear import Bools, LinearProbes, require_finite, with_ones
-from pytest_sae.probes.logistic import Logistic, minimise, shares_of
+from pytest_sae.probes.logistic import DenseInputs, Logistic, minimise, shares_of
 
 _TOLERANCE = 1e-6  # on the gradient: logits move by a thousandth of their range at most
 _MEMORY = 5  # the curvature is nearly diagonal here: more costs more than it saves
@@ -71,8 +71,7 @@ def _axes(rows: Floats) -> Floats:
 
 
 @dataclass(frozen=True)
-class _Rotated:
-    inputs: Tensor  # (row, component + 1)
+class _Rotated(DenseInputs):
     curvature: Tensor  # (component + 1,) of the loss at most, with the penalty
 
     @classmethod
@@ -80,16 +79,6 @@ class _Rotated:
         curvature = inputs.square().mean(0) / 4 + l2
         curvature[-1] -= l2
         return cls(inputs, curvature)
-
-    @property
-    def width(self) -> int:
-        return self.inputs.shape[1]
-
-    def logits(self, v: Tensor, /) -> Tensor:
-        return v @ self.inputs.T
-
-    def back(self, slopes: Tensor, /) -> Tensor:
-        return slopes @ self.inputs
 
     def precondition(self, gradient: Tensor, /) -> Tensor:
         return gradient / self.curvature
