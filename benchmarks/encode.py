@@ -29,9 +29,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from pytest_sae.dictionaries import families
+from pytest_sae.dictionaries.formats import registry
+from pytest_sae.dictionaries.formats.selection import above, signed_above, top_k
 from pytest_sae.dictionaries.load import load
-from pytest_sae.dictionaries.selection import above, signed_above, top_k
 
 K, EXPERTS = 32, 16
 THRESHOLD = 2.5
@@ -353,7 +353,7 @@ def main() -> None:
     print(
         f"{'family':20} {'d_sae':>6} {'tokens':>6} {'L0':>7} {'encode s':>9} {'limit s':>8} ratio"
     )
-    for name in options.names or families.NAMES:
+    for name in options.names or registry.NAMES:
         if name not in CASES:
             print(f"{name:20} no case: add one to CASES")
             continue

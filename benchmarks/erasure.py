@@ -36,12 +36,12 @@ from torch import Tensor
 from pytest_sae.activations.codes import chunk_tokens
 from pytest_sae.activations.pooled import pool
 from pytest_sae.activations.stream import ActivationBatch
-from pytest_sae.bootstrap import generator
 from pytest_sae.dictionaries.base import DictionaryInfo
 from pytest_sae.metrics import tpp, tpp_estimates
 from pytest_sae.metrics.ablation import AffineRemoval, mean_difference, order, written
 from pytest_sae.metrics.protocol import CONTEXT, NS
 from pytest_sae.models.tokenize import Batch
+from pytest_sae.numbers.bootstrap import generator
 from pytest_sae.probes import PUBLISHED, LinearProbes, fit_published, schedule
 
 TASK = "benchmark"

@@ -12,8 +12,8 @@ from pytest_sae.measure import principled, ravel
 from pytest_sae.metrics import principled_estimates
 from pytest_sae.metrics.principled_estimates import Answers, Edits, TaskReadings
 from pytest_sae.metrics.ravel import Outcome, Pairs, estimates
-from pytest_sae.session import EvalSession, LoadedSAE
-from pytest_sae.stats import Estimate
+from pytest_sae.numbers.estimate import Estimate
+from pytest_sae.session.session import EvalSession, LoadedSAE
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from benchmarks.gate_causal import PrincipledPool, RavelPool
 from benchmarks.gate_draws import Draw
 from benchmarks.gate_probes import ErasurePool, ProbingPool, ScrPool, TppPool
 from benchmarks.gate_reconstruction import ReconstructionPool
-from pytest_sae.session import EvalSession, LoadedSAE
-from pytest_sae.stats import Estimate
+from pytest_sae.numbers.estimate import Estimate
+from pytest_sae.session.session import EvalSession, LoadedSAE
 
 
 class Pool(Protocol):

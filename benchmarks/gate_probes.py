@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 
 from benchmarks.gate_draws import SEEDS, Draw, Indices
+from pytest_sae.activations.latents import Latents
 from pytest_sae.data.tasks import ClassTask, SpuriousTask, Tasks
 from pytest_sae.measure import frontier, probing, written_scale
 from pytest_sae.measure.erasure import (
@@ -22,7 +23,6 @@ from pytest_sae.measure.erasure import (
     scr_probes,
     tpp_probes,
 )
-from pytest_sae.measure.latents import Latents
 from pytest_sae.measure.probing import Dataset
 from pytest_sae.metrics import (
     frontier_estimates,
@@ -39,8 +39,8 @@ from pytest_sae.metrics.protocol import HEADLINE_N
 from pytest_sae.metrics.scr import DIRECTIONS, Quadrants, Reading, ScrTask
 from pytest_sae.metrics.tpp import ProbeReadings
 from pytest_sae.metrics.written_scale import ScaleSums, finish
-from pytest_sae.session import EvalSession, LoadedSAE
-from pytest_sae.stats import Estimate
+from pytest_sae.numbers.estimate import Estimate
+from pytest_sae.session.session import EvalSession, LoadedSAE
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from pytest_sae.metrics import behaviour, core
 from pytest_sae.metrics.behaviour import BehaviourSums
 from pytest_sae.metrics.core import CoreSums
 from pytest_sae.metrics.token_groups import Group
-from pytest_sae.session import EvalSession, LoadedSAE
-from pytest_sae.stats import Estimate
+from pytest_sae.numbers.estimate import Estimate
+from pytest_sae.session.session import EvalSession, LoadedSAE
 
 
 class FiringSums(CoreSums):

@@ -50,13 +50,13 @@ from pytest_sae.gate.baseline import Baseline, entries_of
 from pytest_sae.gate.bounds import load_thresholds
 from pytest_sae.gate.rules import Thresholds
 from pytest_sae.gate.verdict import judge
-from pytest_sae.keys import metric_key, parse_key
-from pytest_sae.measurement import Measurement
+from pytest_sae.numbers.estimate import Estimate
+from pytest_sae.numbers.keys import metric_key, parse_key
+from pytest_sae.numbers.measurement import Measurement
 from pytest_sae.options import Options
-from pytest_sae.reports.rows import row_of
-from pytest_sae.run import shipped_thresholds
-from pytest_sae.session import EvalSession
-from pytest_sae.stats import Estimate
+from pytest_sae.records.row import row_of
+from pytest_sae.run.run import shipped_thresholds
+from pytest_sae.session.session import EvalSession
 
 
 def verdicts(

@@ -22,11 +22,11 @@ import argparse
 from itertools import islice
 from math import ceil
 
-from pytest_sae.bootstrap import generator
+from pytest_sae.activations.contexts import Context
 from pytest_sae.data.calibration import calibration_texts
-from pytest_sae.evidence import Context
-from pytest_sae.judge.prompts import explain, spot
+from pytest_sae.judge.prompts import detect, explain
 from pytest_sae.judge.request import Request
+from pytest_sae.numbers.bootstrap import generator
 
 PUBLISHED_TOKENS, PUBLISHED_QUESTIONS, PUBLISHED_CONTEXTS = 34_000, 41, 100
 OURS = 40
@@ -78,8 +78,8 @@ def questions(contexts: int, borrowed: bool = False) -> list[Request]:
     pages = [scored[start : start + MOST] for start in range(0, contexts, MOST)]
     asked = [explain.request(shown, ["hospital"] * 10)]
     for _ in range(1 + borrowed):
-        asked += [spot.detection(EXPLANATION, page) for page in pages]
-        asked += [spot.fuzzing(EXPLANATION, page, _marks(page)) for page in pages]
+        asked += [detect.detection(EXPLANATION, page) for page in pages]
+        asked += [detect.fuzzing(EXPLANATION, page, _marks(page)) for page in pages]
     return asked
 
 

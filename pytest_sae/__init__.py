@@ -9,30 +9,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pytest_sae.dictionaries.entry_points import register_family
-    from pytest_sae.keys import metric_key
-    from pytest_sae.measured import Measured
-    from pytest_sae.measurement import Measurement
-    from pytest_sae.metrics.registry import MetricSpec, register
-    from pytest_sae.recording import Gate
-    from pytest_sae.session import LoadedSAE
-    from pytest_sae.stats import Estimate, not_applicable, undefined
+    from pytest_sae.dictionaries.formats.entry_points import register_family
+    from pytest_sae.numbers.estimate import Estimate, not_applicable, undefined
+    from pytest_sae.numbers.keys import metric_key
+    from pytest_sae.numbers.measurement import Measurement
+    from pytest_sae.numbers.registry import MetricSpec, register
+    from pytest_sae.run.measured import Measured
+    from pytest_sae.run.recording import Gate
+    from pytest_sae.session.session import LoadedSAE
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Estimate": "pytest_sae.stats",
-    "undefined": "pytest_sae.stats",
-    "no_data": "pytest_sae.stats",
-    "not_applicable": "pytest_sae.stats",
-    "Gate": "pytest_sae.recording",
-    "LoadedSAE": "pytest_sae.session",
-    "Measured": "pytest_sae.measured",
-    "Measurement": "pytest_sae.measurement",
-    "metric_key": "pytest_sae.keys",
-    "MetricSpec": "pytest_sae.metrics.registry",
-    "register": "pytest_sae.metrics.registry",
-    "register_family": "pytest_sae.dictionaries.entry_points",
+    "Estimate": "pytest_sae.numbers.estimate",
+    "undefined": "pytest_sae.numbers.estimate",
+    "no_data": "pytest_sae.numbers.estimate",
+    "not_applicable": "pytest_sae.numbers.estimate",
+    "Gate": "pytest_sae.run.recording",
+    "LoadedSAE": "pytest_sae.session.session",
+    "Measured": "pytest_sae.run.measured",
+    "Measurement": "pytest_sae.numbers.measurement",
+    "metric_key": "pytest_sae.numbers.keys",
+    "MetricSpec": "pytest_sae.numbers.registry",
+    "register": "pytest_sae.numbers.registry",
+    "register_family": "pytest_sae.dictionaries.formats.entry_points",
 }
 
 __all__ = [

@@ -65,7 +65,7 @@ def _add_audit(commands: Any) -> None:
 
 def _audit(chosen: argparse.Namespace) -> str:
     from pytest_sae.audit.document import document, handwritten
-    from pytest_sae.reports.records import read_report, write_whole
+    from pytest_sae.records.schema import read_report, write_whole
 
     audit = read_report(_report_of(chosen.report))["audit"]
     if audit is None:
@@ -173,8 +173,8 @@ def _record(chosen: argparse.Namespace) -> str:
 
 
 def _merge(chosen: argparse.Namespace) -> Said:
+    from pytest_sae.records.schema import read_report
     from pytest_sae.reports.merge import merge
-    from pytest_sae.reports.records import read_report
     from pytest_sae.reports.write import publish, write_all
 
     output = _directory(chosen.output)
@@ -193,8 +193,8 @@ def _compare(chosen: argparse.Namespace) -> Said:
     from pytest_sae.gate.baseline_file import read_baseline
     from pytest_sae.gate.bounds import load_thresholds
     from pytest_sae.options import in_ci
+    from pytest_sae.records.schema import read_report
     from pytest_sae.reports.compare import compare
-    from pytest_sae.reports.records import read_report
     from pytest_sae.reports.write import write_all
 
     output = _directory(chosen.output) if chosen.output else None
@@ -211,7 +211,7 @@ def _compare(chosen: argparse.Namespace) -> Said:
 
 def _influence(path: Path, report: Mapping[str, Any]) -> Influence:
     from pytest_sae.gate.influence_file import read_influence
-    from pytest_sae.reports.rows import values_of
+    from pytest_sae.records.row import values_of
 
     return read_influence(path, values_of(report["measurements"]))
 
@@ -254,7 +254,7 @@ def _told(report: Mapping[str, Any]) -> str:
 
 
 def _check(chosen: argparse.Namespace) -> Said:
-    from pytest_sae.check import check
+    from pytest_sae.run.check import check
 
     found = list(check(chosen.sae, chosen.thresholds, chosen.data, chosen.baseline, chosen.suite))
     text = "".join(f"{each.line}\n" for each in found)
@@ -262,13 +262,13 @@ def _check(chosen: argparse.Namespace) -> Said:
 
 
 def _schema(chosen: argparse.Namespace) -> str:
-    from pytest_sae.reports.records import json_schema
+    from pytest_sae.records.schema import json_schema
 
     return json_schema()
 
 
 def _report(chosen: argparse.Namespace) -> str:
-    from pytest_sae.reports.records import read_report
+    from pytest_sae.records.schema import read_report
     from pytest_sae.reports.summary import verdict_line
     from pytest_sae.reports.write import draw
 

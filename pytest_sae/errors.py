@@ -1,5 +1,9 @@
 """The exceptions users see; every message says what was found, what was expected, what to do."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+
 
 class PytestSAEError(Exception):
     """Base of every error that this package raises on bad input."""
@@ -47,3 +51,11 @@ class JudgeError(PytestSAEError):
 
 class MeasurementError(PytestSAEError):
     """A measurement that could not be made (out of memory, a failed worker)."""
+
+
+def suggest(found: str, valid: Iterable[str]) -> str:
+    """Return ` Did you mean 'x'?`, or nothing where no valid name is close."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(found, list(valid), n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""

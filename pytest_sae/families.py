@@ -13,7 +13,6 @@ from pytest_sae.measure import (
     absorption,
     autointerp,
     concepts,
-    deletion,
     erasure,
     frontier,
     judge_calibration,
@@ -25,12 +24,13 @@ from pytest_sae.measure import (
     shift,
     structure,
     unlearning,
+    word_deletion,
 )
 from pytest_sae.measure.autointerp import AutointerpSizes
 
 if TYPE_CHECKING:
-    from pytest_sae.session import EvalSession, LoadedSAE
-    from pytest_sae.stats import Estimate, Param
+    from pytest_sae.numbers.estimate import Estimate, Param
+    from pytest_sae.session.session import EvalSession, LoadedSAE
 
 Measure = Callable[["EvalSession", "LoadedSAE"], "list[Estimate]"]
 Names = Sequence[tuple[str, Mapping[str, "Param"]]]
@@ -112,12 +112,12 @@ def _unlearning(session: EvalSession, sae: LoadedSAE) -> list[Estimate]:
 
 def _scr_of_words(session: EvalSession, sae: LoadedSAE) -> list[Estimate]:
     latents, fits = session.latents(sae), session.suite.probe_fits
-    return deletion.measure(latents, session.tasks, session.options.seed, fits, "scr")
+    return word_deletion.measure(latents, session.tasks, session.options.seed, fits, "scr")
 
 
 def _shift_of_words(session: EvalSession, sae: LoadedSAE) -> list[Estimate]:
     latents, fits = session.latents(sae), session.suite.probe_fits
-    return deletion.measure(latents, session.tasks, session.options.seed, fits, "shift")
+    return word_deletion.measure(latents, session.tasks, session.options.seed, fits, "shift")
 
 
 def _sparse_probing(session: EvalSession, sae: LoadedSAE) -> list[Estimate]:

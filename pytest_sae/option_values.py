@@ -10,8 +10,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from pytest_sae.errors import OptionError
-from pytest_sae.suggest import suggest
+from pytest_sae.errors import OptionError, suggest
 
 SUITES = ("smoke", "standard", "paper")
 DTYPES = ("float32", "bfloat16", "float16", "float64")
@@ -154,7 +153,7 @@ def controls(value: str) -> str | None:
     """Return which controls are measured, None for the suite's."""
     if value in ("", *CONTROL_SETS):
         return value or None
-    from pytest_sae.gate.controls import CONTROLS
+    from pytest_sae.numbers.control import CONTROLS
 
     names = [name.strip() for name in value.split(",")]
     for name in names:

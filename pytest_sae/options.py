@@ -26,7 +26,7 @@ class Options:
         model: path or name that overrides what the dictionary declares, None to believe it.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         dtype: floating type of model and dictionary.
-        suite: name of the sizes, see `pytest_sae.suites`.
+        suite: name of the sizes, see `pytest_sae.session.suites`.
         data: None for the bundled texts, a TOML file, `canonical` or `canonical:DIR`.
         thresholds: file, None to look for `thresholds.toml` beside the tests.
         report: directory that the reports go to.

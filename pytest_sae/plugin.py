@@ -15,10 +15,10 @@ from pytest_sae.options import add_options
 
 if TYPE_CHECKING:
     from pytest_sae.dictionaries.spec import SAESpec
-    from pytest_sae.distributed.pinning import Spec
-    from pytest_sae.measured import Measured
-    from pytest_sae.recording import Gate
-    from pytest_sae.run import Run
+    from pytest_sae.run.measured import Measured
+    from pytest_sae.run.pinning import Spec
+    from pytest_sae.run.recording import Gate
+    from pytest_sae.run.run import Run
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -42,14 +42,14 @@ def pytest_configure(config: pytest.Config) -> None:
     except PytestSAEError as error:
         raise pytest.UsageError(str(error)) from None
     if not hasattr(config, "workerinput"):
-        from pytest_sae.controller import Controller
+        from pytest_sae.run.controller import Controller
 
         config.pluginmanager.register(Controller(run), "sae-controller")
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """Say what will be evaluated, if anything may be."""
-    from pytest_sae.header import header
+    from pytest_sae.run.header import header
 
     return header(_run(config))
 
@@ -58,7 +58,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make one test per SAE, and one per metric and setting."""
     if "sae_spec" in metafunc.fixturenames or metafunc.definition.get_closest_marker("sae_metric"):
-        from pytest_sae.parametrise import parametrise
+        from pytest_sae.run.parametrise import parametrise
 
         parametrise(metafunc, _run(metafunc.config))
     if "audit_world" in metafunc.fixturenames:
@@ -83,7 +83,7 @@ def pytest_runtest_makereport(
     """Put what a test measured on its report."""
     report = yield
     if "sae_spec" in getattr(item, "fixturenames", ()):
-        from pytest_sae.recording import attach_rows
+        from pytest_sae.run.recording import attach_rows
 
         attach_rows(item, call, report)
     if report.when == "call" and "audit_world" in getattr(item, "fixturenames", ()):
@@ -115,7 +115,7 @@ def pytest_xdist_setupnodes(config: pytest.Config, specs: Sequence[Spec]) -> Non
     """Give every worker a GPU of its own."""
     run = _run(config)
     if run.options.device != "cpu" and run.expects_sae_tests():
-        from pytest_sae.distributed.pinning import pin, visible_devices
+        from pytest_sae.run.pinning import pin, visible_devices
 
         pin(specs, visible_devices())
 
@@ -123,7 +123,7 @@ def pytest_xdist_setupnodes(config: pytest.Config, specs: Sequence[Spec]) -> Non
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     """Start as many workers as there are SAEs or GPUs, where there are GPUs."""
-    from pytest_sae.distributed.pinning import visible_devices
+    from pytest_sae.run.pinning import visible_devices
 
     try:
         run = _run(config)
@@ -140,7 +140,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object | Non
     ids = _run(config).sae_ids
     if config.getoption("dist") != "load" or not ids:
         return None
-    from pytest_sae.distributed.scheduler import SAEOrLoadScheduling
+    from pytest_sae.run.scheduler import SAEOrLoadScheduling
 
     return SAEOrLoadScheduling(config, log, ids)
 
@@ -155,7 +155,7 @@ def sae_spec(request: pytest.FixtureRequest) -> SAESpec:
 @pytest.fixture(scope="session")
 def eval_session(pytestconfig: pytest.Config) -> Iterator[Any]:
     """The one evaluation session of this process: models, caches, measurements."""
-    from pytest_sae.measured import guarded
+    from pytest_sae.run.measured import guarded
 
     run = _run(pytestconfig)
     run.session = guarded("starting the evaluation", lambda: _make_session(run))
@@ -166,7 +166,7 @@ def eval_session(pytestconfig: pytest.Config) -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def sae(sae_spec: SAESpec, eval_session: Any) -> Iterator[Any]:
     """The SAE under test; at most one is loaded at a time."""
-    from pytest_sae.measured import guarded
+    from pytest_sae.run.measured import guarded
 
     loaded = guarded(f"loading {sae_spec.id}", lambda: eval_session.load(sae_spec))
     yield loaded
@@ -292,38 +292,38 @@ def audited(request: pytest.FixtureRequest, audit_world: str) -> Any:
 @pytest.fixture
 def gate(request: pytest.FixtureRequest) -> Gate:
     """Judge a measurement: record it, and fail the test unless it is inside its bounds."""
-    from pytest_sae.recording import Gate
+    from pytest_sae.run.recording import Gate
 
     return Gate(request.node, _run(request.config))
 
 
 def _run(config: pytest.Config) -> Run:
-    from pytest_sae.run import Run
+    from pytest_sae.run.run import Run
 
     return Run.of(config)
 
 
 def _make_session(run: Run) -> Any:
-    from pytest_sae.progress import Progress
-    from pytest_sae.session import EvalSession
+    from pytest_sae.run.progress import Progress
+    from pytest_sae.session.session import EvalSession
 
     return EvalSession(run.options, Progress(run.config), run.workers)
 
 
 def _guarded(what: str, make: Callable[[], Any]) -> Any:
-    from pytest_sae.measured import guarded
+    from pytest_sae.run.measured import guarded
 
     return guarded(what, make)
 
 
 def _measured(family: str, sae: Any, evaluation: Any) -> Measured:
-    from pytest_sae.measured import Measured
+    from pytest_sae.run.measured import Measured
 
     what = f"measuring {family} on {sae.id}"
     return Measured(family, _guarded(what, lambda: evaluation.measure(family, sae)))
 
 
 def _judged(family: str, request: pytest.FixtureRequest, sae: Any, evaluation: Any) -> Measured:
-    from pytest_sae.judged import judged
+    from pytest_sae.run.calibrated import judged
 
     return judged(family, _run(request.config), request.node.path, sae, evaluation)

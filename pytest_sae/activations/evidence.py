@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from pytest_sae.activations.kept import Firings, Kept, Pool, empty_pool
+from pytest_sae.activations.contexts import Context, LatentEvidence
+from pytest_sae.activations.reservoir import Firings, Kept, Pool, empty_pool
 from pytest_sae.activations.stream import ActivationBatch, TokenActivations
 from pytest_sae.activations.windows import (
     Codes,
@@ -24,7 +25,6 @@ from pytest_sae.activations.windows import (
 )
 from pytest_sae.activations.work import Work
 from pytest_sae.dictionaries.base import Dictionary
-from pytest_sae.evidence import Context, LatentEvidence
 
 _RESERVOIR = 8  # activating windows sampled for each one that is drawn from their quantiles
 _BLOCK = 64  # latents compared with the pool at once

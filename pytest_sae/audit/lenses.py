@@ -25,8 +25,8 @@ from scipy.stats import norm
 
 from pytest_sae.audit.ranks import correlation, weighted_correlations
 from pytest_sae.audit.values import Standing, WorldAudit
-from pytest_sae.bootstrap import Floats, generator, resample, spread
 from pytest_sae.gate.controls import expected_of
+from pytest_sae.numbers.bootstrap import Floats, generator, resample, spread
 
 Direction = str  # "higher", "lower" or "none"
 

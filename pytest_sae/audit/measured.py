@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from pytest_sae.activations.latents import Latents
 from pytest_sae.audit import scr_variants, tpp_variants
 from pytest_sae.data.tasks import Tasks
 from pytest_sae.measure import concepts, erasure, frontier, probing, reconstruction, structure
-from pytest_sae.measure.latents import Latents
-from pytest_sae.stats import Estimate
+from pytest_sae.numbers.estimate import Estimate
 
 #: Latents, tasks, seed and probe fits to a family's estimates.
 Measure = Callable[[Latents, Tasks, int, int], Sequence[Estimate]]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import rankdata
 
-from pytest_sae.bootstrap import Floats, divide
+from pytest_sae.numbers.bootstrap import Floats, divide
 
 
 def correlation(one: Floats, two: Floats) -> float | None:

@@ -23,15 +23,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from pytest_sae.bootstrap import Floats
+from pytest_sae.activations.latents import Latents
 from pytest_sae.data.tasks import SpuriousTask, Tasks
 from pytest_sae.measure.erasure import View, erasure_texts, quadrants, scr_probes
-from pytest_sae.measure.latents import Latents
 from pytest_sae.metrics.ablation import Bools, Indices, Removal, mean_difference, order, written
 from pytest_sae.metrics.protocol import NS
 from pytest_sae.metrics.scr import CONCEPTS, DIRECTIONS, READ, Concept, Quadrants
+from pytest_sae.numbers.bootstrap import Floats
+from pytest_sae.numbers.estimate import Estimate, undefined
 from pytest_sae.probes import LinearProbes
-from pytest_sae.stats import Estimate, undefined
 
 #: A difference of means under this many of its standard errors may be none at all: with a few
 #: hundred latents compared, about one in a thousand passes by chance.

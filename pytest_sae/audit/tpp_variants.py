@@ -15,15 +15,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from pytest_sae.activations.latents import Latents
 from pytest_sae.audit.scr_variants import CERTAIN, standard_errors
-from pytest_sae.bootstrap import Floats
 from pytest_sae.data.tasks import ClassTask, Tasks
 from pytest_sae.measure.erasure import View, erasure_texts, tpp_probes
-from pytest_sae.measure.latents import Latents
 from pytest_sae.metrics.ablation import Indices, mean_difference, order, written
 from pytest_sae.metrics.tpp import balanced, one_versus_rest
+from pytest_sae.numbers.bootstrap import Floats
+from pytest_sae.numbers.estimate import Estimate, undefined
 from pytest_sae.probes import LinearProbes
-from pytest_sae.stats import Estimate, undefined
 
 _DEFINED = (5, 20, 50)  # the n of `as defined` that are told
 

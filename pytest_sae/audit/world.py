@@ -13,7 +13,7 @@ import pytest
 from pytest_sae.audit.values import WorldAudit
 
 if TYPE_CHECKING:
-    from pytest_sae.run import Run
+    from pytest_sae.run.run import Run
 
 #: The size of the audit by the suite of the run.
 SIZE = {"smoke": "smoke", "standard": "small", "paper": "large"}
@@ -35,9 +35,9 @@ def audited_world(request: pytest.FixtureRequest, run: Run, name: str) -> WorldA
     """Measure the panel of a world, and keep the record for the test's report."""
     from pytest_sae.activations.store import Store
     from pytest_sae.audit.gather import SIZES, gather
-    from pytest_sae.audit.record import world_record
-    from pytest_sae.progress import Progress
-    from pytest_sae.threads import threads
+    from pytest_sae.audit.summary import world_record
+    from pytest_sae.run.progress import Progress
+    from pytest_sae.session.threads import threads
 
     size = SIZES[SIZE[run.options.suite]]
     spec = next(each for each in size.worlds if each.name == name)

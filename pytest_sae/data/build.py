@@ -25,8 +25,7 @@ from pytest_sae.data.tasks import (
     SpuriousTexts,
     Tasks,
 )
-from pytest_sae.errors import DataError
-from pytest_sae.suggest import suggest
+from pytest_sae.errors import DataError, suggest
 
 FEWEST = 10  # texts in a cell or class, below which a probe and its interval mean nothing
 

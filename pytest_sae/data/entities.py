@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from pytest_sae.data.rows import Rows
-from pytest_sae.errors import DataError
-from pytest_sae.suggest import suggest
+from pytest_sae.errors import DataError, suggest
 
 Split = Literal["train", "test"]
 Position = Literal["entity", "last"]

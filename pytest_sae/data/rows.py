@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_sae.errors import DataError
-from pytest_sae.suggest import suggest
+from pytest_sae.errors import DataError, suggest
 
 Record = Mapping[str, object]
 Codes = Mapping[str, Mapping[str, str]]  # column -> stored value -> what it means

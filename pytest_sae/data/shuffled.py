@@ -9,8 +9,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_sae.bootstrap import generator
 from pytest_sae.data.tasks import ClassTask, ClassTexts, SpuriousTask, SpuriousTexts, Tasks
+from pytest_sae.numbers.bootstrap import generator
 
 
 def shuffled(tasks: Tasks, seed: int) -> Tasks:

@@ -14,8 +14,7 @@ from pydantic_core import ErrorDetails
 from pytest_sae.data.questions import Prompt
 from pytest_sae.data.rows import label
 from pytest_sae.data.words import WORD
-from pytest_sae.errors import DataError
-from pytest_sae.suggest import suggest
+from pytest_sae.errors import DataError, suggest
 
 
 def _label(value: object) -> object:

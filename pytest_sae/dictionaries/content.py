@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_sae.dictionaries.base import DictionaryInfo
-from pytest_sae.errors import DictionaryError
-from pytest_sae.suggest import suggest
+from pytest_sae.errors import DictionaryError, suggest
 
 if TYPE_CHECKING:
     from torch import Tensor

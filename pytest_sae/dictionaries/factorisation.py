@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pytest_sae.dictionaries.base import DictionaryInfo
-from pytest_sae.dictionaries.snmf import from_rows
+from pytest_sae.dictionaries.formats.snmf import from_rows
 from pytest_sae.errors import DictionaryError
 
 if TYPE_CHECKING:

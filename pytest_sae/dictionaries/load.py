@@ -48,15 +48,15 @@ def load(
     Raises:
         DictionaryError: no dictionary, several of them, or one that must not be evaluated.
     """
-    from pytest_sae.dictionaries import entry_points, families
+    from pytest_sae.dictionaries.formats import entry_points, registry
     from pytest_sae.dictionaries.prove import prove
 
-    if family and family not in families.NAMES and families.known(family):
+    if family and family not in registry.NAMES and registry.known(family):
         _refuse_settings(path, family, settings)
         return entry_points.load(family, path, device=str(device), dtype=dtype)
     if family:
-        families.family(family)  # an unknown one is said before anything is read
-    dictionary = families.build(read(path, settings), family, device=str(device), dtype=dtype)
+        registry.family(family)  # an unknown one is said before anything is read
+    dictionary = registry.build(read(path, settings), family, device=str(device), dtype=dtype)
     prove(dictionary)
     return dictionary
 

@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pytest_sae.dictionaries import families, hub_address, hub_releases, several
+from pytest_sae.dictionaries.formats import registry, several
+from pytest_sae.dictionaries.hub import releases
+from pytest_sae.dictionaries.hub.address import SCHEME, Address, parse
 from pytest_sae.dictionaries.layouts import WEIGHTS, candidates, explain
 from pytest_sae.errors import DictionaryError, OptionError
 
@@ -128,30 +130,30 @@ def _each(place: _Place) -> list[_Place]:
 
 def _places(named: _Named, text: str) -> list[_Place]:
     family, settings = named.family, named.settings
-    if named.path.startswith(hub_address.SCHEME) and not _path(named.path, text).exists():
-        return _on_hub(hub_address.parse(named.path), text, family, settings)
+    if named.path.startswith(SCHEME) and not _path(named.path, text).exists():
+        return _on_hub(parse(named.path), text, family, settings)
     if _is_release(named, text):
-        release = hub_releases.find(named.path, text)
+        release = releases.find(named.path, text)
         return [
-            replace(place, settings=_merged(hub_releases.settings(release, place.path), settings))
+            replace(place, settings=_merged(releases.settings(release, place.path), settings))
             for place in _on_hub(release.address, text, release.family, ())
         ]
     return [_Place(path, text, family, settings, path) for path in _paths(named, text)]
 
 
 def _on_hub(
-    address: hub_address.Address, text: str, family: str, settings: tuple[tuple[str, str], ...]
+    address: Address, text: str, family: str, settings: tuple[tuple[str, str], ...]
 ) -> list[_Place]:
-    from pytest_sae.dictionaries import hub
+    from pytest_sae.dictionaries.hub import resolve
 
-    found = [(each, _one(each.path, text)) for each in hub.fetch(address, text)]
+    found = [(each, _one(each.path, text)) for each in resolve.fetch(address, text)]
     return [
         _Place(path, text, family, settings, _hub_name(address, path, fetched.root), fetched.commit)
         for fetched, path in found
     ]
 
 
-def _hub_name(address: hub_address.Address, path: Path, root: Path) -> Path:
+def _hub_name(address: Address, path: Path, root: Path) -> Path:
     return Path("/", address.repo, path.relative_to(root))
 
 
@@ -176,12 +178,12 @@ def _named(text: str) -> _Named:
     if "\0" in text:
         raise OptionError(f"--sae={text!r} holds a NUL character. Expected a path.")
     match = _FORCED.fullmatch(text)
-    on_hub = text.startswith(hub_address.SCHEME)
+    on_hub = text.startswith(SCHEME)
     if match is None or on_hub or _path(text, text).exists():
         return _Named(text)
     family = match["family"] or ""
-    if family and not families.known(family):
-        raise OptionError(f"--sae={text}: {families.unknown(family)} (No such path exists either.)")
+    if family and not registry.known(family):
+        raise OptionError(f"--sae={text}: {registry.unknown(family)} (No such path exists either.)")
     pairs = [each.split("=", 1) for each in (match["more"] or match["only"] or "").split(",")]
     settings = tuple(sorted((pair[0], pair[1].strip()) for pair in pairs if len(pair) == 2))
     names = [name for name, _ in settings]
@@ -213,7 +215,7 @@ def _paths(named: _Named, text: str) -> list[Path]:
     if not named.path.strip():
         raise OptionError("--sae= is empty. Expected a directory, a weights file or a glob.")
     path = _path(named.path, text)
-    if named.family and named.family not in families.NAMES:
+    if named.family and named.family not in registry.NAMES:
         return [path]  # what another package does with it is its own affair
     if path.exists() or not glob.has_magic(named.path):
         return [_one(path, text)]

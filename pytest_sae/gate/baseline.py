@@ -10,8 +10,8 @@ from types import MappingProxyType
 from typing import Any
 
 from pytest_sae.gate.verdict import Against, difference, number
-from pytest_sae.keys import metric_key
-from pytest_sae.stats import Param
+from pytest_sae.numbers.estimate import Param
+from pytest_sae.numbers.keys import metric_key
 
 # A baseline is there to compare one SAE with another, or with itself trained further.
 _MAY_DIFFER = ("sae",)

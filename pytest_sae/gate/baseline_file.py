@@ -132,8 +132,8 @@ def is_report(raw: bytes) -> bool:
 
 
 def _entries_of_report(path: Path) -> list[Entry]:
-    from pytest_sae.reports.records import read_report
-    from pytest_sae.reports.rows import values_of
+    from pytest_sae.records.row import values_of
+    from pytest_sae.records.schema import read_report
 
     report = read_report(path)
     if not report["complete"]:
@@ -233,7 +233,7 @@ def write_baseline(
 
 
 def _written(path: Path, text: str) -> bool:
-    from pytest_sae.reports.records import write_whole
+    from pytest_sae.records.schema import write_whole
 
     if path.is_file() and path.read_text(encoding="utf-8") == text:
         return False

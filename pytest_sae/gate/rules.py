@@ -8,8 +8,8 @@ from datetime import date
 from fnmatch import fnmatchcase
 from typing import Any
 
-from pytest_sae.keys import parse_key
-from pytest_sae.stats import Param
+from pytest_sae.numbers.estimate import Param
+from pytest_sae.numbers.keys import parse_key
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from pytest_sae.gate.controls import Control, doubt
-from pytest_sae.gate.numbers import as_number, number
+from pytest_sae.gate.controls import doubt
+from pytest_sae.numbers.control import Control
+from pytest_sae.numbers.plain import as_number, number
 
 if TYPE_CHECKING:
     from pytest_sae.gate.rules import Rule
-    from pytest_sae.stats import Estimate
+    from pytest_sae.numbers.estimate import Estimate
 
 __all__ = [
     "GREEN",

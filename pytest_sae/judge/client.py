@@ -12,7 +12,7 @@ from pytest_sae.judge.budget import most_input
 from pytest_sae.judge.exchange import AbandonedError, Exchange
 from pytest_sae.judge.parse import InvalidAnswerError, parse
 from pytest_sae.judge.provider import Chat, Reply
-from pytest_sae.judge.records import PARAMETERS, ChatRecord, Usage, chat_record
+from pytest_sae.judge.recorded_answer import PARAMETERS, ChatRecord, Usage, chat_record
 from pytest_sae.judge.request import Request
 from pytest_sae.judge.tally import Tally
 

@@ -9,7 +9,7 @@ from pytest_sae.errors import JudgeError
 from pytest_sae.judge.budget import most_tokens
 from pytest_sae.judge.exchange import Exchange
 from pytest_sae.judge.provider import Vectors, embed
-from pytest_sae.judge.records import EMBED, EmbeddingRecord, Usage, embedding_key
+from pytest_sae.judge.recorded_answer import EMBED, EmbeddingRecord, Usage, embedding_key
 
 BATCH = 64
 

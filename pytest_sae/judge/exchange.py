@@ -11,8 +11,8 @@ from pytest_sae.errors import JudgeError
 from pytest_sae.judge.budget import Amount, Purse
 from pytest_sae.judge.faults import AttemptError
 from pytest_sae.judge.provider import known_price
+from pytest_sae.judge.recorded_answer import Usage
 from pytest_sae.judge.recordings import Recordings
-from pytest_sae.judge.records import Usage
 from pytest_sae.judge.retry import Patience, persist
 from pytest_sae.judge.settings import JudgeSettings
 

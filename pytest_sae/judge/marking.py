@@ -16,7 +16,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 
-from pytest_sae.evidence import Context
+from pytest_sae.activations.contexts import Context
 
 LEVELS = 10
 _ROUNDING = 1e-9  # 3 * 0.1 is level 3, not 4

@@ -14,7 +14,7 @@ from typing import Any
 
 from pytest_sae.errors import JudgeError
 from pytest_sae.judge.faults import AttemptError, fault_of
-from pytest_sae.judge.records import Usage
+from pytest_sae.judge.recorded_answer import Usage
 from pytest_sae.judge.request import Request
 
 FORM = "Answer with nothing but one JSON object of the form {name}, by this JSON Schema: {schema}"

@@ -16,7 +16,7 @@ from typing import TypeVar
 from filelock import AcquireReturnProxy, FileLock
 
 from pytest_sae.errors import JudgeError
-from pytest_sae.judge.records import Record, line, parse_line
+from pytest_sae.judge.recorded_answer import Record, line, parse_line
 from pytest_sae.judge.secrecy import leaked
 from pytest_sae.judge.settings import Mode
 

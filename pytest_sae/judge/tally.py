@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from pytest_sae.judge.base import Answer, Spent
-from pytest_sae.judge.records import ChatRecord
+from pytest_sae.judge.recorded_answer import ChatRecord
 
 
 class Tally:

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pytest_sae.activations import behaviour as splicing
+from pytest_sae.activations.latents import Latents
 from pytest_sae.activations.pooled import encoded, paired
 from pytest_sae.activations.stream import ActivationBatch, TokenActivations, below, run
-from pytest_sae.bootstrap import Floats
-from pytest_sae.measure.latents import Latents
 from pytest_sae.metrics import behaviour
 from pytest_sae.models.absent import why_silent
+from pytest_sae.numbers.bootstrap import Floats
 
 
 def why_not(latents: Latents) -> str:

@@ -13,16 +13,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pytest_sae.activations.latents import Latents
 from pytest_sae.activations.rows import encode_rows, last_rows
-from pytest_sae.bootstrap import generator
 from pytest_sae.data.tasks import Spelling
-from pytest_sae.measure.latents import Latents
 from pytest_sae.metrics.absorption import FOLDS, Words, absorbed, fit_letters, folds_of
 from pytest_sae.metrics.absorption_estimates import MIN_LETTERS, NAMES, estimates
 from pytest_sae.models.absent import AbsentModel
 from pytest_sae.models.tokenize import Tokens, framed
+from pytest_sae.numbers.bootstrap import generator
+from pytest_sae.numbers.estimate import Estimate, not_applicable, undefined
 from pytest_sae.probes import LinearProbes
-from pytest_sae.stats import Estimate, not_applicable, undefined
 
 VERSION = "1"  # part of the probes' cache key: raise it when the same words give other probes
 FRAME = " has the first letter:"

@@ -14,19 +14,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TypeVar
 
+from pytest_sae.activations.latents import Latents
 from pytest_sae.judge.base import Judge
 from pytest_sae.measure import embedding, intervention, surprisal
+from pytest_sae.measure.detection import spot
 from pytest_sae.measure.embedding import Embed
 from pytest_sae.measure.intervention import Intervened
-from pytest_sae.measure.latents import Latents
-from pytest_sae.measure.promoted import promoted
-from pytest_sae.measure.spotting import spot
+from pytest_sae.measure.logit_lens import promoted
 from pytest_sae.measure.subjects import AutointerpSizes, Subject, choose, explained
 from pytest_sae.metrics import autointerp_estimates as figures
 from pytest_sae.metrics.autointerp import Score
 from pytest_sae.models.absent import why_silent
 from pytest_sae.models.model import LanguageModel
-from pytest_sae.stats import Estimate, Param, not_applicable, undefined
+from pytest_sae.numbers.estimate import Estimate, Param, not_applicable, undefined
 
 __all__ = ["NAMES", "AutointerpSizes", "measure"]
 

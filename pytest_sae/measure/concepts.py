@@ -7,17 +7,17 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_sae.activations.latents import Latents
 from pytest_sae.data.preferences import Preferences
 from pytest_sae.data.tasks import Tasks
 from pytest_sae.measure.erasure import View, erasure_texts, quadrants, scr_probes, tpp_probes
-from pytest_sae.measure.latents import Latents
 from pytest_sae.metrics import concepts, preferences
 from pytest_sae.metrics.ablation import Bools, mean_difference, written
 from pytest_sae.metrics.concepts import Concept
 from pytest_sae.metrics.coupling import coupling
 from pytest_sae.metrics.tpp import one_versus_rest
+from pytest_sae.numbers.estimate import Estimate, no_data, not_applicable
 from pytest_sae.probes import LinearProbes
-from pytest_sae.stats import Estimate, no_data, not_applicable
 
 _NO_PREFERENCES = "the data has no [preferences] table with pairs of replies"
 _SHOWN = 10  # latents of a concept whose coupling with its probe is told

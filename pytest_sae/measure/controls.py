@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pytest_sae.activations.latents import Latents
 from pytest_sae.dictionaries import controls, references
 from pytest_sae.dictionaries.affine import AffineDictionary
 from pytest_sae.dictionaries.base import Dictionary
-from pytest_sae.measure.latents import Latents
 
 TOKENS = 8192  # of the texts, at least half as many: enough for a mean, a quantile and components
 _PIECE = 256  # tokens encoded at once

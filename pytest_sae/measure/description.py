@@ -11,12 +11,12 @@ from torch import Tensor
 from torch.nn.functional import embedding_bag
 
 from pytest_sae.activations.codes import chunk_tokens
+from pytest_sae.activations.latents import Latents
 from pytest_sae.activations.moments import Moments, moments
-from pytest_sae.bootstrap import Floats, Resamples, generator, resample
-from pytest_sae.measure.latents import Latents
 from pytest_sae.metrics import mdl
 from pytest_sae.metrics.codebook import Book, BookSums, symbols
-from pytest_sae.stats import Estimate, not_applicable, undefined
+from pytest_sae.numbers.bootstrap import Floats, Resamples, generator, resample
+from pytest_sae.numbers.estimate import Estimate, not_applicable, undefined
 
 
 def measure(latents: Latents, texts: Sequence[str], seed: int) -> list[Estimate]:

@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from pytest_sae.bootstrap import Floats
 from pytest_sae.errors import ModelError
 from pytest_sae.measure.ranking import Fit, ranked
 from pytest_sae.measure.subjects import Subject
 from pytest_sae.metrics.autointerp import Score
+from pytest_sae.numbers.bootstrap import Floats
 
 Embed = Callable[[Sequence[str]], Floats]  # texts to (text, d)
 

@@ -17,14 +17,14 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 
+from pytest_sae.activations.latents import Latents
 from pytest_sae.data.tasks import ClassTask, ClassTexts, SpuriousTask, SpuriousTexts, Tasks
 from pytest_sae.measure import written_scale
-from pytest_sae.measure.latents import Latents
 from pytest_sae.metrics import scr, scr_estimates, tpp, tpp_estimates
 from pytest_sae.metrics.ablation import AffineRemoval, MeasuredRemoval, Removal
 from pytest_sae.metrics.protocol import HEADLINE_N
+from pytest_sae.numbers.estimate import Estimate, no_data
 from pytest_sae.probes import ProbeSets
-from pytest_sae.stats import Estimate, no_data
 
 VERSION = "1"  # part of the probes' cache key: raise it when the same texts give other probes
 

@@ -14,16 +14,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pytest_sae.activations.latents import Latents
 from pytest_sae.data.tasks import ClassTask, SpuriousTask, Tasks
 from pytest_sae.measure import erasure
 from pytest_sae.measure.ablated_kl import ablated_kl, why_not
-from pytest_sae.measure.deleted import Deleted
-from pytest_sae.measure.latents import Latents
+from pytest_sae.measure.without_words import Deleted
 from pytest_sae.metrics import frontier_estimates, scr, tpp
 from pytest_sae.metrics.frontier import Ablation, Frontier, References, references, trace
 from pytest_sae.metrics.frontier_texts import Pair, TaskTexts, pairs, two_labels
+from pytest_sae.numbers.estimate import Estimate, no_data
 from pytest_sae.probes import ProbeSets
-from pytest_sae.stats import Estimate, no_data
 
 VERSION = "1"  # part of the references' cache key: raise it when the same texts give others
 

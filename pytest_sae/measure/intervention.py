@@ -17,11 +17,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from pytest_sae.activations.latents import Latents
 from pytest_sae.activations.steering import TARGET, Steered, steer
 from pytest_sae.judge.base import Judge
 from pytest_sae.judge.prompts import effect, pick
 from pytest_sae.judge.request import Request
-from pytest_sae.measure.latents import Latents
 from pytest_sae.measure.subjects import FLOOR_LEAST, Subject, evenly
 from pytest_sae.metrics.autointerp import Score
 from pytest_sae.metrics.autointerp_sample import borrowed, priority

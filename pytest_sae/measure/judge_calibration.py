@@ -14,12 +14,12 @@ from pytest_sae.judge.base import Answer, Judge
 from pytest_sae.judge.calibration.contexts import Known, known
 from pytest_sae.judge.calibration.questions import again, first
 from pytest_sae.judge.calibration.rules import CONCEPTS, RULES, Rule
-from pytest_sae.judge.prompts import explain, rate, spot
+from pytest_sae.judge.prompts import detect, explain, rate
 from pytest_sae.judge.prompts.rate import Rating
 from pytest_sae.judge.request import Request
 from pytest_sae.metrics import judge_calibration as metrics
 from pytest_sae.metrics.judge_calibration import Detected, Rated, Resisted, Said
-from pytest_sae.stats import Estimate
+from pytest_sae.numbers.estimate import Estimate
 
 NAMES = (
     "judge_calibration.explain",
@@ -49,7 +49,7 @@ class _Answers:
 
     def said(self, kind: str) -> Said:
         """Return which contexts it detects by a description."""
-        return spot.read(self.first[kind], len(self.known.scored))
+        return detect.read(self.first[kind], len(self.known.scored))
 
     def rating(self, kind: str) -> Rating | None:
         """Return its rating."""
@@ -105,7 +105,7 @@ def _answers(judge: Judge, seed: int, rules: Sequence[Rule]) -> dict[str, _Answe
             latent,
             {kind: answers[name, kind] for kind in questions[name]},
             explanations[name],
-            spot.read(own[name], len(latent.scored)) if name in own else None,
+            detect.read(own[name], len(latent.scored)) if name in own else None,
         )
         for name, latent in latents.items()
     }

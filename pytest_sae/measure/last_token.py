@@ -13,17 +13,17 @@ import numpy as np
 from scipy import sparse
 from torch import Tensor
 
+from pytest_sae.activations.latents import Latents
 from pytest_sae.activations.rows import encode_rows, last_rows
 from pytest_sae.data import sae_probes
 from pytest_sae.data.sae_probes import LastTokenTask
-from pytest_sae.measure.latents import Latents
 from pytest_sae.metrics import last_token_baseline
 from pytest_sae.metrics.ablation import Bools, Indices
 from pytest_sae.metrics.last_token import KS, STATISTICS, LabelledRows, estimates, score
 from pytest_sae.metrics.last_token_baseline import ActivationRows
 from pytest_sae.models.absent import AbsentModel
 from pytest_sae.models.tokenize import tokenize_ends
-from pytest_sae.stats import Estimate, Param, no_data, not_applicable
+from pytest_sae.numbers.estimate import Estimate, Param, no_data, not_applicable
 
 PREFIX = "sparse_probing.last_token"
 CANONICAL = f"{PREFIX}.canonical"

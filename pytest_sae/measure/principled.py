@@ -14,12 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pytest_sae.activations.latents import Latents
 from pytest_sae.activations.patching import Codes, Prompts, next_tokens, places_of, rows_at
-from pytest_sae.bootstrap import Floats, generator
 from pytest_sae.data.attributes import AttributeTask, Labelled, PrincipledSizes, counterfactuals
 from pytest_sae.errors import DataError
-from pytest_sae.measure import sites
-from pytest_sae.measure.latents import Latents
+from pytest_sae.measure import attribution_patching
 from pytest_sae.metrics import principled, supervised
 from pytest_sae.metrics.principled_estimates import (
     KS,
@@ -32,7 +31,8 @@ from pytest_sae.metrics.principled_estimates import (
 )
 from pytest_sae.metrics.supervised import SupervisedDictionary, shares
 from pytest_sae.models.absent import why_silent
-from pytest_sae.stats import Estimate, no_data, not_applicable
+from pytest_sae.numbers.bootstrap import Floats, generator
+from pytest_sae.numbers.estimate import Estimate, no_data, not_applicable
 
 Ints = NDArray[np.int64]
 
@@ -105,8 +105,10 @@ def read_task(
     choice = None
     if task.automatic:
         bos = latents.dictionary.info.prepend_bos is not False
-        choice = sites.choose(latents.model, task, latents.written_site, latents.context, bos)
-        task = sites.placed(task, choice.place)
+        choice = attribution_patching.choose(
+            latents.model, task, latents.written_site, latents.context, bos
+        )
+        task = attribution_patching.placed(task, choice.place)
     numbers = [
         {value: i for i, value in enumerate(sorted({v[place] for v in task.fit.values}))}
         for place in range(len(task.attributes))

@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from pytest_sae.bootstrap import generator
+from pytest_sae.activations.latents import Latents
 from pytest_sae.data.tasks import ClassTask, ClassTexts, SpuriousTask, SpuriousTexts, Tasks
 from pytest_sae.measure.erasure import erasure_texts
-from pytest_sae.measure.latents import Latents
 from pytest_sae.metrics import probing_estimates, transfer
 from pytest_sae.metrics.probing import (
     KS,
@@ -27,7 +26,8 @@ from pytest_sae.metrics.probing import (
     score_dataset,
 )
 from pytest_sae.metrics.tpp import balanced, members, one_versus_rest
-from pytest_sae.stats import Estimate, Param, no_data
+from pytest_sae.numbers.bootstrap import generator
+from pytest_sae.numbers.estimate import Estimate, Param, no_data
 
 AT_EACH_K = (
     "sparse_probing",

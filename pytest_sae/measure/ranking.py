@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pytest_sae.bootstrap import Floats
 from pytest_sae.measure.subjects import Subject
 from pytest_sae.metrics.autointerp import Score, auc
+from pytest_sae.numbers.bootstrap import Floats
 
 Fit = Callable[[str], Floats]  # an explanation to (context,), higher where it fits better
 

@@ -16,15 +16,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pytest_sae.activations.latents import Latents
 from pytest_sae.activations.patching import Codes, Prompts, next_tokens, places_of, rows_at
 from pytest_sae.activations.store import Tensors
-from pytest_sae.bootstrap import generator
 from pytest_sae.data.entities import SPLITS, Entity, EntityTask, RavelSizes, Split, Template
-from pytest_sae.measure.latents import Latents
 from pytest_sae.metrics import ravel
 from pytest_sae.metrics.ravel import NAMES, Outcome, Pairs, Schedule
 from pytest_sae.models.absent import why_silent
-from pytest_sae.stats import Estimate, no_data, not_applicable
+from pytest_sae.numbers.bootstrap import generator
+from pytest_sae.numbers.estimate import Estimate, no_data, not_applicable
 
 Item = TypeVar("Item", Entity, Template)
 

@@ -10,17 +10,17 @@ from torch import Tensor
 
 from pytest_sae.activations import behaviour as splicing
 from pytest_sae.activations.codes import chunk_tokens
+from pytest_sae.activations.latents import Latents
 from pytest_sae.activations.pooled import paired
 from pytest_sae.activations.stream import ActivationBatch, TokenActivations, below, run
 from pytest_sae.data.tasks import Corpus
 from pytest_sae.dictionaries.base import Dictionary
 from pytest_sae.errors import DictionaryError
-from pytest_sae.measure.latents import Latents
 from pytest_sae.measure.spliced import Spliced, Unspliced
 from pytest_sae.metrics import behaviour, core, weights
 from pytest_sae.metrics.token_groups import GROUPS, token_groups
 from pytest_sae.models.absent import why_silent
-from pytest_sae.stats import Estimate
+from pytest_sae.numbers.estimate import Estimate
 
 FAR = 3.0  # an L0 off by this factor from the declared k is another dictionary's
 _ELSEWHERE = "it reads and writes at different sites, whose directions are not comparable"

@@ -17,7 +17,7 @@ from pytest_sae.errors import DataError
 from pytest_sae.measure.erasure import erasure_texts
 from pytest_sae.measure.shift import texts_without_words
 from pytest_sae.models.load import load
-from pytest_sae.suites import SUITES
+from pytest_sae.session.suites import SUITES
 
 
 def parts_of(tasks: Tasks) -> dict[str, Sequence[str]]:

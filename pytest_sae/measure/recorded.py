@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from pytest_sae.activations.latents import Latents, Progress
 from pytest_sae.activations.recorded import Column, Recording
 from pytest_sae.activations.store import Store
 from pytest_sae.activations.stream import TokenActivations
@@ -18,9 +19,8 @@ from pytest_sae.data.rows import Rows
 from pytest_sae.data.tasks import Sizes, Tasks
 from pytest_sae.dictionaries.base import Dictionary, DictionaryInfo, site_width
 from pytest_sae.errors import ModelError, SiteError
-from pytest_sae.measure.latents import Latents, Progress
 from pytest_sae.models.site import Site
-from pytest_sae.stats import Estimate, no_data
+from pytest_sae.numbers.estimate import Estimate, no_data
 
 NO_TASKS = "the recording has no tasks: name their file with --sae-data"
 NO_PIECES = "the recording does not say what its tokens stand for (pieces)"

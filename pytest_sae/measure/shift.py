@@ -13,24 +13,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_sae.activations import pooled as pooling
+from pytest_sae.activations.contexts import LatentEvidence
 from pytest_sae.activations.evidence import EvidenceSizes
+from pytest_sae.activations.latents import Latents
 from pytest_sae.data.tasks import Contrast, SpuriousTask, Tasks
 from pytest_sae.data.words import delete, words_of
 from pytest_sae.errors import DataError
-from pytest_sae.evidence import LatentEvidence
 from pytest_sae.judge.base import Answer, Judge
 from pytest_sae.judge.marking import numbered
 from pytest_sae.judge.prompts import rate
 from pytest_sae.measure import erasure
-from pytest_sae.measure.latents import Latents
-from pytest_sae.measure.promoted import promoted
+from pytest_sae.measure.logit_lens import promoted
 from pytest_sae.metrics import shift_estimates, words
 from pytest_sae.metrics.scr import Concept
 from pytest_sae.metrics.shift import Deleted, TaskData, score_task
 from pytest_sae.metrics.shift_estimates import NAMES
 from pytest_sae.metrics.shift_selection import Candidates, Opinion, candidates
 from pytest_sae.models.absent import NO_MODEL, AbsentModel
-from pytest_sae.stats import Estimate, no_data
+from pytest_sae.numbers.estimate import Estimate, no_data
 
 __all__ = ["NAMES", "measure"]
 

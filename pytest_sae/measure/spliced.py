@@ -17,11 +17,11 @@ from torch import Tensor
 
 from pytest_sae.activations import behaviour as splicing
 from pytest_sae.activations.stream import ActivationBatch, TokenActivations
-from pytest_sae.bootstrap import Floats
 from pytest_sae.metrics import behaviour
 from pytest_sae.metrics.behaviour import BehaviourSums
 from pytest_sae.metrics.token_groups import Group, token_groups
 from pytest_sae.models.tokenize import Batch
+from pytest_sae.numbers.bootstrap import Floats
 
 VERSION = "2"  # part of the cache key of the cross-entropies that no dictionary changes
 # Summed over all predictions that count, and over those that are made at few tokens of a text;

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from pytest_sae.bootstrap import share_estimate
+from pytest_sae.activations.latents import Latents
 from pytest_sae.dictionaries.base import Dictionary
 from pytest_sae.measure import description
-from pytest_sae.measure.latents import Latents
 from pytest_sae.metrics import agreement, independence, meta_structure
-from pytest_sae.stats import Estimate, not_applicable
+from pytest_sae.numbers.bootstrap import share_estimate
+from pytest_sae.numbers.estimate import Estimate, not_applicable
 
 NO_TWIN = (
     "there is no second dictionary to agree with: name one of another seed with --sae-twin=PATH"

@@ -13,11 +13,11 @@ from math import ceil
 
 import numpy as np
 
+from pytest_sae.activations.contexts import Context, LatentEvidence
 from pytest_sae.activations.evidence import EvidenceSizes
-from pytest_sae.evidence import Context, LatentEvidence
+from pytest_sae.activations.latents import Latents
 from pytest_sae.judge.base import Judge
 from pytest_sae.judge.prompts import explain
-from pytest_sae.measure.latents import Latents
 from pytest_sae.metrics.autointerp_sample import borrowed, quotas, strata
 
 FEWEST_CONTEXTS = 10  # of either kind, below which a latent's own score is mostly noise

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pytest_sae.activations.latents import Latents
 from pytest_sae.activations.patching import next_tokens
 from pytest_sae.activations.pooled import encoded
 from pytest_sae.activations.steering import activations
@@ -21,12 +22,11 @@ from pytest_sae.activations.store import Tensors
 from pytest_sae.activations.stream import ActivationBatch, TokenActivations
 from pytest_sae.data.questions import LETTERS, Question, UnlearningSizes, UnlearningTask, orders
 from pytest_sae.dictionaries.base import Dictionary
-from pytest_sae.measure.latents import Latents
 from pytest_sae.metrics import unlearning
 from pytest_sae.metrics.unlearning import NAMES, SETTINGS, Curve, Setting
 from pytest_sae.models.absent import why_silent
 from pytest_sae.models.tokenize import batches
-from pytest_sae.stats import Estimate, no_data, not_applicable
+from pytest_sae.numbers.estimate import Estimate, no_data, not_applicable
 
 VERSION = "1"  # part of the cache key of what the model answers
 _FEWEST = 4  # units of questions that are left, of either kind

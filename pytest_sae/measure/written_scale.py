@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from pytest_sae.activations.codes import chunk_tokens
+from pytest_sae.activations.latents import Latents
 from pytest_sae.activations.pooled import paired
 from pytest_sae.activations.stream import ActivationBatch, run
 from pytest_sae.dictionaries.base import Dictionary
-from pytest_sae.measure.latents import Latents
 from pytest_sae.metrics.written_scale import ScaleSums, WrittenScale, finish
 
 

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from pytest_sae.bootstrap import Floats
+from pytest_sae.numbers.bootstrap import Floats
 
 Bools = NDArray[np.bool_]
 Indices = NDArray[np.int64]

@@ -35,9 +35,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from pytest_sae.bootstrap import Floats, generator
 from pytest_sae.metrics.ablation import Bools, Indices
 from pytest_sae.metrics.letters import split_latents
+from pytest_sae.numbers.bootstrap import Floats, generator
 from pytest_sae.probes import LinearProbes, fit_logistic
 
 FOLDS = 5

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pytest_sae.bootstrap import Floats, generator, resample
 from pytest_sae.metrics.ablation import Indices
 from pytest_sae.metrics.absorption import FOLDS, Absorbed
 from pytest_sae.metrics.readings import estimate_of
-from pytest_sae.stats import Estimate, undefined
+from pytest_sae.numbers.bootstrap import Floats, generator, resample
+from pytest_sae.numbers.estimate import Estimate, undefined
 
 MIN_F1 = 0.6
 MIN_LETTERS = 20

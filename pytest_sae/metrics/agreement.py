@@ -10,8 +10,8 @@ from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from pytest_sae.bootstrap import Floats, generator, mean_estimate
-from pytest_sae.stats import Estimate, not_applicable, undefined
+from pytest_sae.numbers.bootstrap import Floats, generator, mean_estimate
+from pytest_sae.numbers.estimate import Estimate, not_applicable, undefined
 
 METRIC = "seed_agreement"
 DENSE = 4096  # rows up to which all pairs are candidates

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import rankdata
 
-from pytest_sae.bootstrap import Floats
+from pytest_sae.numbers.bootstrap import Floats
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from pytest_sae.bootstrap import Floats, generator, resample, share_estimate, spread
 from pytest_sae.metrics.autointerp import Score
-from pytest_sae.stats import Estimate, undefined
+from pytest_sae.numbers.bootstrap import Floats, generator, resample, share_estimate, spread
+from pytest_sae.numbers.estimate import Estimate, undefined
 
 FEWEST = 10  # latents; below this an interval over latents says nothing
 MOST_FAILED = 0.1

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_sae.bootstrap import Floats, generator
+from pytest_sae.numbers.bootstrap import Floats, generator
 
 
 def priority(seed: int, *names: str | int) -> bytes:

@@ -19,10 +19,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pytest_sae.bootstrap import Floats, Resamples, generator, ratio_estimate, resample, spread
 from pytest_sae.metrics.protocol import MIN_STANDARD_ERRORS
 from pytest_sae.metrics.token_groups import Group
-from pytest_sae.stats import Estimate, not_applicable, undefined
+from pytest_sae.numbers.bootstrap import (
+    Floats,
+    Resamples,
+    generator,
+    ratio_estimate,
+    resample,
+    spread,
+)
+from pytest_sae.numbers.estimate import Estimate, not_applicable, undefined
 
 _PER_TOKEN = {
     "ce_clean": "clean",

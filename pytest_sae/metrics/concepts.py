@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.special import expit
 
-from pytest_sae.bootstrap import Floats, generator, mean_estimate
 from pytest_sae.metrics.ablation import Bools, Indices, order
-from pytest_sae.stats import Estimate, undefined
+from pytest_sae.numbers.bootstrap import Floats, generator, mean_estimate
+from pytest_sae.numbers.estimate import Estimate, undefined
 
 NAMES = ("concept_deletion", "concept_insertion")
 MOST = 100  # latents removed or added

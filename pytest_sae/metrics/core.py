@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pytest_sae.bootstrap import (
+from pytest_sae.metrics.token_groups import GROUPS, Group
+from pytest_sae.numbers.bootstrap import (
     Floats,
     Resamples,
     divide,
@@ -26,8 +27,7 @@ from pytest_sae.bootstrap import (
     share_estimate,
     spread,
 )
-from pytest_sae.metrics.token_groups import GROUPS, Group
-from pytest_sae.stats import Estimate, undefined
+from pytest_sae.numbers.estimate import Estimate, undefined
 
 _COLUMNS = ("tokens", "error", "norm", "nonzero", "cosine", "ratio", "square", "inner", "l0", "l1")
 # Of densities in the report: half a decade each, from one token in a million to every token.

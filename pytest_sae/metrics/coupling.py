@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_sae.bootstrap import Floats, divide
+from pytest_sae.numbers.bootstrap import Floats, divide
 
 
 def coupling(known: NDArray[np.floating], wanted: NDArray[np.floating]) -> Floats:

@@ -14,8 +14,8 @@ import torch
 from concept_erasure import LeaceFitter
 from numpy.typing import NDArray
 
-from pytest_sae.bootstrap import Floats
 from pytest_sae.metrics.ablation import Bools
+from pytest_sae.numbers.bootstrap import Floats
 
 Eraser = Callable[[NDArray[Any]], Floats]
 

@@ -31,11 +31,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from pytest_sae.bootstrap import Floats, generator
 from pytest_sae.metrics.ablation import Indices, Removal, mean_difference, order, written
 from pytest_sae.metrics.erasers import leace, mean_difference_eraser
 from pytest_sae.metrics.frontier_texts import Concept, Pair, Readings, TaskTexts
 from pytest_sae.metrics.readings import equal_cells
+from pytest_sae.numbers.bootstrap import Floats, generator
 
 #: Numbers of latents that are ablated.
 NS = (1, 2, 5, 10, 20, 50, 100, 200)

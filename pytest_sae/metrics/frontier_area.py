@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pytest_sae.bootstrap import Floats
 from pytest_sae.metrics.ablation import Indices
+from pytest_sae.numbers.bootstrap import Floats
 
 
 def corners(removal: Floats, collateral: Floats) -> Indices:

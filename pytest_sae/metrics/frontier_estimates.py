@@ -45,7 +45,6 @@ from functools import cached_property
 
 import numpy as np
 
-from pytest_sae.bootstrap import Floats, divide, generator
 from pytest_sae.metrics.ablation import Indices
 from pytest_sae.metrics.frontier import Frontier
 from pytest_sae.metrics.frontier_area import area, corners
@@ -58,7 +57,8 @@ from pytest_sae.metrics.readings import (
     point,
     surely_positive,
 )
-from pytest_sae.stats import Estimate, Param, undefined
+from pytest_sae.numbers.bootstrap import Floats, divide, generator
+from pytest_sae.numbers.estimate import Estimate, Param, undefined
 
 #: The groups of tasks that have a score of their own beside that of all of them.
 GROUPS = ("scr", "tpp")

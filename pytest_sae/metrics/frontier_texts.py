@@ -14,10 +14,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_sae.bootstrap import Floats
 from pytest_sae.metrics.ablation import Bools
 from pytest_sae.metrics.auc import contributions
 from pytest_sae.metrics.readings import equal_cells
+from pytest_sae.numbers.bootstrap import Floats
 from pytest_sae.probes import Refits
 
 Pair = tuple[NDArray[np.floating], NDArray[np.floating]]

@@ -15,8 +15,8 @@ from scipy import sparse
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from pytest_sae.bootstrap import Floats, divide, mean_estimate, share_estimate
-from pytest_sae.stats import Estimate, not_applicable, undefined
+from pytest_sae.numbers.bootstrap import Floats, divide, mean_estimate, share_estimate
+from pytest_sae.numbers.estimate import Estimate, not_applicable, undefined
 
 Indices = NDArray[np.int64]
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pytest_sae.bootstrap import Floats, generator, ratio_estimate, resample, share_estimate
-from pytest_sae.stats import Estimate, undefined
+from pytest_sae.numbers.bootstrap import Floats, generator, ratio_estimate, resample, share_estimate
+from pytest_sae.numbers.estimate import Estimate, undefined
 
 Said = Sequence[bool] | None  # per context; None where the judge abstained
 

@@ -23,14 +23,14 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from pytest_sae.bootstrap import Floats, generator, resample
 from pytest_sae.errors import MeasurementError
 from pytest_sae.metrics.ablation import Bools, Indices
 from pytest_sae.metrics.auc import auc
 from pytest_sae.metrics.probing import contrast_of
 from pytest_sae.metrics.readings import curve, estimate_of
+from pytest_sae.numbers.bootstrap import Floats, generator, resample
+from pytest_sae.numbers.estimate import Estimate
 from pytest_sae.probes.columns import ColumnProbes, fit_columns
-from pytest_sae.stats import Estimate
 
 KS = (1, 2, 5, 10, 16)
 STATISTICS = ("auc", "accuracy", "f1")

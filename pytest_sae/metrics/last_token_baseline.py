@@ -18,7 +18,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_sae.bootstrap import Floats, generator, resample
 from pytest_sae.metrics.ablation import Bools, Indices
 from pytest_sae.metrics.last_token import (
     STATISTICS,
@@ -29,8 +28,9 @@ from pytest_sae.metrics.last_token import (
     require_both,
 )
 from pytest_sae.metrics.readings import estimate_of
+from pytest_sae.numbers.bootstrap import Floats, generator, resample
+from pytest_sae.numbers.estimate import Estimate
 from pytest_sae.probes.path import fit_path
-from pytest_sae.stats import Estimate
 
 L2S = (10.0, 1.0, 0.1, 0.01, 0.001)  # on the mean loss, see `probes.fit_logistic`
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
-from pytest_sae.bootstrap import Floats
 from pytest_sae.metrics.ablation import Bools, Indices
 from pytest_sae.metrics.probing import columns_of, deviation, standardised
+from pytest_sae.numbers.bootstrap import Floats
 from pytest_sae.probes.columns import fit_columns
 
 _L2 = 1e-3  # on standardised columns and the mean loss: enough where a latent separates

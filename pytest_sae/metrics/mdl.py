@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pytest_sae.bootstrap import Floats, Resamples, divide, spread
 from pytest_sae.metrics.codebook import Book
-from pytest_sae.stats import Estimate
+from pytest_sae.numbers.bootstrap import Floats, Resamples, divide, spread
+from pytest_sae.numbers.estimate import Estimate
 
 METRIC = "mdl"
 NAMES = (METRIC, f"{METRIC}.latents", f"{METRIC}.residual")

@@ -15,8 +15,8 @@ from scipy import sparse
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from pytest_sae.bootstrap import generator
-from pytest_sae.stats import Estimate, not_applicable, undefined
+from pytest_sae.numbers.bootstrap import generator
+from pytest_sae.numbers.estimate import Estimate, not_applicable, undefined
 
 METRIC = "meta_structure"
 WIDTH, K, ROUNDS = 4, 4, 6  # rows per meta-latent; meta-latents per row; alternations

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.stats import rankdata
 
-from pytest_sae.bootstrap import Floats, divide, generator, resample, spread
+from pytest_sae.numbers.bootstrap import Floats, divide, generator, resample, spread
+from pytest_sae.numbers.estimate import Estimate, undefined
 from pytest_sae.probes import fit_logistic
-from pytest_sae.stats import Estimate, undefined
 
 METRIC = "preference_auc_kept"
 _CHANCE = 0.5

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_sae.bootstrap import Floats, Resamples, divide, generator, resample, spread
 from pytest_sae.metrics.principled import OCCLUDED, Coverage
-from pytest_sae.stats import Estimate, Param, undefined
+from pytest_sae.numbers.bootstrap import Floats, Resamples, divide, generator, resample, spread
+from pytest_sae.numbers.estimate import Estimate, Param, undefined
 
 HEADLINE_K = 2  # one latent out and one in, as an edit by supervised features
 KS = (1, 2, 4, 8)

@@ -29,9 +29,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from pytest_sae.bootstrap import Floats
 from pytest_sae.metrics.ablation import Bools, Indices
 from pytest_sae.metrics.auc import contributions
+from pytest_sae.numbers.bootstrap import Floats
 from pytest_sae.probes import L2, fit_logistic
 from pytest_sae.probes.columns import fit_columns
 

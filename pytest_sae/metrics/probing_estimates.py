@@ -10,10 +10,10 @@ from itertools import product
 
 import numpy as np
 
-from pytest_sae.bootstrap import Floats, divide, generator
 from pytest_sae.metrics.probing import KS, PUBLISHED_KS, ProbedDataset, Reading
 from pytest_sae.metrics.readings import Draws, curve, draw, estimate_of, point, surely_positive
-from pytest_sae.stats import Estimate, Param, no_data, undefined
+from pytest_sae.numbers.bootstrap import Floats, divide, generator
+from pytest_sae.numbers.estimate import Estimate, Param, no_data, undefined
 
 Drawn = Sequence[tuple[ProbedDataset, Draws]]
 Shares = Callable[[ProbedDataset], Floats]

@@ -23,8 +23,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pytest_sae.bootstrap import Floats, Resamples, divide, generator, resample, spread
-from pytest_sae.stats import Estimate, undefined
+from pytest_sae.numbers.bootstrap import Floats, Resamples, divide, generator, resample, spread
+from pytest_sae.numbers.estimate import Estimate, undefined
 
 NAMES = ("ravel", "ravel.disentangle", "ravel.cause", "ravel.isolation")
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_sae.bootstrap import Floats, resample, spread
 from pytest_sae.metrics.protocol import MIN_STANDARD_ERRORS
-from pytest_sae.stats import Estimate, Param
+from pytest_sae.numbers.bootstrap import Floats, resample, spread
+from pytest_sae.numbers.estimate import Estimate, Param
 
 
 @dataclass(frozen=True)

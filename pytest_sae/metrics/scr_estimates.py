@@ -27,7 +27,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pytest_sae.bootstrap import Floats, divide, influence
 from pytest_sae.metrics.protocol import HEADLINE_N, SMALLEST_GAP
 from pytest_sae.metrics.readings import (
     Draws,
@@ -49,7 +48,8 @@ from pytest_sae.metrics.scr import (
 )
 from pytest_sae.metrics.scr_gaps import Gap, draw_task, gap_of, hits
 from pytest_sae.metrics.scr_influence import Slopes, influence_of, margin_slopes
-from pytest_sae.stats import Estimate, Param, undefined
+from pytest_sae.numbers.bootstrap import Floats, divide, influence
+from pytest_sae.numbers.estimate import Estimate, Param, undefined
 
 _NAMES: dict[Measure, str] = {"accuracy": "scr", "margin": "scr.margin"}
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_sae.bootstrap import Floats, influence
+from pytest_sae.numbers.bootstrap import Floats, influence
 
 
 @dataclass(frozen=True)

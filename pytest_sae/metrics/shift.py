@@ -34,10 +34,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_sae.bootstrap import Floats
 from pytest_sae.metrics.ablation import Indices, Removal
 from pytest_sae.metrics.scr import Concept, Quadrants, Reading, ScrTask, refit
 from pytest_sae.metrics.shift_selection import Candidates, Opinion, Oracle, accepted, validation
+from pytest_sae.numbers.bootstrap import Floats
 from pytest_sae.probes import LinearProbes, ProbeSets
 
 Selection = Literal["none", "judge", "effect", "oracle", "words"]

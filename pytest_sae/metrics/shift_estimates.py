@@ -21,7 +21,6 @@ from functools import cached_property
 
 import numpy as np
 
-from pytest_sae.bootstrap import Floats, divide, generator, resample, share_estimate
 from pytest_sae.metrics.readings import Draws, curve, equal_cells, estimate_of, point
 from pytest_sae.metrics.scr import Concept, Measure, Quadrants
 from pytest_sae.metrics.scr_estimates import Drawn, margins, recovered
@@ -36,7 +35,8 @@ from pytest_sae.metrics.shift import (
     ShiftTask,
 )
 from pytest_sae.metrics.shift_selection import Opinion
-from pytest_sae.stats import Estimate, Param, undefined
+from pytest_sae.numbers.bootstrap import Floats, divide, generator, resample, share_estimate
+from pytest_sae.numbers.estimate import Estimate, Param, undefined
 
 SELECTIONS: tuple[Selection, ...] = ("none", "judge", "effect", "oracle", "words")
 #: What the table says of a classifier: accuracy on both labels, the lowest one of a cell, margin.

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from pytest_sae.bootstrap import Floats
 from pytest_sae.metrics.ablation import Bools, Indices, mean_difference, order, written
 from pytest_sae.metrics.readings import equal_cells
 from pytest_sae.metrics.scr import CONCEPTS, DIRECTIONS, Concept, Quadrants
+from pytest_sae.numbers.bootstrap import Floats
 from pytest_sae.probes import ProbeSets
 
 #: A judge's rating that accepts a latent: some of its evidence is clearly about the concept.

@@ -27,11 +27,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from pytest_sae.bootstrap import Floats, generator, resample
 from pytest_sae.errors import DataError
 from pytest_sae.metrics.ablation import Bools, Indices, Removal, mean_difference, order, written
 from pytest_sae.metrics.protocol import FITS, NS
 from pytest_sae.metrics.readings import equal_cells
+from pytest_sae.numbers.bootstrap import Floats, generator, resample
 from pytest_sae.probes import (
     PUBLISHED,
     LinearProbes,

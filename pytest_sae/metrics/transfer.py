@@ -20,13 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from pytest_sae.bootstrap import Floats, generator
 from pytest_sae.metrics.auc import contributions
 from pytest_sae.metrics.probing import columns_of, standardised, strongest
 from pytest_sae.metrics.readings import draw, estimate_of
+from pytest_sae.numbers.bootstrap import Floats, generator
+from pytest_sae.numbers.estimate import Estimate, no_data
 from pytest_sae.probes import L2
 from pytest_sae.probes.columns import fit_columns
-from pytest_sae.stats import Estimate, no_data
 
 Pooling = Literal["mean", "max", "sum", "last"]
 Variant = tuple[Pooling, bool]  # pooling, binarised

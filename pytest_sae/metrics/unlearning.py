@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_sae.bootstrap import Floats, Resamples, divide, generator, resample, spread
-from pytest_sae.stats import Estimate, undefined
+from pytest_sae.numbers.bootstrap import Floats, Resamples, divide, generator, resample, spread
+from pytest_sae.numbers.estimate import Estimate, undefined
 
 NAMES = ("unlearning", "unlearning.retain")
 

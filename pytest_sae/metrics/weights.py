@@ -10,8 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pytest_sae.bootstrap import Floats, mean_estimate
-from pytest_sae.stats import Estimate, not_applicable
+from pytest_sae.numbers.bootstrap import Floats, mean_estimate
+from pytest_sae.numbers.estimate import Estimate, not_applicable
 
 _SCORES = 2**24  # cosines held at once while looking for the largest (64 MB in float32)
 _COMPARED = 2**30  # cosines in all: a minute of one thread

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.stats import chi2
 
-from pytest_sae.bootstrap import Floats
 from pytest_sae.metrics.ablation import Bools
+from pytest_sae.numbers.bootstrap import Floats
 
 #: Chance of a false word among all that are tested (Bonferroni).
 LEVEL = 0.05

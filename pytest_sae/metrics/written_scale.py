@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pytest_sae.bootstrap import Floats, generator, influence, resample
+from pytest_sae.numbers.bootstrap import Floats, generator, influence, resample
 
 
 class ScaleSums:

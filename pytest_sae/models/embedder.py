@@ -21,9 +21,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pytest_sae.bootstrap import Floats
 from pytest_sae.errors import ModelError
 from pytest_sae.models.load import _device, _directory, _quiet_transformers, _tokenizer
+from pytest_sae.numbers.bootstrap import Floats
 
 Pooling = Literal["cls", "mean", "max"]
 

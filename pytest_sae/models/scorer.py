@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from pytest_sae.bootstrap import Floats
 from pytest_sae.errors import DataError, ModelError
 from pytest_sae.models.model import LanguageModel
 from pytest_sae.models.tokenize import Batch
+from pytest_sae.numbers.bootstrap import Floats
 
 _LOGITS = 2**25  # held at once: 128 MiB in float32, whatever the vocabulary
 

@@ -18,8 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pytest_sae.bootstrap import Floats
 from pytest_sae.errors import MeasurementError
+from pytest_sae.numbers.bootstrap import Floats
 from pytest_sae.probes.linear import Bools
 
 _TOLERANCE = 1e-8  # on the decrease that the quadratic model still promises, of the objective

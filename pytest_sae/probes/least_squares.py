@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pytest_sae.bootstrap import Floats
 from pytest_sae.errors import MeasurementError
+from pytest_sae.numbers.bootstrap import Floats
 from pytest_sae.probes.linear import require_finite
 
 #: Penalty of a refitted probe, in variances of a standardised coordinate; see `Refits`.

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pytest_sae.bootstrap import Floats
 from pytest_sae.errors import MeasurementError
+from pytest_sae.numbers.bootstrap import Floats
 
 Bools = NDArray[np.bool_]
 Indices = NDArray[np.int64]

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
-from pytest_sae.bootstrap import Floats
 from pytest_sae.errors import MeasurementError
+from pytest_sae.numbers.bootstrap import Floats
 from pytest_sae.probes.linear import Bools, LinearProbes, require_finite, with_ones
 
 #: Penalty of the default probes, on standardised inputs and the mean loss: the sklearn C that

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pytest_sae.bootstrap import Floats
+from pytest_sae.numbers.bootstrap import Floats
 from pytest_sae.probes.linear import Bools, LinearProbes, require_finite, with_ones
 from pytest_sae.probes.logistic import DenseInputs, Logistic, minimise, shares_of
 

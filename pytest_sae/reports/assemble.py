@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from pytest_sae.gate.verdict import RED
-from pytest_sae.reports.rows import Row, is_red_row
+from pytest_sae.records.row import Row, is_red_row
 
 SCHEMA_VERSION = 1
 _PACKAGES = (

@@ -13,7 +13,7 @@ from html import escape
 from typing import Any
 
 from pytest_sae.metrics.protocol import HEADLINE_N
-from pytest_sae.metrics.registry import known
+from pytest_sae.numbers.registry import known
 
 Audit = Mapping[str, Any]
 Metric = Mapping[str, Any]

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from pytest_sae.gate.baseline import Baseline
 from pytest_sae.gate.rules import Rule, Thresholds
 from pytest_sae.gate.verdict import GREEN
+from pytest_sae.records.row import Row, key_of
 from pytest_sae.reports.assemble import run_verdict
 from pytest_sae.reports.rejudged import rejudged_against, rule_of
-from pytest_sae.reports.rows import Row, key_of
 
 if TYPE_CHECKING:
     from pytest_sae.gate.influence_file import Influence

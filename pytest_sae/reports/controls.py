@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from pytest_sae.gate.verdict import UNDISCRIMINATING, headline, number
-from pytest_sae.reports.rows import Row, doubt_of, is_red_row, key_of
+from pytest_sae.records.row import Row, doubt_of, is_red_row, key_of
 
 _AS_IT_MUST: Mapping[tuple[str, object], str] = {
     ("below", True): "worse, as it must be",

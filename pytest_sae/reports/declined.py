@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_sae.reports.rows import Row, is_declined, key_of
+from pytest_sae.records.row import Row, is_declined, key_of
 
 #: So many rows of one SAE with one reason are told in one line.
 MANY = 4

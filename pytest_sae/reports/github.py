@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from pytest_sae.reports.rows import Row, headline_of
+from pytest_sae.records.row import Row, headline_of
 from pytest_sae.reports.summary import Report, red_rows
 
 # GitHub drops the whole summary of a step above 1 MiB, and shows ten annotations of a kind.

@@ -5,6 +5,14 @@ from __future__ import annotations
 from html import escape
 
 from pytest_sae.gate.verdict import number
+from pytest_sae.records.row import (
+    Row,
+    headline_of,
+    shown_bound,
+    shown_value,
+    told_baseline,
+    told_repeats,
+)
 from pytest_sae.reports.audit import html_audit
 from pytest_sae.reports.controls import told_control
 from pytest_sae.reports.html_about import about, lasting
@@ -15,14 +23,6 @@ from pytest_sae.reports.html_latents import latents
 from pytest_sae.reports.html_marks import badge, colours, sort_of, tallies
 from pytest_sae.reports.html_style import STYLE
 from pytest_sae.reports.html_table import comparison
-from pytest_sae.reports.rows import (
-    Row,
-    headline_of,
-    shown_bound,
-    shown_value,
-    told_baseline,
-    told_repeats,
-)
 from pytest_sae.reports.summary import (
     Report,
     failures,

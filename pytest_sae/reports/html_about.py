@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from pytest_sae.gate.verdict import as_number
-from pytest_sae.reports.rows import Row
+from pytest_sae.records.row import Row
 from pytest_sae.reports.summary import Report, update_lines
 
 Pairs = Iterable[tuple[str, str]]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 
 from pytest_sae.gate.verdict import number
-from pytest_sae.reports.rows import Row
+from pytest_sae.records.row import Row
 
 _HEIGHT = 14
 _SEEN = 0.005  # a smaller share of the scale is under a pixel

@@ -12,8 +12,8 @@ from html import escape
 from typing import Any
 
 from pytest_sae.gate.verdict import as_number, number
+from pytest_sae.records.row import Row
 from pytest_sae.reports.html_marks import swatch
-from pytest_sae.reports.rows import Row
 
 _SELECTIONS = {
     "none": "nothing",

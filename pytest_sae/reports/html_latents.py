@@ -11,8 +11,8 @@ from html import escape
 from typing import Any
 
 from pytest_sae.gate.verdict import as_number, number
+from pytest_sae.records.row import Row
 from pytest_sae.reports.html_marks import legend, swatch
-from pytest_sae.reports.rows import Row
 
 _GROUPS = {"ordinary": "ordinary tokens", "first": "first token", "special": "special tokens"}
 _WIDTH, _HEIGHT, _LEFT, _FLOOR = 360, 120, 12, 98

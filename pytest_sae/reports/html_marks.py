@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from html import escape
 
 from pytest_sae.gate.verdict import RED, UNDISCRIMINATING, difference, number
+from pytest_sae.records.row import Row, doubt_of, is_red_row, shown_baseline
 from pytest_sae.reports.controls import shown_control, told_control
-from pytest_sae.reports.rows import Row, doubt_of, is_red_row, shown_baseline
 from pytest_sae.reports.summary import Report
 
 COLOURS = 8

@@ -7,6 +7,7 @@ from html import escape
 from itertools import groupby
 
 from pytest_sae.gate.verdict import number
+from pytest_sae.records.row import Row, key_of, shown_bound, sort_key, told_baseline, told_repeats
 from pytest_sae.reports.declined import fold
 from pytest_sae.reports.declined import names as named
 from pytest_sae.reports.families import family_of, place_of
@@ -21,7 +22,6 @@ from pytest_sae.reports.html_marks import (
     swatch,
     tallies,
 )
-from pytest_sae.reports.rows import Row, key_of, shown_bound, sort_key, told_baseline, told_repeats
 from pytest_sae.reports.summary import source_of
 
 _KEY = (

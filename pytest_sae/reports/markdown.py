@@ -4,15 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pytest_sae.records.row import Row, is_red_row, key_of, shown_bound, shown_value
 from pytest_sae.reports.audit import markdown_audit
 from pytest_sae.reports.controls import control_cells, doubt_lines
-from pytest_sae.reports.rows import (
-    Row,
-    is_red_row,
-    key_of,
-    shown_bound,
-    shown_value,
-)
 from pytest_sae.reports.summary import (
     Report,
     failures,

@@ -8,10 +8,10 @@ from typing import Any
 
 from pytest_sae.errors import ReportError
 from pytest_sae.gate.verdict import GREEN
+from pytest_sae.records.row import sort_key
 from pytest_sae.reports.assemble import merged as united
 from pytest_sae.reports.assemble import run_verdict
 from pytest_sae.reports.rejudged import rejudged
-from pytest_sae.reports.rows import sort_key
 
 Report = Mapping[str, Any]
 # What may differ between the shards of one run: where they ran, and which of them they are.

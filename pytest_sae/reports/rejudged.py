@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from pytest_sae.gate.rules import Regression, Rule
 from pytest_sae.gate.verdict import Against, Verdict, judge
-from pytest_sae.reports.rows import (
+from pytest_sae.numbers.estimate import Estimate
+from pytest_sae.records.row import (
     Row,
     against_of,
     baseline_row,
@@ -15,7 +16,6 @@ from pytest_sae.reports.rows import (
     is_declined,
     rule_row,
 )
-from pytest_sae.stats import Estimate
 
 
 def rejudged(row: Row) -> Row:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pytest_sae.reports.rows import Row, headline_of, is_red_row, shown_baseline
+from pytest_sae.records.row import Row, headline_of, is_red_row, shown_baseline
 
 Report = Mapping[str, Any]
 

@@ -6,16 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pytest_sae.gate.verdict import GREEN
+from pytest_sae.records.row import Row, is_red_row, key_of, shown_bound, shown_value
 from pytest_sae.reports.audit import audit_line
 from pytest_sae.reports.controls import doubt_lines
 from pytest_sae.reports.declined import fold, told
-from pytest_sae.reports.rows import (
-    Row,
-    is_red_row,
-    key_of,
-    shown_bound,
-    shown_value,
-)
 from pytest_sae.reports.summary import (
     Report,
     failures,

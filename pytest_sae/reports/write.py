@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from pytest_sae.gate.influence_file import Influence, write_influence
+from pytest_sae.records.row import values_of
+from pytest_sae.records.schema import write_report, write_whole
 from pytest_sae.reports.github import append_summary
 from pytest_sae.reports.html import html
 from pytest_sae.reports.markdown import markdown
-from pytest_sae.reports.records import write_report, write_whole
-from pytest_sae.reports.rows import values_of
 
 _NONE: Influence = {}
 

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from pytest_sae.dictionaries import sae_lens
 from pytest_sae.dictionaries.content import Content
+from pytest_sae.dictionaries.formats import sae_lens
+from pytest_sae.dictionaries.formats.sae_lens_config import TENSORS, TRANSCODERS
 from pytest_sae.dictionaries.prove import prove
-from pytest_sae.dictionaries.sae_lens_config import TENSORS, TRANSCODERS
 
 if TYPE_CHECKING:
     from pytest_sae.dictionaries.base import Dictionary

@@ -9,10 +9,10 @@ from functools import cached_property
 import numpy as np
 import torch
 
+from pytest_sae.activations.latents import Latents
 from pytest_sae.activations.store import Store
 from pytest_sae.activations.stream import ActivationBatch, TokenActivations, fingerprint
 from pytest_sae.dictionaries.base import Dictionary
-from pytest_sae.measure.latents import Latents
 from pytest_sae.models.absent import AbsentModel
 from pytest_sae.models.site import Site
 from pytest_sae.models.tokenize import Batch

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from pytest_sae.bootstrap import Floats
 from pytest_sae.dictionaries.base import Dictionary
 from pytest_sae.errors import DictionaryError
+from pytest_sae.numbers.bootstrap import Floats
 from pytest_sae.synthetic.worlds import Sample
 
 

@@ -19,7 +19,6 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_sae.bootstrap import generator
 from pytest_sae.data.tasks import (
     ClassTask,
     ClassTexts,
@@ -30,6 +29,7 @@ from pytest_sae.data.tasks import (
     Tasks,
 )
 from pytest_sae.errors import DataError
+from pytest_sae.numbers.bootstrap import generator
 from pytest_sae.synthetic.texts import WorldTexts, texts_of
 from pytest_sae.synthetic.worlds import World
 

@@ -14,6 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pytest_sae.activations.contexts import Context, LatentEvidence
 from pytest_sae.activations.evidence import EvidenceSizes, collect, densities
 from pytest_sae.activations.pieces import pieces
 from pytest_sae.activations.store import Store
@@ -21,7 +22,6 @@ from pytest_sae.activations.stream import ActivationBatch, TokenActivations
 from pytest_sae.activations.windows import cut, first_token
 from pytest_sae.activations.work import Work
 from pytest_sae.dictionaries.base import DictionaryInfo
-from pytest_sae.evidence import Context, LatentEvidence
 from pytest_sae.models.model import LanguageModel
 from pytest_sae.models.tokenize import Batch, tokenize
 from tests.activations.witness import TinyDictionary, texts

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import entropy
 
+from pytest_sae.activations.latents import Latents
 from pytest_sae.activations.steering import Steered, activations, kl, next_tokens, steer
 from pytest_sae.activations.store import Store
 from pytest_sae.activations.stream import TokenActivations
-from pytest_sae.measure.latents import Latents
 from pytest_sae.models.load import load as load_model
 from pytest_sae.models.model import LanguageModel
 from pytest_sae.models.tokenize import tokenize

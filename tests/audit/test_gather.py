@@ -10,13 +10,13 @@ from pytest_sae.activations.store import Store
 from pytest_sae.audit.document import BY_HAND, document
 from pytest_sae.audit.gather import SIZES, Bench
 from pytest_sae.audit.measured import AUDITED, ERASED
-from pytest_sae.audit.record import audit_record, world_record
 from pytest_sae.audit.sound import unsound
+from pytest_sae.audit.summary import audit_record, world_record
 from pytest_sae.audit.values import WorldAudit
-from pytest_sae.metrics.registry import known
-from pytest_sae.reports.audit_schema import Audit
+from pytest_sae.numbers.registry import known
+from pytest_sae.records.audit import Audit
+from pytest_sae.session.threads import threads
 from pytest_sae.synthetic.recovery import agreement
-from pytest_sae.threads import threads
 
 SIZE = SIZES["smoke"]
 

@@ -13,8 +13,8 @@ from scipy.stats import norm, spearmanr
 
 from pytest_sae.audit.lenses import MetricAudit, audit
 from pytest_sae.audit.ranks import weighted_correlations
-from pytest_sae.audit.record import audit_record, world_of, world_record
 from pytest_sae.audit.sound import unsound
+from pytest_sae.audit.summary import audit_record, world_of, world_record
 from pytest_sae.audit.values import Observation, WorldAudit
 from tests.audit.planted import standing, world
 

@@ -12,7 +12,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from tests.dictionaries.hub_cache_files import Files, files_in
+from tests.dictionaries.hub.hub_cache_files import Files, files_in
 
 Spoil = Callable[..., Path]
 

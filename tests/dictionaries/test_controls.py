@@ -23,7 +23,7 @@ from pytest_sae.dictionaries.load import load
 from pytest_sae.dictionaries.prove import prove
 from pytest_sae.dictionaries.references import identity, pca
 from pytest_sae.errors import DictionaryError
-from tests.dictionaries import sae_lens_files
+from tests.dictionaries.formats import sae_lens_files
 from tests.tiny import SAE_ARCHS, tiny_sae
 
 

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from pytest_sae.dictionaries import check as checking
-from pytest_sae.dictionaries import entry_points
 from pytest_sae.dictionaries.base import DictionaryInfo
 from pytest_sae.dictionaries.check import check
+from pytest_sae.dictionaries.formats import entry_points
 from pytest_sae.dictionaries.load import load
 from pytest_sae.dictionaries.spec import resolve
 from pytest_sae.errors import DictionaryError

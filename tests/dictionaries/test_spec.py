@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from pytest_sae.dictionaries import entry_points
+from pytest_sae.dictionaries.formats import entry_points
 from pytest_sae.dictionaries.spec import SAESpec, _unique_ids, resolve
 from pytest_sae.errors import OptionError
 

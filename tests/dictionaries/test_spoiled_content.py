@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from benchmarks.encode import CASES, random_weights
-from pytest_sae.dictionaries import families
 from pytest_sae.dictionaries.content import Content
+from pytest_sae.dictionaries.formats import registry
 from pytest_sae.dictionaries.load import read
 from pytest_sae.dictionaries.prove import prove
 from pytest_sae.errors import DictionaryError
@@ -74,10 +74,10 @@ def whole(name: str) -> Content:
 
 def built_or_refused(name: str, what: Content) -> None:
     """As if the user had forced the family; any exception but DictionaryError fails the test."""
-    families.family(name).recognise(what)
+    registry.family(name).recognise(what)
     said = what.source
     try:
-        prove(families.family(name).build(what, device="cpu", dtype=None))
+        prove(registry.family(name).build(what, device="cpu", dtype=None))
     except DictionaryError as error:
         said = str(error)
     assert what.source in said
@@ -104,7 +104,7 @@ def test_a_missing_tensor_is_refused_or_harmless(name: str) -> None:
         left = {each: tensor for each, tensor in what.tensors.items() if each != missing}
         built_or_refused(name, replace(what, tensors=left))
     with pytest.raises(DictionaryError):
-        families.family(name).build(replace(what, tensors={}), device="cpu", dtype=None)
+        registry.family(name).build(replace(what, tensors={}), device="cpu", dtype=None)
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -123,7 +123,7 @@ def test_any_configuration_and_setting_is_understood_or_refused(
     keys = sorted({*what.config, "k", "trainer", "config", "use_batch_topk", "k_active_neurons"})
     for _ in range(data.draw(st.integers(1, 2))):
         what = change(what, data.draw(st.sampled_from(keys)), data.draw(VALUES))
-    known = [*getattr(families.family(name), "SETTINGS", ()), "site", "nonsense"]
+    known = [*getattr(registry.family(name), "SETTINGS", ()), "site", "nonsense"]
     given_settings = data.draw(
         st.dictionaries(st.sampled_from(known), st.text(max_size=4) | st.just("topk"), max_size=2)
     )

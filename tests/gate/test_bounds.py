@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pytest_sae.errors import ThresholdsError
 from pytest_sae.gate.bounds import Thresholds, load_thresholds, parse_thresholds
 from pytest_sae.gate.rules import Regression
-from pytest_sae.keys import id_of_key, key_of_id, metric_key, parse_key
+from pytest_sae.numbers.keys import id_of_key, key_of_id, metric_key, parse_key
 
 
 def parsed(text: str) -> Thresholds:

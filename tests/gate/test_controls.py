@@ -12,19 +12,11 @@ from hypothesis import strategies as st
 
 from pytest_sae.families import FAMILIES
 from pytest_sae.gate.bounds import Rule
-from pytest_sae.gate.controls import (
-    CONTROLS,
-    EXPECTED,
-    STANDARD_ERRORS,
-    Control,
-    Expected,
-    doubt,
-    expected_of,
-    holds,
-)
+from pytest_sae.gate.controls import EXPECTED, STANDARD_ERRORS, doubt, expected_of, holds
 from pytest_sae.gate.verdict import GREEN, Against, VerdictName, judge
-from pytest_sae.metrics.registry import known, spec_of
-from pytest_sae.stats import Estimate
+from pytest_sae.numbers.control import CONTROLS, Control, Expected
+from pytest_sae.numbers.estimate import Estimate
+from pytest_sae.numbers.registry import known, spec_of
 
 finite = st.floats(-1e6, 1e6)
 errors = st.none() | st.floats(0, 1e3)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pytest_sae.gate.bounds import Rule
 from pytest_sae.gate.verdict import RED, Against, VerdictName, as_number, headline, is_red, judge
-from pytest_sae.stats import Estimate, no_data, not_applicable, undefined
+from pytest_sae.numbers.estimate import Estimate, no_data, not_applicable, undefined
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 anything = st.one_of(

@@ -10,13 +10,13 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_sae.gate.controls import Control
 from pytest_sae.gate.rules import Regression, Rule
 from pytest_sae.gate.verdict import Against, judge
-from pytest_sae.measurement import Measurement
+from pytest_sae.numbers.control import Control
+from pytest_sae.numbers.estimate import Estimate
+from pytest_sae.numbers.measurement import Measurement
+from pytest_sae.records.row import row_of, sort_key
 from pytest_sae.reports.assemble import run_verdict
-from pytest_sae.reports.rows import row_of, sort_key
-from pytest_sae.stats import Estimate
 
 numbers = st.floats(-10, 10)
 errors = st.none() | st.floats(0, 1)

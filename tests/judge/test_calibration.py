@@ -32,7 +32,7 @@ from pytest_sae.judge.calibration.rules import ANY_WORD, CONCEPTS, RULES, Descri
 from pytest_sae.judge.marking import plain, unmark
 from pytest_sae.judge.request import Request
 from pytest_sae.measure.judge_calibration import NAMES, measure
-from pytest_sae.stats import Estimate
+from pytest_sae.numbers.estimate import Estimate
 
 DESCRIPTIONS = {
     each.text: each for rule in RULES for each in (rule.true, *rule.corruptions.values())

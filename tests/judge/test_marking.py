@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pytest_sae.evidence import Context
+from pytest_sae.activations.contexts import Context
 from pytest_sae.judge.marking import level, marked, numbered, plain, unmark
 
 HOSTILE = (

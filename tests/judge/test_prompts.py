@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_sae.evidence import Context
+from pytest_sae.activations.contexts import Context
 from pytest_sae.judge.base import Answer
 from pytest_sae.judge.marking import marked, numbered, plain
-from pytest_sae.judge.prompts import effect, explain, pick, rate, spot
+from pytest_sae.judge.prompts import detect, effect, explain, pick, rate
 from pytest_sae.judge.prompts.effect import Effect
 from pytest_sae.judge.prompts.rate import Concept, Rating
 from pytest_sae.judge.request import Request
@@ -51,8 +51,8 @@ def requests(draw) -> Request:
             [
                 rate.request(draw(CONCEPTS), contexts, strings),
                 explain.request(contexts, strings),
-                spot.detection(contexts[0].text, contexts),
-                spot.fuzzing(contexts[0].text, contexts, marks(contexts)),
+                detect.detection(contexts[0].text, contexts),
+                detect.fuzzing(contexts[0].text, contexts, marks(contexts)),
                 effect.request(effects),
                 pick.request(contexts[0].text, [(strings, ["a"])]),
             ]
@@ -88,9 +88,9 @@ def test_contexts_arrive_as_they_were_written(contexts: list[Context], promoted:
     ):
         assert request.document["contexts"] == shown
         assert request.document["promoted"] == promoted
-    detection = spot.detection("e", contexts).document["contexts"]
+    detection = detect.detection("e", contexts).document["contexts"]
     assert detection == dict(zip(names, map(plain, contexts), strict=True))
-    fuzzing = spot.fuzzing("e", contexts, marks(contexts)).document["contexts"]
+    fuzzing = detect.fuzzing("e", contexts, marks(contexts)).document["contexts"]
     assert list(fuzzing.values()) == list(map(marked, contexts, marks(contexts)))
 
 
@@ -126,7 +126,7 @@ def reading(request: Request, value: dict | None) -> object:
         names = [concept["name"] for concept in document["concepts"]]
         return rate.read(answer, [Concept(name, ()) for name in names])
     if request.prompt in ("detect/1", "fuzz/1"):
-        return spot.read(answer, len(document["contexts"]))
+        return detect.read(answer, len(document["contexts"]))
     if request.prompt == "pick/1":
         return pick.read(answer, len(document["pairs"]))
     return {"explain/1": explain.read, "effect/1": effect.read}[request.prompt](answer)
@@ -160,9 +160,9 @@ def test_every_object_of_an_answer_is_closed_and_complete(request: Request) -> N
         (explain.request([], ()), {"explanation": " \n"}),
         (explain.request([], ()), {"explanation": "x" * 401}),
         (explain.request([], ()), {"explanation": "x", "note": "y"}),
-        (spot.detection("e", [Context(0, ("a",), (0.0,))]), {"matches": {"1": 2}}),
-        (spot.detection("e", [Context(0, ("a",), (0.0,))]), {"matches": {"1": True}}),
-        (spot.detection("e", [Context(0, ("a",), (0.0,))]), {"matches": {}}),
+        (detect.detection("e", [Context(0, ("a",), (0.0,))]), {"matches": {"1": 2}}),
+        (detect.detection("e", [Context(0, ("a",), (0.0,))]), {"matches": {"1": True}}),
+        (detect.detection("e", [Context(0, ("a",), (0.0,))]), {"matches": {}}),
         (pick.request("e", [(["a"], ["b"])]), {"picks": {"1": "C"}}),
         (rate.request(COLOURS, [], ()), {"reason": "r", "ratings": {"gender": 5, "topic": 0}}),
         (rate.request(COLOURS, [], ()), {"reason": "r", "ratings": {"gender": 1}}),
@@ -174,7 +174,7 @@ def test_other_answers_are_refused(request_: Request, value: dict) -> None:
 
 def test_answers_are_read_in_the_order_of_the_items() -> None:
     matches = {str(place): int(place % 3 == 0) for place in range(12, 0, -1)}
-    found = spot.read(Answer({"matches": matches}), 12)
+    found = detect.read(Answer({"matches": matches}), 12)
     assert found == [place % 3 == 0 for place in range(1, 13)]
     assert pick.read(Answer({"picks": {"2": "A", "1": "B"}}), 2) == ["B", "A"]
 
@@ -208,8 +208,8 @@ def test_instructions_stay_short_and_call_the_evidence_data() -> None:
     for request in (
         rate.request(COLOURS, [context], ()),
         explain.request([context], ()),
-        spot.detection("e", [context]),
-        spot.fuzzing("e", [context], [[True]]),
+        detect.detection("e", [context]),
+        detect.fuzzing("e", [context], [[True]]),
         effect.request([Effect("p", ("a",), ("b",))]),
         pick.request("e", [(["a"], ["b"])]),
     ):
@@ -231,8 +231,8 @@ def test_a_latent_costs_a_quarter_of_the_published_way_at_equal_precision() -> N
     explanation = "the word 'nurse', and words about people who care for patients in a hospital"
     asked = [
         explain.request([context] * 15, ["nurse"] * 10),
-        spot.detection(explanation, forty),
-        spot.fuzzing(explanation, forty, marks(forty)),
+        detect.detection(explanation, forty),
+        detect.fuzzing(explanation, forty, marks(forty)),
     ]
     characters = sum(len(turn.content) for request in asked for turn in request.messages)
     variance = {contexts: 0.12**2 + 0.75 * 0.25 / contexts for contexts in (40, 100)}

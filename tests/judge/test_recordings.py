@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_sae.errors import JudgeError
+from pytest_sae.judge.recorded_answer import ChatRecord, chat_record, line, parse_line
 from pytest_sae.judge.recordings import Recordings, RecordingsWarning
-from pytest_sae.judge.records import ChatRecord, chat_record, line, parse_line
 from pytest_sae.judge.request import digest
 from pytest_sae.judge.settings import Budget
 from tests.judge.asking import doubling, number_of, recording, replaying, request, right

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 
 from fixtures import WORLD, judge_lexicon
 from fixtures.grammar import vocabulary
+from pytest_sae.activations.contexts import Context
 from pytest_sae.errors import JudgeError
-from pytest_sae.evidence import Context
 from pytest_sae.judge.marking import unmark
-from pytest_sae.judge.prompts import effect, explain, pick, rate, spot
+from pytest_sae.judge.prompts import detect, effect, explain, pick, rate
 from pytest_sae.judge.prompts.effect import Effect
 from pytest_sae.judge.prompts.rate import Concept
 from pytest_sae.judge.request import Message, Request
@@ -100,7 +100,7 @@ def detection(description: str, planted: Planted) -> float:
     unused = [each for each in every if each.document not in used]
     active = [each for each in unused if each.peak][:25]
     silent = [each for each in unused if not each.peak][:25]
-    given = spot.read(ask(spot.detection(description, active + silent)), len(active + silent))
+    given = detect.read(ask(detect.detection(description, active + silent)), len(active + silent))
     assert given is not None
     right = sum(given[: len(active)]) / len(active)
     return (right + 1 - sum(given[len(active) :]) / len(silent)) / 2
@@ -287,8 +287,8 @@ def test_fuzzing_tells_the_right_marks_from_others(name: str) -> None:
     wrong = [[not mark and rng.random() < 0.1 for mark in marks] for marks in right]
     pairs = zip(active * 2, right + wrong, strict=True)
     shown = [(context, marks) for context, marks in pairs if any(marks)]
-    request = spot.fuzzing(true, [each for each, _ in shown], [marks for _, marks in shown])
-    given = spot.read(ask(request), len(shown))
+    request = detect.fuzzing(true, [each for each, _ in shown], [marks for _, marks in shown])
+    given = detect.read(ask(request), len(shown))
     assert given == [place < len(right) for place in range(len(shown))]
 
 
@@ -438,8 +438,8 @@ def test_any_text_anywhere_gets_an_answer_of_the_required_form(
     requests = [
         explain.request(given, tokens),
         rate.request([Concept(name, (text, "male")), Concept(name + "2", ())], given, tokens),
-        spot.detection(text, given),
-        spot.fuzzing(text, given, marks),
+        detect.detection(text, given),
+        detect.fuzzing(text, given, marks),
         effect.request([Effect(text, tuple(tokens), ()), Effect(name, (), (text,))]),
         pick.request(text, [(tokens, ()), ((text,), tokens)]),
     ]
@@ -454,8 +454,8 @@ def test_the_order_of_the_contexts_changes_no_answer(order: list[int]) -> None:
         moved = [shown[place] for place in order]
         assert ask(explain.request(moved, ())) == ask(explain.request(shown, ()))
         assert ask(rate.request(CONCEPTS, moved, ())) == ask(rate.request(CONCEPTS, shown, ()))
-        answers = spot.read(ask(spot.detection("the words 'she'", moved)), 12)
-        before = spot.read(ask(spot.detection("the words 'she'", shown)), 12)
+        answers = detect.read(ask(detect.detection("the words 'she'", moved)), 12)
+        before = detect.read(ask(detect.detection("the words 'she'", shown)), 12)
         assert before is not None
         assert answers == [before[place] for place in order]
 
@@ -469,7 +469,7 @@ def test_nothing_but_the_document_decides_the_answer() -> None:
 
 def test_asking_many_is_asking_each_and_costs_nothing() -> None:
     fresh = RulesJudge(lexicon())
-    requests = [spot.detection("numbers", contexts(word_in("two"))[:3]) for _ in range(4)]
+    requests = [detect.detection("numbers", contexts(word_in("two"))[:3]) for _ in range(4)]
     assert fresh.ask(requests) == [fresh.ask([each])[0] for each in requests]
     assert (fresh.spent.requests, fresh.spent.cost) == (8, 0.0)
     assert (fresh.name, fresh.kind) == ("rules (bundled world only)", "rules")

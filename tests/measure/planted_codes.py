@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from fixtures import WORLD
+from pytest_sae.activations.latents import Latents
 from pytest_sae.activations.store import Store
 from pytest_sae.data.sources import bundled_tasks
 from pytest_sae.data.tasks import Sizes, Tasks
 from pytest_sae.dictionaries.affine import AffineDictionary
 from pytest_sae.dictionaries.base import Dictionary, DictionaryInfo
 from pytest_sae.dictionaries.load import load
-from pytest_sae.measure.latents import Latents
 from pytest_sae.models.load import load as load_model
 from pytest_sae.models.model import LanguageModel
 

@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema
 import numpy as np
 
-from pytest_sae.evidence import Context, LatentEvidence
+from pytest_sae.activations.contexts import Context, LatentEvidence
 from pytest_sae.judge.base import Answer, Spent
 from pytest_sae.judge.request import Request
 from pytest_sae.measure.subjects import Subject

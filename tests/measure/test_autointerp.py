@@ -15,24 +15,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
+from pytest_sae.activations.contexts import Context
 from pytest_sae.activations.evidence import EvidenceSizes
+from pytest_sae.activations.latents import Latents
 from pytest_sae.activations.steering import Effect, Steered
 from pytest_sae.activations.store import Store
 from pytest_sae.dictionaries.load import load as load_dictionary
 from pytest_sae.errors import ModelError
-from pytest_sae.evidence import Context
 from pytest_sae.judge.prompts import explain
 from pytest_sae.judge.request import Request
 from pytest_sae.measure import embedding, surprisal
 from pytest_sae.measure.autointerp import NAMES, AutointerpSizes, measure
+from pytest_sae.measure.detection import MOST, detection_pages, fuzzing_pages, right_marks, spot
 from pytest_sae.measure.intervention import judged, pairs_of, prompts_of
-from pytest_sae.measure.latents import Latents
-from pytest_sae.measure.spotting import MOST, detection_pages, fuzzing_pages, right_marks, spot
 from pytest_sae.measure.subjects import Subject, choose, evenly, explained, with_borrowed
-from pytest_sae.metrics.registry import known
 from pytest_sae.models.load import load as load_model
 from pytest_sae.models.scorer import losses
-from pytest_sae.stats import Estimate
+from pytest_sae.numbers.estimate import Estimate
+from pytest_sae.numbers.registry import known
 from tests.measure.planted_judge import (
     PlantedJudge,
     constantly,

@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 import torch
 
+from pytest_sae.activations.latents import Latents
 from pytest_sae.activations.store import Store
 from pytest_sae.data.attributes import PrincipledSizes
 from pytest_sae.data.entities import RavelSizes
 from pytest_sae.data.questions import UnlearningSizes
 from pytest_sae.dictionaries.affine import AffineDictionary
 from pytest_sae.measure import principled, ravel, unlearning
-from pytest_sae.measure.latents import Latents
 from tests.measure.planted_codes import INFO, model, tasks
 
 READS, WRITES = "blocks.2.hook_resid_pre", "blocks.2.hook_mlp_out"

@@ -11,14 +11,14 @@ import pytest
 import torch
 
 from pytest_sae.measure import autointerp, erasure, shift
-from pytest_sae.measure.promoted import promoted
+from pytest_sae.measure.logit_lens import promoted
 from pytest_sae.models.model import NO_PREDICTION
 from tests.labelled import labelled_data
 from tests.measure.planted_judge import PlantedJudge, constantly
 from tests.measure.test_autointerp import SIZES
-from tests.measure.test_session import opened
 from tests.measure.test_shift import everything
 from tests.models.encoder import tiny_encoder
+from tests.session.test_session import opened
 from tests.tiny import tiny_sae
 
 PREDICTED = {

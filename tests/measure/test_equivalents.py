@@ -11,12 +11,12 @@ import torch
 
 from pytest_sae.dictionaries.base import Dictionary
 from pytest_sae.families import FAMILIES
-from pytest_sae.keys import metric_key
-from pytest_sae.session import EvalSession
-from pytest_sae.stats import Estimate
+from pytest_sae.numbers.estimate import Estimate
+from pytest_sae.numbers.keys import metric_key
+from pytest_sae.session.session import EvalSession
 from pytest_sae.synthetic.equivalent import renumbered, rescaled
 from tests.labelled import labelled_data
-from tests.measure.test_session import opened
+from tests.session.test_session import opened
 from tests.tiny import tiny_model, tiny_sae
 
 UNJUDGED = [name for name, family in FAMILIES.items() if not family.judged]

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from pytest_sae.activations.evidence import EvidenceSizes, collect
+from pytest_sae.activations.latents import Latents
 from pytest_sae.activations.store import Store
-from pytest_sae.measure.latents import Latents
 from pytest_sae.models.load import load as load_model
 from tests.activations.witness import TinyDictionary, texts
 

@@ -13,10 +13,10 @@ from pytest_sae.activations.store import Store
 from pytest_sae.cli import main
 from pytest_sae.dictionaries.factorisation import factorise
 from pytest_sae.dictionaries.spec import resolve
-from pytest_sae.session import EvalSession
+from pytest_sae.session.session import EvalSession
 from tests.dictionaries.contents import random
 from tests.labelled import labelled_data
-from tests.measure.test_session import options
+from tests.session.test_session import options
 from tests.tiny import tiny_model
 
 SITE, RANK = "blocks.1.mlp.hook_post", 8

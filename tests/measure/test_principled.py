@@ -12,7 +12,7 @@ from pytest_sae.activations.store import Store
 from pytest_sae.data.attributes import AttributeTask, PrincipledSizes
 from pytest_sae.measure.principled import measure
 from pytest_sae.metrics.supervised import fit
-from pytest_sae.stats import Estimate
+from pytest_sae.numbers.estimate import Estimate
 from tests.measure.planted_codes import bundled, latents_of, planted, tasks
 
 SIZES = PrincipledSizes(edits=60)

@@ -23,7 +23,7 @@ from pytest_sae.metrics.last_token import LabelledRows, score
 from pytest_sae.metrics.last_token_baseline import ActivationRows
 from pytest_sae.models.tokenize import Batch
 from pytest_sae.options import Options
-from pytest_sae.session import EvalSession, LoadedSAE
+from pytest_sae.session.session import EvalSession, LoadedSAE
 from tests.labelled import TASKS, labelled_data
 from tests.tiny import tiny_model, tiny_sae
 

@@ -11,7 +11,7 @@ from pytest_sae.activations.store import Store
 from pytest_sae.data.entities import EntityTask, RavelSizes
 from pytest_sae.dictionaries.base import Dictionary
 from pytest_sae.measure.ravel import Asked, measure
-from pytest_sae.stats import Estimate
+from pytest_sae.numbers.estimate import Estimate
 from tests.measure.planted_codes import bundled, latents_of, planted, tasks
 
 SIZES = RavelSizes(templates=2, train_pairs=120, test_pairs=60, steps=30)

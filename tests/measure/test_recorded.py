@@ -12,15 +12,15 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pytest_sae import session as sessions
 from pytest_sae.activations.recorded import record_vectors
 from pytest_sae.cli import main
 from pytest_sae.data.sources import bundled_world
 from pytest_sae.dictionaries.spec import resolve
 from pytest_sae.errors import DataError, ModelError, SiteError
+from pytest_sae.numbers.estimate import Estimate
 from pytest_sae.options import Options
-from pytest_sae.session import EvalSession, LoadedSAE
-from pytest_sae.stats import Estimate
+from pytest_sae.session import session as sessions
+from pytest_sae.session.session import EvalSession, LoadedSAE
 from tests.labelled import labelled_data
 from tests.tiny import tiny_model, tiny_sae
 

@@ -11,11 +11,11 @@ from torch import Tensor
 from pytest_sae.dictionaries.spec import resolve
 from pytest_sae.errors import ModelError, SiteError
 from pytest_sae.models.model import LanguageModel
-from pytest_sae.session import EvalSession
-from tests.dictionaries import several_files as files
+from pytest_sae.session.session import EvalSession
+from tests.dictionaries.formats import several_files as files
 from tests.labelled import labelled_data
-from tests.measure.test_session import options
 from tests.models.architectures import language_model, padded_batch
+from tests.session.test_session import options
 from tests.tiny import tiny_model
 
 D = 16

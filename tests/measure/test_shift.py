@@ -20,9 +20,9 @@ from pytest_sae.judge.request import Request
 from pytest_sae.measure import erasure, shift
 from pytest_sae.metrics.scr import fit_probes
 from pytest_sae.metrics.shift import score_task
-from pytest_sae.session import EvalSession, LoadedSAE
+from pytest_sae.session.session import EvalSession, LoadedSAE
 from tests.labelled import TASKS, labelled_data
-from tests.measure.test_session import explicit_means, one_text, opened
+from tests.session.test_session import explicit_means, one_text, opened
 from tests.tiny import tiny_model, tiny_sae
 
 GENDER = "gender: f or m"

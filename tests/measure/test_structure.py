@@ -15,10 +15,10 @@ import torch
 from pytest_sae.dictionaries.spec import resolve
 from pytest_sae.measure import description, erasure
 from pytest_sae.metrics import mdl
-from pytest_sae.session import EvalSession, LoadedSAE
-from pytest_sae.stats import Estimate
+from pytest_sae.numbers.estimate import Estimate
+from pytest_sae.session.session import EvalSession, LoadedSAE
 from tests.labelled import labelled_data
-from tests.measure.test_session import options
+from tests.session.test_session import options
 from tests.tiny import tiny_model, tiny_sae
 
 

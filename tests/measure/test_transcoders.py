@@ -25,15 +25,15 @@ from torch import Tensor
 from pytest_sae.dictionaries.spec import resolve
 from pytest_sae.errors import ModelError, SiteError
 from pytest_sae.measure import erasure, shift, written_scale
-from pytest_sae.measurement import Measurement
 from pytest_sae.metrics import scr, scr_estimates, tpp, tpp_estimates
 from pytest_sae.metrics.ablation import AffineRemoval, MeasuredRemoval
-from pytest_sae.session import EvalSession, LoadedSAE
-from pytest_sae.stats import Estimate
-from tests.dictionaries.sae_lens_files import write
+from pytest_sae.numbers.estimate import Estimate
+from pytest_sae.numbers.measurement import Measurement
+from pytest_sae.session.session import EvalSession, LoadedSAE
+from tests.dictionaries.formats.sae_lens_files import write
 from tests.labelled import labelled_data
-from tests.measure.test_session import options
 from tests.measure.test_shift import everything
+from tests.session.test_session import options
 from tests.tiny import tiny_model
 
 #: Where each reads and writes, and the modules whose input and output these are.

@@ -20,8 +20,8 @@ MEASURED = """
 import resource, sys
 from pathlib import Path
 from pytest_sae.dictionaries.spec import resolve
-from pytest_sae.session import EvalSession
-from tests.measure.test_session import options
+from pytest_sae.session.session import EvalSession
+from tests.session.test_session import options
 
 world = Path(sys.argv[1])
 session = EvalSession(options(world))

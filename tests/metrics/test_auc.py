@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from pytest_sae.bootstrap import generator, resample
 from pytest_sae.metrics.auc import auc, contributions
+from pytest_sae.numbers.bootstrap import generator, resample
 
 
 @given(st.lists(st.tuples(st.integers(-3, 3), st.booleans()), min_size=2, max_size=40))

@@ -12,7 +12,7 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from pytest_sae.metrics.autointerp import Score, auc, balanced_accuracy, constant_accuracy
 from pytest_sae.metrics.autointerp_estimates import estimate, failed, withheld
 from pytest_sae.metrics.autointerp_sample import borrowed, priority, quotas, strata
-from pytest_sae.stats import not_applicable
+from pytest_sae.numbers.estimate import not_applicable
 
 truths = st.lists(st.booleans(), min_size=2, max_size=40).filter(lambda t: 0 < sum(t) < len(t))
 

@@ -25,7 +25,7 @@ from pytest_sae.metrics.frontier import (
 from pytest_sae.metrics.frontier_area import area, corners
 from pytest_sae.metrics.frontier_estimates import NAMES, estimates
 from pytest_sae.metrics.frontier_texts import Scores, TaskTexts, pairs
-from pytest_sae.stats import Estimate
+from pytest_sae.numbers.estimate import Estimate
 from tests.metrics.planted import CLASSES, TppWorld, tpp_world
 
 NS = (1, 2, 5, 20)

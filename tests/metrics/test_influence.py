@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_sae.bootstrap import influence
 from pytest_sae.metrics import behaviour, core, scr_estimates, tpp_estimates
 from pytest_sae.metrics.behaviour import BehaviourSums
 from pytest_sae.metrics.core import CoreSums
 from pytest_sae.metrics.scr import ScrTask
 from pytest_sae.metrics.tpp import TppTask
-from pytest_sae.stats import Estimate
+from pytest_sae.numbers.bootstrap import influence
+from pytest_sae.numbers.estimate import Estimate
 from tests.metrics.planted import scr_world, tpp_world
 
 REPLICATES = 600

@@ -11,9 +11,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_sae.bootstrap import generator, resample
 from pytest_sae.metrics import mdl
 from pytest_sae.metrics.codebook import BookSums, symbols
+from pytest_sae.numbers.bootstrap import generator, resample
 
 spectra = st.lists(st.floats(0, 100), min_size=1, max_size=12).filter(lambda v: sum(v) > 1e-3)
 

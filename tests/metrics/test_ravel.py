@@ -8,7 +8,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_sae.bootstrap import generator
 from pytest_sae.metrics.ravel import (
     Outcome,
     Pairs,
@@ -16,6 +15,7 @@ from pytest_sae.metrics.ravel import (
     estimates,
     train_mask,
 )
+from pytest_sae.numbers.bootstrap import generator
 
 COUNTRIES, LANGUAGES = 6, 4
 D = COUNTRIES + LANGUAGES

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_sae.bootstrap import generator
 from pytest_sae.errors import DataError
 from pytest_sae.metrics import tpp
 from pytest_sae.metrics.ablation import AffineRemoval
 from pytest_sae.metrics.tpp import Effects, TppTask, balanced, members, one_versus_rest
 from pytest_sae.metrics.tpp_estimates import estimates
 from pytest_sae.metrics.written_scale import WrittenScale
-from pytest_sae.stats import Estimate
+from pytest_sae.numbers.bootstrap import generator
+from pytest_sae.numbers.estimate import Estimate
 from tests.metrics.planted import CLASSES, LATENTS, TppWorld, permuted, rescaled, tpp_world
 
 

@@ -83,7 +83,7 @@ def test_each_question_is_measured_at_the_other_halfs_choice() -> None:
     chosen_m = [each["m"] for each in found.details["tasks"]["task"]["chosen"]]
     picks = [[s.m for s in SETTINGS].index(m) for m in chosen_m]
     # Some half of the questions is consistent with both choices and with the value.
-    from pytest_sae.bootstrap import generator
+    from pytest_sae.numbers.bootstrap import generator
 
     order = generator(0, "unlearning", "task", "forget", "halves").permutation(UNITS)
     half = np.isin(UNITS, order[:10])

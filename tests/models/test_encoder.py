@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from pytest_sae.activations.latents import Latents
 from pytest_sae.activations.store import Store
 from pytest_sae.data.tasks import Corpus
 from pytest_sae.dictionaries.load import load as load_dictionary
 from pytest_sae.errors import ModelError
 from pytest_sae.measure import reconstruction
 from pytest_sae.measure.erasure import View
-from pytest_sae.measure.latents import Latents
 from pytest_sae.models.load import load
 from pytest_sae.models.model import LanguageModel
 from pytest_sae.models.prove import check_fit, prove

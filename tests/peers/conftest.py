@@ -15,7 +15,7 @@ from pytest_sae.activations.pooled import Pooled, pool
 from pytest_sae.activations.stream import ActivationBatch
 from pytest_sae.dictionaries.spec import resolve
 from pytest_sae.models.tokenize import Batch
-from pytest_sae.session import EvalSession, LoadedSAE
+from pytest_sae.session.session import EvalSession, LoadedSAE
 from tests.peers.published import options
 from tests.suite.running import SAES
 

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import torch
 
+from pytest_sae.activations.latents import Latents
 from pytest_sae.activations.store import Store
 from pytest_sae.data.tasks import Corpus
 from pytest_sae.measure import reconstruction
-from pytest_sae.measure.latents import Latents
-from pytest_sae.session import EvalSession, LoadedSAE
-from pytest_sae.stats import Estimate
+from pytest_sae.numbers.estimate import Estimate
+from pytest_sae.session.session import EvalSession, LoadedSAE
 
 CONTEXT, TEXTS = 32, 60
 

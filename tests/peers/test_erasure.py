@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_sae.bootstrap import generator
 from pytest_sae.measure.erasure import quadrants
 from pytest_sae.metrics import scr, scr_estimates, tpp, tpp_estimates
 from pytest_sae.metrics.ablation import AffineRemoval
+from pytest_sae.numbers.bootstrap import generator
 from pytest_sae.probes import ProbeSets
-from pytest_sae.session import EvalSession, LoadedSAE
+from pytest_sae.session.session import EvalSession, LoadedSAE
 from tests.peers.conftest import Tokens
 
 NS = (2, 5, 10, 20, 50)

@@ -7,9 +7,6 @@ from pathlib import Path
 import pytest
 
 # Loaded here once: pytester unloads after every run what that run has imported.
-import pytest_sae.distributed.scheduler
-import pytest_sae.measurement
-import pytest_sae.reports.write  # noqa: F401
 from tests.plugin.project import Project
 
 

@@ -47,7 +47,7 @@ class EvalSession:
     def close(self):
         pass
 
-sys.modules["pytest_sae.session"] = types.SimpleNamespace(EvalSession=EvalSession)
+sys.modules["pytest_sae.session.session"] = types.SimpleNamespace(EvalSession=EvalSession)
 """
 
 MEASURE = """

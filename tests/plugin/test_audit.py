@@ -8,8 +8,8 @@ import pytest
 
 import pytest_sae.audit.gather as gathering
 from pytest_sae import cli
-from pytest_sae.audit.record import world_of
-from pytest_sae.distributed.journal import read_journal
+from pytest_sae.audit.summary import world_of
+from pytest_sae.run.journal import read_journal
 from tests.plugin.project import Project
 
 AUDIT = """

@@ -21,8 +21,8 @@ _own = EvalSession.measure
 def _measure(self, family, sae):
     import dataclasses
     import measure
-    from pytest_sae.gate.controls import Control
-    from pytest_sae.suites import SUITES
+    from pytest_sae.numbers.control import Control
+    from pytest_sae.session.suites import SUITES
 
     which = self.options.controls or SUITES[self.options.suite].controls
     def controls(each):

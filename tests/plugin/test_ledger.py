@@ -8,9 +8,9 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_sae.distributed.journal import NAME, Journal, read_journal
-from pytest_sae.distributed.ledger import Ledger
-from pytest_sae.reports.rows import key_of, unmeasured_row
+from pytest_sae.records.row import key_of, unmeasured_row
+from pytest_sae.run.journal import NAME, Journal, read_journal
+from pytest_sae.run.ledger import Ledger
 
 IDS = ["topk", "topk_1"]
 TESTS = [f"t.py::test_it[{sae}-{key}]" for sae in IDS for key in ("l0", "scr:n:5")]

@@ -179,7 +179,7 @@ def test_an_sae_of_the_ini_file_is_missed_only_by_tests_that_use_it(project: Pro
 def test_without_sae_the_bundled_one_is_evaluated(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pytest_sae.run.bundled_sae", lambda: Path(project.sae("topk")))
+    monkeypatch.setattr("pytest_sae.run.run.bundled_sae", lambda: Path(project.sae("topk")))
     result = project.run(sae=None)
     assert result.ret == 0
     result.stdout.fnmatch_lines(["SAEs: topk (the bundled one, for --sae was not given)"])

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from pytest_sae.reports.records import Report, without_times
+from pytest_sae.records.schema import Report, without_times
 from tests.plugin.project import Project
 
 FAILING = """

@@ -10,7 +10,7 @@ import pytest
 
 from pytest_sae.cli import main
 from pytest_sae.gate.baseline_file import read_baseline
-from pytest_sae.reports.records import without_times
+from pytest_sae.records.schema import without_times
 from tests.plugin.project import Project
 
 MEASURE = """

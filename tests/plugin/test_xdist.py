@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pytest_sae.distributed.pinning import VARIABLE, pin, visible_devices
+from pytest_sae.run.pinning import VARIABLE, pin, visible_devices
 from tests.plugin.project import Project
 
 MANY = """
@@ -166,7 +166,7 @@ def test_killing_the_whole_run_leaves_the_journal_and_no_green_report(project: P
         time.sleep(0.05)
     os.kill(run.pid, signal.SIGKILL)
     assert run.wait() == -signal.SIGKILL
-    from pytest_sae.distributed.journal import read_journal
+    from pytest_sae.run.journal import read_journal
 
     start, row = read_journal(project.path / "sae-report/journal.jsonl")
     assert start["event"] == "start"

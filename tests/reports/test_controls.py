@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from pytest_sae.gate.controls import Control, Expected
 from pytest_sae.gate.verdict import judge
-from pytest_sae.measurement import Measurement
+from pytest_sae.numbers.control import Control, Expected
+from pytest_sae.numbers.estimate import Estimate
+from pytest_sae.numbers.measurement import Measurement
+from pytest_sae.records.row import row_of
+from pytest_sae.records.schema import Report
 from pytest_sae.reports.controls import doubt_lines, told_control
 from pytest_sae.reports.html import html
 from pytest_sae.reports.markdown import markdown
-from pytest_sae.reports.records import Report
 from pytest_sae.reports.rejudged import rejudged
-from pytest_sae.reports.rows import row_of
 from pytest_sae.reports.terminal import table
-from pytest_sae.stats import Estimate
 from tests.reports.examples import report, rule
 
 

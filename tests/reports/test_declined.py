@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_sae.records.row import ABSENT
 from pytest_sae.reports.declined import MANY, fold, told
-from pytest_sae.reports.rows import ABSENT
 
 
 def row(sae: str, metric: str, status: str, reason: str) -> dict[str, Any]:

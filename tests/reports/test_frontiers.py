@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
+from pytest_sae.numbers.estimate import Estimate
 from pytest_sae.reports.frontiers import read
 from pytest_sae.reports.html import html
-from pytest_sae.stats import Estimate
 from tests.reports.examples import report, row
 
 

@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_sae.metrics.registry import known
+from pytest_sae.numbers.estimate import Estimate
+from pytest_sae.numbers.registry import known
 from pytest_sae.reports.curves import levels, points
 from pytest_sae.reports.families import family_of, place_of
 from pytest_sae.reports.html import html
 from pytest_sae.reports.html_about import lasting
 from pytest_sae.reports.html_bars import scale_of
 from pytest_sae.reports.html_marks import colours
-from pytest_sae.stats import Estimate
 from tests.reports.examples import CURVE, estimates, report, row, rows, rule, texts
 
 finite = st.floats(allow_nan=False, allow_infinity=False)

@@ -16,14 +16,14 @@ from pydantic import ValidationError
 
 from pytest_sae.cli import main
 from pytest_sae.errors import PytestSAEError
+from pytest_sae.numbers.estimate import Estimate
+from pytest_sae.records.row import to_builtin
+from pytest_sae.records.schema import json_schema, read_report, write_report
 from pytest_sae.reports.assemble import merged, run_verdict
 from pytest_sae.reports.github import append_summary, workflow_commands
 from pytest_sae.reports.html import html
 from pytest_sae.reports.markdown import markdown
-from pytest_sae.reports.records import json_schema, read_report, write_report
-from pytest_sae.reports.rows import to_builtin
 from pytest_sae.reports.summary import failures, verdict_line
-from pytest_sae.stats import Estimate
 from tests.reports.examples import estimates, report, row, rule, texts
 
 SCHEMA = Path(__file__).parents[2] / "pytest_sae/reports/schema.json"

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from pytest_sae.activations.recorder import record_vectors
-from pytest_sae.dictionaries import families
+from pytest_sae.dictionaries.formats import registry
 from pytest_sae.dictionaries.spec import resolve
 from tests.dictionaries.contents import random, unit
-from tests.dictionaries.every_format import ROWS, D
+from tests.dictionaries.formats.every_format import ROWS, D
 from tests.labelled import labelled_data
 from tests.suite.running import ROOT, Run, environment, suite
 from tests.tiny import tiny_model
@@ -50,7 +50,7 @@ def run(lines: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def test_there_is_a_row_for_every_family() -> None:
-    assert {name.partition("-")[0] for name in ROWS} == {*families.NAMES} - {WITHOUT_MODEL}
+    assert {name.partition("-")[0] for name in ROWS} == {*registry.NAMES} - {WITHOUT_MODEL}
 
 
 @pytest.mark.parametrize("row", ROWS)

@@ -17,10 +17,10 @@ from pytest_sae.data.sources import bundled_world
 from pytest_sae.judge.calibration.contexts import known
 from pytest_sae.judge.calibration.questions import first
 from pytest_sae.judge.calibration.rules import RULES
-from pytest_sae.judge.records import parse_line
+from pytest_sae.judge.recorded_answer import parse_line
 from pytest_sae.judge.rules import RulesJudge
 from pytest_sae.judge.rules.lexicon import load
-from pytest_sae.reports.records import without_times
+from pytest_sae.records.schema import without_times
 from pytest_sae.reports.summary import judge_lines
 from tests.judge.provider import KEY, Address, Asked, Reply, answering, provider, request_of
 from tests.labelled import labelled_data

@@ -10,7 +10,7 @@ import pytest
 from pytest_sae.dictionaries.spec import resolve
 from pytest_sae.families import FAMILIES
 from pytest_sae.options import Options
-from pytest_sae.session import EvalSession
+from pytest_sae.session.session import EvalSession
 from tests.suite.running import SAES
 
 # It asks which questions the model can answer, and puts those again with latents clamped.

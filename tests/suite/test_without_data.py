@@ -10,10 +10,10 @@ from pytest_sae.dictionaries.spec import resolve
 from pytest_sae.families import FAMILIES
 from pytest_sae.gate.bounds import load_thresholds
 from pytest_sae.gate.verdict import judge
+from pytest_sae.numbers.estimate import Estimate
 from pytest_sae.options import Options
-from pytest_sae.run import shipped_thresholds
-from pytest_sae.session import EvalSession
-from pytest_sae.stats import Estimate
+from pytest_sae.run.run import shipped_thresholds
+from pytest_sae.session.session import EvalSession
 from tests.labelled import TASKS, labelled_data
 from tests.tiny import tiny_model, tiny_sae
 

@@ -23,7 +23,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_sae.stats import Estimate
+from pytest_sae.numbers.estimate import Estimate
 from tests.synthetic.planted_dictionaries import Planted
 
 Floats = NDArray[np.float64]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pytest_sae.threads import threads
+from pytest_sae.session.threads import threads
 
 
 @pytest.fixture(autouse=True, scope="module")

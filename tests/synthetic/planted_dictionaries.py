@@ -19,8 +19,8 @@ from pytest_sae.data.tasks import Tasks
 from pytest_sae.dictionaries.affine import AffineDictionary
 from pytest_sae.dictionaries.base import Dictionary, DictionaryInfo
 from pytest_sae.dictionaries.references import identity
-from pytest_sae.keys import metric_key
-from pytest_sae.stats import Estimate
+from pytest_sae.numbers.estimate import Estimate
+from pytest_sae.numbers.keys import metric_key
 from pytest_sae.synthetic import Book, BookSize, World, WorldLatents, oracle
 from pytest_sae.synthetic.strategies import books, worlds
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_sae.data.tasks import ClassTexts, Corpus, SpuriousTexts
-from pytest_sae.stats import Estimate
+from pytest_sae.numbers.estimate import Estimate
 from pytest_sae.synthetic import reading
 from tests.synthetic.planted_dictionaries import QUICK, Planted, few, figures, planted, unshrunk
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pytest_sae.evidence import Context
+from pytest_sae.activations.contexts import Context
 from pytest_sae.judge.calibration.rules import CONCEPTS, Rule
 
 # Plain, breaking out of the JSON document, in another language, and under the system's name.

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from pytest_sae.bootstrap import generator
+from pytest_sae.activations.contexts import Context
 from pytest_sae.errors import DataError
-from pytest_sae.evidence import Context
 from pytest_sae.judge.calibration.predicates import ENDS, Predicate
 from pytest_sae.judge.calibration.rules import Rule
+from pytest_sae.numbers.bootstrap import generator
 
 WIDTH = 32
 SHOWN = 10  # activating contexts that the latent is explained and rated from

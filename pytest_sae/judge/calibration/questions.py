@@ -14,7 +14,7 @@ import zlib
 from pytest_sae.judge.calibration.attacks import detection_attack, hidden, rating_attack
 from pytest_sae.judge.calibration.contexts import Known
 from pytest_sae.judge.calibration.rules import CONCEPTS
-from pytest_sae.judge.prompts import explain, rate, spot
+from pytest_sae.judge.prompts import detect, explain, rate
 from pytest_sae.judge.request import Request
 
 
@@ -24,7 +24,7 @@ def first(known: Known) -> dict[str, Request]:
     demand, _ = rating_attack(rule, place)
     descriptions = {"true": rule.true, **rule.corruptions}
     detections = {
-        kind: spot.detection(each.text, known.scored) for kind, each in descriptions.items()
+        kind: detect.detection(each.text, known.scored) for kind, each in descriptions.items()
     }
     attacked = hidden(known.scored, detection_attack(place))
     return {
@@ -32,10 +32,10 @@ def first(known: Known) -> dict[str, Request]:
         **detections,
         "rate": rate.request(CONCEPTS, known.shown, ()),
         "rate hidden": rate.request(CONCEPTS, hidden(known.shown, demand), ()),
-        "true hidden": spot.detection(rule.true.text, attacked),
+        "true hidden": detect.detection(rule.true.text, attacked),
     }
 
 
 def again(known: Known, explanation: str) -> Request:
     """Return the detection question with the judge's own explanation."""
-    return spot.detection(explanation, known.scored)
+    return detect.detection(explanation, known.scored)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_sae.evidence import Context
+from pytest_sae.activations.contexts import Context
 from pytest_sae.judge.base import Answer
 from pytest_sae.judge.marking import numbered
 from pytest_sae.judge.prompts.compose import closed, compose, sentence

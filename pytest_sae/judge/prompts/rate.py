@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pytest_sae.evidence import Context
+from pytest_sae.activations.contexts import Context
 from pytest_sae.judge.base import Answer
 from pytest_sae.judge.marking import numbered
 from pytest_sae.judge.prompts.compose import closed, compose, sentence

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pytest_sae.errors import JudgeError
 from pytest_sae.judge.base import Answer, Spent
 from pytest_sae.judge.request import Request
+from pytest_sae.judge.rules.detection import detects, fits_marks
 from pytest_sae.judge.rules.effects import explain_effects, pick
 from pytest_sae.judge.rules.hypotheses import Hypothesis
 from pytest_sae.judge.rules.induction import best
@@ -17,7 +18,6 @@ from pytest_sae.judge.rules.parsing import parse
 from pytest_sae.judge.rules.passage import Passage, read
 from pytest_sae.judge.rules.places import contextual
 from pytest_sae.judge.rules.rating import rate
-from pytest_sae.judge.rules.spotting import detects, fits_marks
 
 Document = Mapping[str, Any]
 Value = dict[str, Any]

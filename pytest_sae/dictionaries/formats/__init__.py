@@ -1,0 +1,1 @@
+"""The formats of sparse dictionaries: one file per format, found by `registry`."""

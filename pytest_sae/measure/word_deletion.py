@@ -1,0 +1,78 @@
+"""Deleting the spurious concept's words in place of latents: no dictionary has a part in it.
+
+measure(latents, tasks, seed, fits, prefix) -> list[Estimate]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from pytest_sae.activations.latents import Latents
+from pytest_sae.data.tasks import SpuriousTask, Tasks
+from pytest_sae.measure import erasure
+from pytest_sae.measure.shift import deletions, means_of_deleted
+from pytest_sae.metrics.protocol import HEADLINE_N, NS
+from pytest_sae.metrics.scr import CONCEPTS, Measure, Reading, ScrTask
+from pytest_sae.metrics.scr_estimates import Drawn, recovered
+from pytest_sae.metrics.shift import Deleted
+from pytest_sae.models.absent import NO_MODEL
+from pytest_sae.numbers.estimate import Estimate, Param, not_applicable
+
+Prefix = Literal["scr", "shift"]
+_MEASURES: dict[str, Measure] = {"": "accuracy", ".margin": "margin"}
+
+
+def measure(latents: Latents, tasks: Tasks, seed: int, fits: int, prefix: Prefix) -> list[Estimate]:
+    """Return what deleting words reaches where `scr` (removing the spurious concept) ablates.
+
+    `sum of (deleted - confounded) / sum of (clean - confounded)` over the tasks, as `scr` and
+    `scr.margin`, or `shift` and `shift.margin`; higher is better. The words are those that the
+    task names, or those that tell the concept's values apart in the training texts.
+
+    Args:
+        latents: give the activations; their dictionary is not asked.
+        tasks: of the run.
+        seed: the run's; the draws are those of `scr`.
+        fits: probe fits that figures average over.
+        prefix: whose names the estimates have.
+    """
+    gone = deletions(tasks)
+    means = means_of_deleted(latents, tasks, gone)
+    params: dict[str, Param] = {"n": HEADLINE_N}
+    if prefix == "scr":
+        params["direction"] = "spurious"
+    if not means:
+        return [not_applicable(f"{prefix}{suffix}", NO_MODEL, params) for suffix in _MEASURES]
+    texts = erasure.erasure_texts(tasks)
+    drawn = [
+        Drawn.of(_read(latents, texts, task, each.read(task, means), seed, fits), seed)
+        for task, each in zip(tasks.scr, gone, strict=True)
+    ]
+    return [
+        recovered(drawn, "spurious", kind, f"{prefix}{suffix}", params, HEADLINE_N)
+        for suffix, kind in _MEASURES.items()
+    ]
+
+
+def _read(
+    latents: Latents,
+    texts: Sequence[str],
+    task: SpuriousTask,
+    deleted: Deleted,
+    seed: int,
+    fits: int,
+) -> ScrTask:
+    """The confounded probes on what is left of the test texts, in the form of an SCR task."""
+    view = erasure.View.of(latents, texts, task.train.texts, task.test.texts)
+    probes = erasure.scr_probes(latents, view, task, seed, fits).fits
+    own, confounded = (
+        np.stack([fit.logits(view.x_test)[CONCEPTS.index(name)] for fit in probes])
+        for name in ("intended", "confounded")
+    )
+    left = np.stack([fit.logits(deleted.x_test)[CONCEPTS.index("confounded")] for fit in probes])
+    everywhere = np.repeat(left[None], len(NS), axis=0)
+    reading = Reading(own, confounded, everywhere, np.zeros(len(probes), np.int64))
+    return ScrTask(task.name, NS, erasure.quadrants(task.test), {}, {"spurious": reading})

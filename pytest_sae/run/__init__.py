@@ -1,0 +1,1 @@
+"""One pytest run: its tests, ledger, journal, scheduler, shards and reports."""

@@ -1,0 +1,298 @@
+"""The controller's side: the ledger, the journal and the reports; one per run, in no worker."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import time
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_sae.records.row import Row
+from pytest_sae.reports import assemble
+from pytest_sae.run.journal import Journal
+from pytest_sae.run.ledger import Ledger
+from pytest_sae.run.recording import outcome_of, spec_of
+from pytest_sae.run.run import Run, shown_path
+
+_ENDED_BY_ITSELF = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+
+
+class Controller:
+    """Hooks of the process that sees every report, with and without xdist."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._config = run.config
+        self._ledger = Ledger(lambda: run.sae_ids)
+        self._journal: Journal | None = None
+        self._described: dict[str, dict[str, Any]] = {}
+        self._started = time.time()
+        self._report: dict[str, Any] | None = None
+        self._thresholds: dict[str, str] = {}
+        self._influence: dict[tuple[str, str], list[float]] = {}
+        self._audits: list[dict[str, Any]] = []
+        # Until tests are to be called, none can be missing: --collect-only, --fixtures, ...
+        self._idle = True
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> None:
+        """Begin: note what was collected, if this process did collect (without xdist)."""
+        only_shown = ("collectonly", "setuponly", "setupplan")
+        self._idle = any(self._config.getoption(name, False) for name in only_shown)
+        self._expect([item.nodeid for item in session.items])
+        if not self._idle and any(spec_of(item) for item in session.items):
+            self._open()
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
+        """Note what was collected, with xdist: the controller never collects."""
+        self._expect(ids)
+        if not self._idle and self._ledger.expects_metrics():
+            self._open()
+
+    def _expect(self, nodeids: Sequence[str]) -> None:
+        if not self._idle:
+            self._ledger.expect(nodeids)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take the rows off a report and put them on disk."""
+        if self._idle:
+            return
+        sae = getattr(report, "sae", None)
+        audited = getattr(report, "sae_audit", None)
+        if sae is not None or audited is not None:
+            self._open()
+        if audited is not None:
+            self._audits.append(audited)
+            self._append("audit", audit=audited)
+        if report.when not in ("setup", "call", "teardown"):
+            row = self._ledger.crashed(report.nodeid, "the worker died while running this test")
+            self._write([row] if row else [])
+        elif report.when == "setup" and report.passed:
+            self._ledger.started(report.nodeid, sae)
+        elif report.when != "teardown" or report.failed:
+            self._finished(report, sae)
+
+    def _finished(self, report: pytest.TestReport, sae: str | None) -> None:
+        rows: list[Row] = [
+            {**row, "worker": _worker_of(report)} for row in getattr(report, "sae_rows", [])
+        ]
+        self._thresholds |= getattr(report, "sae_thresholds", {})
+        told = getattr(report, "sae_influence", [])
+        self._influence |= {(sae, key): influence for sae, key, influence in told}
+        self._ledger.finished(report.nodeid, sae, outcome_of(report), _first_line(report), rows)
+        self._write(rows)
+
+    def _open(self) -> None:
+        """Begin the journal, and replace an older report, which a killed run must not leave."""
+        if self._journal is None:
+            directory = Path(self._run.options.report)
+            self._journal = _journal(directory)
+            self._journal.append("start", **self._identity())
+            self._write_files(
+                self._assembled(-1, complete=False, problems=["the run has not ended"])
+            )
+
+    def _write(self, rows: Iterable[Row]) -> None:
+        for row in rows:
+            self._append("row", row=row)
+
+    def _append(self, event: str, **said: object) -> None:
+        if self._journal is not None:
+            self._journal.append(event, **said)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Take what a worker says about itself."""
+        described = getattr(node, "workeroutput", {}).get("sae")
+        if described is not None:
+            self._described[node.gateway.id] = json.loads(described)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Decide, write the reports, and make the exit status say what they say.
+
+        First, so that the JUnit file, which pytest writes in this hook, gets the verdict.
+        """
+        if self._idle:
+            return
+        status = int(session.exitstatus)
+        stopped = self._was_stopped(session)
+        problems = self._problems(status, stopped)
+        problems += self._refused_update(stopped, problems)
+        red = bool(problems) or (self._run.options.gate and self._ledger.red())
+        if red and status == pytest.ExitCode.OK:
+            session.exitstatus = status = int(pytest.ExitCode.TESTS_FAILED)
+        if self._journal is not None:
+            self._end(status, complete=not stopped and not problems, problems=problems)
+        elif problems:
+            self._complain(problems)
+
+    def _was_stopped(self, session: pytest.Session) -> bool:
+        if session.exitstatus not in _ENDED_BY_ITSELF:
+            return True
+        return bool(session.shouldstop or session.shouldfail)
+
+    def _problems(self, status: int, stopped: bool) -> list[str]:
+        missing = self._ledger.close(stopped)
+        options = self._run.options
+        problems = []
+        if self._journal is not None and missing:
+            problems.append(f"{len(missing)} collected tests left no record, such as {missing[0]}")
+        if self._journal is not None and options.gate and not missing:
+            problems += [
+                f"no metric of {sae} was judged: {self._ledger.declined(sae) or self._unruled()}"
+                for sae in self._ledger.ungated()
+            ]
+        asked = bool(self._config.getoption("sae"))
+        if asked and not self._ledger.ran_saes and status == pytest.ExitCode.OK:
+            problems.append("--sae was given, but no test that ran uses an SAE")
+        return problems
+
+    def _refused_update(self, stopped: bool, problems: Sequence[str]) -> list[str]:
+        if self._run.options.update is None or self._journal is None:
+            return []
+        from pytest_sae.run.update import refusal
+
+        why = refusal(self._ledger.rows, self._ledger.tests(), stopped, problems)
+        return [f"the baseline was not updated: {why}"] if why else []
+
+    def _unruled(self) -> str:
+        files = ", ".join(sorted(self._thresholds)) or "the thresholds file"
+        return f"{files} has no rule for what was measured, or --sae-no-gate is missing"
+
+    def _complain(self, problems: Sequence[str]) -> None:
+        reporter = self._config.pluginmanager.getplugin("terminalreporter")
+        for problem in problems if reporter else ():
+            reporter.write_line(f"pytest-sae: {problem}", red=True)
+
+    def _end(self, status: int, complete: bool, problems: list[str]) -> None:
+        from pytest_sae.reports.junit import add_suite_properties
+        from pytest_sae.reports.write import publish
+
+        assert self._journal is not None
+        description = self._run.describe()
+        if description is not None:
+            self._described["main"] = description
+        report = self._assembled(status, complete, problems)
+        if self._run.options.update and complete:
+            from pytest_sae.run.update import update
+
+            report["update"] = update(self._run, report["measurements"], self._influence)
+        self._write_files(report)
+        publish(report)
+        self._journal.append("end", exit_status=status, verdict=report["verdict"])
+        self._journal.close()
+        self._report = report
+        add_suite_properties(self._config, report)
+
+    def _identity(self) -> dict[str, Any]:
+        return {
+            "started": datetime.fromtimestamp(self._started, UTC).isoformat(timespec="seconds"),
+            "argv": [str(arg) for arg in self._config.invocation_params.args],
+            "options": _jsonable(dataclasses.asdict(self._run.options)),
+            "saes": [
+                {
+                    "id": spec.id,
+                    "path": shown_path(self._config, Path(spec.path)),
+                    "text": spec.text,
+                }
+                for spec in self._run.specs
+            ],
+            "shard": self._shard(),
+            "update": None,
+        }
+
+    def _shard(self) -> dict[str, Any] | None:
+        if self._run.options.shard is None:
+            return None
+        from pytest_sae.run.shard import parse_shard
+
+        which, count = parse_shard(self._run.options.shard)
+        return {"which": which, "count": count, "saes": [each.id for each in self._run.all_specs]}
+
+    def _assembled(self, status: int, complete: bool, problems: list[str]) -> dict[str, Any]:
+        rows, tests = self._ledger.rows, self._ledger.tests()
+        gate = self._run.options.gate
+        return {
+            "schema_version": assemble.SCHEMA_VERSION,
+            "complete": complete,
+            "verdict": assemble.run_verdict(rows, tests, problems, gate),
+            "problems": problems,
+            "exit_status": status,
+            "duration": round(time.time() - self._started, 3),
+            "versions": assemble.versions(),
+            "thresholds": [
+                {"file": name, "sha256": digest}
+                for name, digest in sorted(self._thresholds.items())
+            ],
+            "measurements": rows,
+            "tests": tests,
+            "audit": self._audit(complete),
+            **self._identity(),
+            **assemble.merged(self._described),
+        }
+
+    def _audit(self, complete: bool) -> dict[str, Any] | None:
+        if not complete or not self._audits:
+            return None
+        from pytest_sae.audit.summary import audit_record
+        from pytest_sae.audit.world import SIZE
+
+        return audit_record(SIZE[self._run.options.suite], self._audits)
+
+    def _write_files(self, report: dict[str, Any]) -> None:
+        from pytest_sae.reports.write import write_all
+
+        write_all(report, Path(self._run.options.report), self._influence)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Show the table, and on GitHub the annotations."""
+        if self._report is None:
+            return
+        from pytest_sae.reports.github import workflow_commands
+        from pytest_sae.reports.terminal import write_terminal
+
+        write_terminal(terminalreporter, self._report, self._shown_directory())
+        for line in workflow_commands(self._report, os.environ):
+            terminalreporter.write_line(line)
+
+    def _shown_directory(self) -> str:
+        return shown_path(self._config, Path(self._run.options.report))
+
+
+def _journal(directory: Path) -> Journal:
+    try:
+        return Journal(directory)
+    except OSError as error:
+        raise pytest.UsageError(
+            f"the report cannot be written to {directory}: {error.strerror}. "
+            "Choose another directory with --sae-report=DIR."
+        ) from None
+
+
+def _jsonable(options: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: list(value) if isinstance(value, tuple) else value for key, value in options.items()
+    }
+
+
+def _worker_of(report: pytest.TestReport) -> str:
+    node = getattr(report, "node", None)
+    return str(node.gateway.id) if node is not None else "main"
+
+
+def _first_line(report: pytest.TestReport) -> str:
+    if hasattr(report, "wasxfail"):
+        return f"xfail: {report.wasxfail}"
+    crash = getattr(report.longrepr, "reprcrash", None)
+    # A skip has file, line and reason in place of a traceback.
+    skip = report.longrepr[2] if isinstance(report.longrepr, tuple) else None
+    text = crash.message if crash is not None else str(skip or report.longrepr or "")
+    return next(iter(text.splitlines()), "")

@@ -1,0 +1,74 @@
+"""Writing what a run measured into its baseline; only what a whole run measured gets in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_sae.gate.baseline import changes, entries_of, updated
+from pytest_sae.records.row import Row, key_of
+from pytest_sae.run.run import shown_path
+
+if TYPE_CHECKING:
+    from pytest_sae.gate.influence_file import Influence
+    from pytest_sae.run.run import Run
+
+
+def refusal(
+    rows: Sequence[Row], tests: Sequence[Mapping[str, Any]], stopped: bool, problems: Sequence[str]
+) -> str:
+    """Return why a run must not become a baseline, empty if it may.
+
+    Args:
+        rows: what it measured.
+        tests: those of the report: without a record, or not simply passed.
+        stopped: whether it was stopped early.
+        problems: what else is amiss.
+    """
+    unmeasured = [f"{key_of(row)} of {row['sae']}" for row in rows if _unmeasured(row)]
+    lost = [str(test["nodeid"]) for test in tests if test["outcome"] in _LOST]
+    if stopped:
+        return "the run was stopped early"
+    if problems:
+        return "the run is incomplete"
+    if unmeasured or lost:
+        first = (unmeasured or lost)[0]
+        more = len(unmeasured or lost) - 1
+        return f"{first}{f' and {more} more' if more else ''} was not measured"
+    try:
+        entries_of(rows)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+_LOST = ("missing", "crashed", "error")
+
+
+def _unmeasured(row: Row) -> bool:
+    return bool(row["verdict"] == "unmeasured")
+
+
+def update(run: Run, rows: Sequence[Row], influence: Influence) -> dict[str, Any]:
+    """Write the baseline of a run anew; return what changed, as the report tells it.
+
+    Args:
+        run: whose baseline it is.
+        rows: what it measured.
+        influence: what each text adds to the errors of the values.
+    """
+    from pytest_sae.gate.baseline_file import write_baseline
+
+    assert run.baseline is not None
+    assert run.options.baseline is not None
+    measured = entries_of(rows, influence)
+    before = run.baseline.entries
+    after = updated(before, measured, only_new=run.options.update == "new")
+    path, limit = Path(run.options.baseline), run.options.baseline_texts
+    files, left_out = write_baseline(path, after, limit)
+    return {
+        "baseline": run.baseline.source,
+        "changes": [*changes(before, after, {entry.key for entry in measured}), *left_out],
+        "files": [shown_path(run.config, file) for file in files],
+    }

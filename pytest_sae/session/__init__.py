@@ -1,0 +1,1 @@
+"""One process without pytest: loaded SAEs, controls, judges, repeats, suites."""

@@ -1,0 +1,397 @@
+"""What one process of a run holds: data, models, the cache; and measuring a family on an SAE."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from copy import copy
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+
+from pytest_sae.activations.latents import Latents
+from pytest_sae.activations.recorded import Recording
+from pytest_sae.activations.store import Store
+from pytest_sae.data.sources import named_tasks
+from pytest_sae.data.summary import summary
+from pytest_sae.data.tasks import Corpus, Tasks
+from pytest_sae.dictionaries.base import Dictionary, site_width
+from pytest_sae.dictionaries.load import load
+from pytest_sae.dictionaries.preflight import require_site
+from pytest_sae.dictionaries.spec import resolve
+from pytest_sae.errors import DataError, JudgeError, OptionError
+from pytest_sae.families import FAMILIES, Family
+from pytest_sae.measure import erasure, recorded
+from pytest_sae.measure.recorded import RecordedLatents
+from pytest_sae.models.absent import AbsentModel
+from pytest_sae.models.load import load as load_model
+from pytest_sae.models.model import LanguageModel
+from pytest_sae.models.prove import check_fit, prove
+from pytest_sae.numbers.control import Control
+from pytest_sae.numbers.estimate import Estimate, not_applicable, undefined
+from pytest_sae.numbers.keys import metric_key
+from pytest_sae.numbers.measurement import Measurement
+from pytest_sae.session import half_precision, repeats
+from pytest_sae.session.controlled import Controlled
+from pytest_sae.session.judges import NOBODY, Judging
+from pytest_sae.session.loaded import LoadedSAE, peak_memory, sites_of
+from pytest_sae.session.suites import SUITES, Suite
+from pytest_sae.session.threads import threads
+
+if TYPE_CHECKING:
+    from pytest_sae.dictionaries.spec import SAESpec
+    from pytest_sae.judge.base import Judge
+    from pytest_sae.measure.embedding import Embed
+    from pytest_sae.options import Options
+
+__all__ = ["EvalSession", "LoadedSAE"]
+
+Progress = Callable[[str, int, int], None]
+
+
+class EvalSession:
+    """Loads each thing once and measures each family once per SAE.
+
+    Args:
+        options: of the run.
+        progress: called with (stage, done, total) on long steps.
+        workers: processes of the run, which share the judge's budget.
+    """
+
+    def __init__(
+        self, options: Options, progress: Progress | None = None, workers: int = 1
+    ) -> None:
+        self.options = options
+        self.judging = Judging(options, workers)
+        self.suite: Suite = SUITES[options.suite]
+        self.progress = progress or _silent
+        self.store = Store(options.cache)
+        self._models: dict[str, LanguageModel] = {}
+        self._latents: dict[str, Latents] = {}
+        self._controlled: dict[str, Controlled] = {}
+        self._measured: dict[tuple[str, str], tuple[Measurement, ...]] = {}
+        self._precision: dict[str, dict[str, object]] = {}
+        self._threads = ExitStack()
+        self._threads.enter_context(threads(options.threads))
+
+    def close(self) -> None:
+        """Give threads back and drop everything that was loaded."""
+        self._threads.close()
+        self.judging.close()
+        self._models.clear()
+        self._latents.clear()
+        self._controlled.clear()
+
+    @cached_property
+    def tasks(self) -> Tasks:
+        """The texts of the run; read, and refused, before any model is loaded."""
+        data, sizes, seed = self.options.data, self.suite.sizes, self.options.seed
+        if self.recording and data is None:
+            return recorded.corpus_of(self.recording, sizes, seed)
+        return named_tasks(data, sizes, seed)
+
+    @cached_property
+    def recording(self) -> Recording | None:
+        """The recorded activations of the run, checked as a whole; None in a run with a model."""
+        if self.options.activations is None:
+            return None
+        with self.store.work.timed("check recording"):
+            return Recording.open(self.options.activations)
+
+    def load(self, spec: SAESpec) -> LoadedSAE:
+        """Load a dictionary with its model, check that they fit, and prove its sites.
+
+        Raises:
+            DataError, DictionaryError, ModelError: with what to do about it.
+        """
+        tasks = self.tasks
+        with self.store.work.timed("load dictionary"):
+            dictionary = self._dictionary(spec, self._dtype)
+        if self.recording:
+            return self._on_recording(spec, dictionary, self.recording)
+        info = replace(dictionary.info, model=self.options.model or dictionary.info.model)
+        require_site(info)
+        model = self._model(str(info.model))
+        site, site_out = sites_of(info, model)
+        check_fit(spec.id, site_width(dictionary), model, site)
+        check_fit(spec.id, dictionary.d_out, model, site_out, "d_out")
+        for each in dict.fromkeys((*site.single, site_out)):
+            prove(model, each)
+        fingerprints = {
+            "sae": dictionary.fingerprint,
+            "model": model.fingerprint,
+            "site": " > ".join(dict.fromkeys((site.tensor, site_out.tensor))),
+            "data": tasks.fingerprint,
+            "suite": self._how_much,
+        }
+        sae = LoadedSAE(spec.id, dictionary, model, site, site_out, fingerprints)
+        if self._dtype in half_precision.HALF and spec.id not in self._precision:
+            with self.store.work.timed("compare precision"):
+                exact = self._dictionary(spec, torch.float32)
+                texts = self._few_texts()
+                self._precision[spec.id] = half_precision.compared(sae, exact, texts, self.store)
+        return sae
+
+    def _on_recording(
+        self, spec: SAESpec, dictionary: Dictionary, recording: Recording
+    ) -> LoadedSAE:
+        site_out = recorded.fitted(recording, spec.id, dictionary, self.options.model)
+        about = recording.about
+        second = about.written if site_out is not recording.site else None
+        tensors = [f"{each.module}:{each.reads}" for each in (about.site, second) if each]
+        fingerprints = {
+            "sae": dictionary.fingerprint,
+            "model": about.model.fingerprint or f"unknown ({about.model.name})",
+            "site": " > ".join(tensors),
+            "data": self.tasks.fingerprint,
+            "suite": self._how_much,
+            "activations": recording.fingerprint,
+        }
+        return LoadedSAE(
+            spec.id, dictionary, recording.model, recording.site, site_out, fingerprints
+        )
+
+    def release(self, sae: LoadedSAE) -> None:
+        """Forget an SAE's latents, so that at most one SAE is resident."""
+        self._latents.pop(sae.id, None)
+        self._controlled.pop(sae.id, None)
+
+    def model(self, sae: LoadedSAE) -> LanguageModel:
+        """Return the SAE's model, loaded once per process.
+
+        Raises:
+            ModelError: the run is on recorded activations, without a model.
+        """
+        if isinstance(sae.model, AbsentModel):
+            raise sae.model.missing()
+        return sae.model
+
+    def latents(self, sae: LoadedSAE) -> Latents:
+        """Return the SAE's latents over any texts, each text encoded once."""
+        if sae.id not in self._latents and self.recording:
+            self._latents[sae.id] = RecordedLatents(
+                self.recording, sae.dictionary, self.store, self.progress, sae.site_out
+            )
+        if sae.id not in self._latents:
+            self._latents[sae.id] = Latents(
+                sae.dictionary,
+                sae.model,
+                sae.site,
+                self.store,
+                self.suite.context,
+                self.progress,
+                sae.site_out,
+            )
+        return self._latents[sae.id]
+
+    def measure(self, family: str, sae: LoadedSAE) -> tuple[Measurement, ...]:
+        """Measure a family of metrics on an SAE, once.
+
+        Args:
+            family: a name in `families.FAMILIES`.
+            sae: from `load`.
+
+        Raises:
+            DataError: the run's data lacks what the family needs.
+            JudgeError: the judge cannot be asked.
+        """
+        key = (family, sae.id)
+        if key not in self._measured:
+            started = time.perf_counter()
+            estimates = self._repeated(FAMILIES[family], sae)
+            seconds, code = time.perf_counter() - started, FAMILIES[family].code
+            controls = self._controls(FAMILIES[family], sae, estimates)
+            self._measured[key] = tuple(
+                sae.measured(
+                    each,
+                    seconds=seconds,
+                    code=code,
+                    controls=controls.get(metric_key(each.metric, each.params), ()),
+                )
+                for each in estimates
+            )
+        return self._measured[key]
+
+    @property
+    def controls(self) -> str:
+        """Which controls are measured: what was asked for, or what the suite does."""
+        return self.options.controls or self.suite.controls
+
+    def _controls(
+        self, family: Family, sae: LoadedSAE, estimates: Sequence[Estimate]
+    ) -> Mapping[str, tuple[Control, ...]]:
+        if sae.id not in self._controlled:
+            self._controlled[sae.id] = Controlled(self, sae)
+        return self._controlled[sae.id].of(family, estimates)
+
+    def with_tasks(self, tasks: Tasks) -> EvalSession:
+        """Return this session as it would be on other labels of the same texts."""
+        other = copy(self)
+        other.__dict__["tasks"] = tasks  # a cached property
+        return other
+
+    def with_latents(self, sae: LoadedSAE, latents: Latents) -> EvalSession:
+        """Return this session as it would be with another dictionary under an SAE's name."""
+        other = copy(self)
+        other._latents = {sae.id: latents}
+        return other
+
+    def judge(self, sae: LoadedSAE) -> Judge:
+        """Return who judges the SAE.
+
+        Raises:
+            JudgeError: nobody was named.
+        """
+        judge = self.judging.judge_of(sae.model)
+        if judge is None:
+            raise JudgeError(NOBODY)
+        return judge
+
+    @property
+    def scorer(self) -> LanguageModel | None:
+        """The language model of the surprisal scorer, None if none was named."""
+        return self._model(self.options.scorer) if self.options.scorer else None
+
+    @property
+    def embedder(self) -> Embed | None:
+        """The model of the embedding scorer, None if none was named."""
+        return self.judging.embedder(str(self._device))
+
+    @cached_property
+    def twin(self) -> Dictionary | None:
+        """The second dictionary that seed agreement compares with, None if none was named.
+
+        Raises:
+            OptionError: the flag names more than one.
+        """
+        if self.options.twin is None:
+            return None
+        found = resolve([self.options.twin])
+        if len(found) != 1:
+            raise OptionError(
+                f"--sae-twin={self.options.twin} is {len(found)} SAEs: "
+                f"{', '.join(each.id for each in found)}. Expected one, of another seed."
+            )
+        with self.store.work.timed("load twin"):
+            return self._dictionary(found[0], torch.float32)
+
+    def corpus(self, what: str) -> Corpus:
+        """Return the held-out texts of the run.
+
+        Args:
+            what: is measured on them, for the message.
+
+        Raises:
+            DataError: the run's data has none.
+        """
+        if self.tasks.corpus is None:
+            raise DataError(
+                f"{self.tasks.source} has no [corpus] table. Expected a file of held-out texts "
+                f"there to measure {what}: name one, or leave its tests out with -k."
+            )
+        return self.tasks.corpus
+
+    def unmeasured(self, family: str, sae: LoadedSAE, reason: str) -> tuple[Measurement, ...]:
+        """Return all that a judged family measures, undefined for one reason."""
+        return tuple(
+            sae.measured(undefined(metric, reason, params), code=FAMILIES[family].code)
+            for metric, params in FAMILIES[family].judged
+        )
+
+    def describe(self) -> dict[str, object]:
+        """Return what the numbers were made with and what they cost, as plain builtins."""
+        return {
+            "device": str(self._device),
+            "threads": self.options.threads,
+            **({"precision": self._precision} if self._precision else {}),
+            **({"activations": self._recorded()} if self.options.activations else {}),
+            "judges": self.judging.describe(),
+            "models": {name: each.fingerprint for name, each in sorted(self._models.items())},
+            "data": summary(self.tasks) if "tasks" in vars(self) else {},
+            "work": {
+                **self.store.work.record(),
+                "judges": self.judging.spent(),
+                "peak_memory": peak_memory(),
+            },
+        }
+
+    @property
+    def _how_much(self) -> str:
+        repeats = f"/repeats={self.options.repeats}" if self.options.repeats > 1 else ""
+        return f"{self.suite.name}/seed={self.options.seed}{repeats}"
+
+    def _repeated(self, family: Family, sae: LoadedSAE) -> list[Estimate]:
+        """Measure as often as was asked for, where anything is random."""
+        if self.options.repeats == 1 or not family.random:
+            return self._estimates(family, sae)
+        seeds = repeats.seeds(self.options.seed, self.options.repeats)
+        return repeats.combined(
+            [self._seeded(seed)._estimates(family, sae) for seed in seeds], seeds
+        )
+
+    def _seeded(self, seed: int) -> EvalSession:
+        """Return this session with another seed for all but its texts; what it holds is shared."""
+        _ = self.tasks
+        other = copy(self)
+        other.options = replace(self.options, seed=seed)
+        return other
+
+    def _estimates(self, family: Family, sae: LoadedSAE) -> list[Estimate]:
+        unjudged = self._unjudged(family, sae)
+        if unjudged:
+            return [not_applicable(metric, unjudged, params) for metric, params in family.judged]
+        found = family.measure(self, sae)
+        taskless = self.recording is not None and self.options.data is None
+        return recorded.without_tasks(found) if taskless and family.on_tasks else found
+
+    def _unjudged(self, family: Family, sae: LoadedSAE) -> str:
+        """Return why no judge can say anything of a family, empty if one can or need not."""
+        if family.judged and self.judging.judge_of(sae.model) is None:
+            return NOBODY
+        blind = self.recording is not None and not self.recording.shows
+        return recorded.NO_PIECES if family.shown and blind else ""
+
+    def _recorded(self) -> dict[str, object]:
+        told: dict[str, object] = {"directory": self.options.activations}
+        if self.recording is None:
+            return told
+        about = self.recording.about.model_dump(exclude={"shards", "texts", "format", "version"})
+        return {**told, "sha256": self.recording.fingerprint, **about}
+
+    def _dictionary(self, spec: SAESpec, dtype: torch.dtype) -> Dictionary:
+        return load(
+            spec.path,
+            device=self._device,
+            dtype=dtype,
+            family=spec.family,
+            settings=spec.settings,
+        )
+
+    def _few_texts(self) -> Sequence[str]:
+        corpus = self.tasks.corpus
+        texts = corpus.texts if corpus else erasure.erasure_texts(self.tasks)
+        return texts[: half_precision.TEXTS]
+
+    def _model(self, name: str) -> LanguageModel:
+        if name not in self._models:
+            with self.store.work.timed("load model"):
+                self._models[name] = load_model(name, str(self._device), self._dtype)
+        return self._models[name]
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        dtype: torch.dtype = getattr(torch, self.options.dtype)
+        return dtype
+
+    @cached_property
+    def _device(self) -> torch.device:
+        if self.options.device != "auto":
+            return torch.device(self.options.device)
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    """Show nothing."""

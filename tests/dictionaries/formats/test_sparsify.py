@@ -1,0 +1,201 @@
+"""sparsify's SAEs and transcoders compute their formula, and what sparsify computes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from pytest_sae.dictionaries.base import Dictionary
+from pytest_sae.dictionaries.formats import sparsify
+from pytest_sae.dictionaries.load import load
+from pytest_sae.errors import DictionaryError
+from tests.dictionaries.contents import behaves, content, largest, random, tokens
+from tests.dictionaries.formats.upstream import submodule
+
+D_IN, D_SAE, K = 12, 48, 6
+CONFIG = {"activation": "topk", "k": K, "d_in": D_IN, "num_latents": D_SAE, "expansion_factor": 32}
+KINDS = [
+    {},
+    {"activation": "groupmax"},
+    {"transcode": True},
+    {"transcode": True, "skip_connection": True},
+    {"transcode": True, "skip_connection": True, "activation": "groupmax"},
+    {"num_latents": 0, "expansion_factor": D_SAE // D_IN},
+]
+
+
+def weights(**config: Any) -> dict[str, Tensor]:
+    w = {
+        "encoder.weight": random(D_SAE, D_IN, seed=1),
+        "encoder.bias": random(D_SAE, seed=2, scale=0.1),
+        "W_dec": random(D_SAE, D_IN, seed=3),
+        "b_dec": random(D_IN, seed=4),
+    }
+    return w | ({"W_skip": random(D_IN, D_IN, seed=5)} if config.get("skip_connection") else {})
+
+
+def build(w: dict[str, Tensor] | None = None, name: str = "layers.2", **config: Any) -> Dictionary:
+    what = content(w or weights(**config), {**CONFIG, **config}, f"runs/{name}/sae.safetensors")
+    assert sparsify.recognise(what)
+    return sparsify.build(what, device="cpu", dtype=None)
+
+
+def saved(directory: Path, **config: Any) -> Path:
+    directory.mkdir(parents=True)
+    save_file(weights(**config), directory / "sae.safetensors")
+    (directory / "cfg.json").write_text(json.dumps({**CONFIG, **config}))
+    return directory
+
+
+def explicit(w: dict[str, Tensor], x: Tensor, config: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    """Latents, and what no latent writes."""
+    entered = x if config.get("transcode") else x - w["b_dec"]
+    before = entered @ w["encoder.weight"].T + w["encoder.bias"]
+    const = w["b_dec"] + (x @ w["W_skip"].T if "W_skip" in w else torch.zeros_like(x))
+    if config.get("signed"):
+        return torch.where(largest(before.abs(), K) > 0, before, 0.0), const
+    if config.get("activation") != "groupmax":
+        return largest(before.clamp(min=0), K), const
+    groups = before.clamp(min=0).view(len(x), K, -1)
+    z = torch.where(groups == groups.max(dim=2, keepdim=True).values, groups, 0.0)
+    return z.view(len(x), -1), const
+
+
+@pytest.mark.parametrize("config", [*KINDS, {"signed": True}], ids=str)
+def test_a_dictionary_computes_its_formula(config: dict[str, Any]) -> None:
+    x, w = tokens(d_in=D_IN), weights(**config)
+    z, const = explicit(w, x, config)
+    dictionary = build(w, **config)
+    behaves(dictionary, x, z, w["W_dec"], const)
+    assert torch.equal(dictionary.encoder_rows, w["encoder.weight"])
+    assert dictionary.info.k == K
+
+
+@pytest.mark.parametrize("config", KINDS, ids=str)
+def test_a_dictionary_computes_what_sparsify_computes(
+    config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upstream = submodule(monkeypatch, "sparsify.sparse_coder")
+    directory = saved(tmp_path / "layers.2", **config)
+    theirs = upstream.SparseCoder.load_from_disk(directory)
+    dictionary, x = load(directory), tokens(d_in=D_IN)
+    with torch.no_grad():
+        values, indices, _ = theirs.encode(x)
+        z = torch.zeros(len(x), D_SAE).scatter_(1, indices, values)
+        torch.testing.assert_close(dictionary.encode(x), z, rtol=0, atol=1e-6)
+        torch.testing.assert_close(dictionary.reconstruct(x), theirs(x).sae_out)
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "expected"),
+    [
+        ("layers.2", {}, ("layers.2", "layers.2")),
+        ("gpt_neox.layers.2.mlp", {}, ("gpt_neox.layers.2.mlp", "gpt_neox.layers.2.mlp")),
+        ("layers.2.mlp", {"transcode": True}, ("blocks.2.mlp.hook_in", "layers.2.mlp")),
+        ("h.11", {"transcode": True}, ("blocks.11.hook_resid_pre", "h.11")),
+        ("layers.2.attn", {"transcode": True}, ("layers.2.attn", "layers.2.attn")),
+        ("my-best-sae", {}, (None, None)),
+        ("my-best-sae", {"hookpoint": "layers.7"}, ("layers.7", "layers.7")),
+    ],
+)
+def test_the_site_is_the_configurations_else_the_directorys(
+    name: str, config: dict[str, Any], expected: tuple[str, str]
+) -> None:
+    info = build(name=name, **config).info
+    if name == "layers.2.attn":  # its input has no name: the run has to be told
+        expected = (None, "layers.2.attn")
+    assert (info.hook_in, info.hook_out) == expected
+
+
+def test_settings_say_the_site_before_the_directory_does() -> None:
+    what = content(
+        weights(), CONFIG, "layers.2/sae.safetensors", site="blocks.0.hook_out", model="m"
+    )
+    info = sparsify.build(what, device="cpu", dtype=None).info
+    assert (info.hook_in, info.hook_out, info.model) == ("blocks.0.hook_out",) * 2 + ("m",)
+
+
+def test_all_that_changes_the_result_changes_the_fingerprint() -> None:
+    changes: list[dict[str, Any]] = [{}, {"k": 5}, {"transcode": True}, {"signed": True}]
+    names = {build(**change).fingerprint for change in changes}
+    assert len(names) == len(changes)
+
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"k": None}, r"k = None. Expected a whole number from 1 to 48"),
+    ({"k": 0}, r"k = 0. Expected a whole number from 1 to 48"),
+    ({"k": D_SAE + 1}, r"k = 49. Expected a whole number from 1 to 48"),
+    ({"activation": "groupmax", "k": 5}, r"groupmax with k = 5 for 48 latents"),
+    ({"activation": "gelu"}, r"activation = 'gelu'"),
+    ({"activation": "groupmax", "signed": True}, r"signed with topk alone"),
+    ({"transcode": "yes"}, r"transcode = 'yes'. Expected true or false"),
+    ({"num_latents": 24}, r"W_dec has the shape \(48, 12\). Expected \(24, 12\)"),
+    ({"d_in": 11}, r"shape .* Expected"),
+    ({"skip_connection": True}, r"missing W_skip"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), REFUSED, ids=str)
+def test_an_impossible_configuration_is_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(DictionaryError, match=message):
+        build(weights(), **change)
+
+
+def test_a_configuration_without_k_is_refused() -> None:
+    what = content(weights(), {name: CONFIG[name] for name in CONFIG if name != "k"})
+    with pytest.raises(DictionaryError, match="declares no k"):
+        sparsify.build(what, device="cpu", dtype=None)
+
+
+def transposed(w: dict[str, Tensor]) -> None:
+    w["W_dec"] = w["W_dec"].T.contiguous()
+
+
+def broken(w: dict[str, Tensor]) -> None:
+    w["b_dec"][3] = torch.nan
+
+
+SPOILED: list[tuple[Callable[[dict[str, Tensor]], object], str]] = [
+    (transposed, r"W_dec has the shape \(12, 48\). Expected \(48, 12\)"),
+    (broken, r"b_dec \(1 NaN, 0 Inf of 12\)"),
+    (lambda w: w["W_dec"].zero_(), "all 48 decoder rows are zero"),
+    (lambda w: w.update(surprise=w["b_dec"]), "unknown surprise"),
+    (lambda w: w.update({"W_dec": w["W_dec"].int()}), "Expected floating point"),
+]
+
+
+@pytest.mark.parametrize(("spoil", "message"), SPOILED)
+def test_spoiled_weights_are_refused(
+    spoil: Callable[[dict[str, Tensor]], object], message: str
+) -> None:
+    w = weights()
+    spoil(w)
+    with pytest.raises(DictionaryError, match=message):
+        build(w)
+
+
+def test_a_transposed_square_decoder_is_noticed_by_its_content() -> None:
+    w = {
+        "encoder.weight": random(24, 24, seed=1),
+        "encoder.bias": random(24),
+        "b_dec": random(24),
+    }
+    w["W_dec"] = w["encoder.weight"] + 0.5 * random(24, 24, seed=2)
+    config = {"num_latents": 24, "d_in": 24}
+    build(w, **config)
+    transposed(w)
+    with pytest.raises(DictionaryError, match="only when it is transposed"):
+        build(w, **config)
+    build(w, **config, transcode=True)  # what a transcoder writes need not resemble what it reads
+
+
+def test_an_unknown_setting_is_refused_with_those_there_are() -> None:
+    with pytest.raises(DictionaryError, match=r"'k', which .* Expected model, site, site_out"):
+        sparsify.build(content(weights(), CONFIG, k="3"), device="cpu", dtype=None)

@@ -1,0 +1,195 @@
+"""`sae_lens:release/id`: sae_lens' table, in the terms of our families."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pytest_sae.dictionaries.formats import registry
+from pytest_sae.dictionaries.hub import releases
+from pytest_sae.dictionaries.hub.releases import Release, find, settings
+from pytest_sae.dictionaries.load import load
+from pytest_sae.dictionaries.spec import resolve
+from pytest_sae.errors import OptionError
+from tests.dictionaries.formats import dictionary_learning_files
+from tests.dictionaries.hub.hub_cache_files import COMMIT, Files, below, cache, files_in
+
+JB = "gpt2-small-res-jb"
+
+
+@pytest.fixture(scope="module")
+def theirs() -> Any:
+    """sae_lens' own reading of its table, and of what its loaders make of the names."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from sae_lens.loading import pretrained_sae_loaders
+    return pretrained_sae_loaders
+
+
+def refusal(text: str) -> str:
+    with pytest.raises(OptionError, match="Expected") as caught:
+        resolve([text])
+    assert str(caught.value).startswith(f"--sae={text}")
+    return str(caught.value)
+
+
+def release(loader: str, folder: str = "layer_3/a", **given: Any) -> Release:
+    return Release("lab/one", folder, loader, "lab/model", **given)
+
+
+def test_the_table_is_read_as_sae_lens_reads_it(theirs: Any) -> None:
+    directory = theirs.get_pretrained_saes_directory()
+    table = releases.table()
+    assert table.keys() == directory.keys()
+    read = 0
+    for name, entry in directory.items():
+        for key, path in entry.saes_map.items():
+            try:
+                ours = find(f"{name}/{key}", "")
+            except OptionError:
+                continue  # said below
+            read += 1
+            assert (ours.repo, ours.folder) == (entry.repo_id, path)
+            assert ours.loader == theirs.get_conversion_loader_name(name)
+            assert ours.factor == entry.norm_scaling_factor.get(key)
+            assert ours.overrides == (entry.config_overrides or {})
+    assert read > 12_000
+
+
+def test_every_loader_of_sae_lens_is_read_or_refused_with_a_reason(theirs: Any) -> None:
+    named = {*releases._FAMILIES, *releases._REFUSED}
+    unused = {"sparsify"}  # sparsify's own files have a family, and no release names its loader
+    assert theirs.NAMED_PRETRAINED_SAE_LOADERS.keys() - unused == named
+    assert set(releases._FAMILIES.values()) <= set(registry.NAMES)
+
+
+def test_models_and_sites_of_gemma_scope_are_those_of_the_repository(theirs: Any) -> None:
+    for name, entry in releases.table().items():
+        if entry.get("conversion_func") != "gemma_2":
+            continue
+        for key in {str(sae["id"]) for sae in entry["saes"] if "layer_" in sae["path"]}:
+            found = find(f"{name}/{key}", "")
+            expected = theirs.get_gemma_2_config_from_hf(found.repo, found.folder, "cpu")
+            assert settings(found, Path()) == {
+                "model": f"google/{expected['model_name']}",
+                "site": expected["hook_name"],
+            }
+
+
+def test_a_release_is_its_repository_at_a_commit_with_its_family(home: Path, topk: Files) -> None:
+    first = releases.table()[JB]["saes"][0]
+    cache(home, "jbloom/GPT2-Small-SAEs-Reformatted", below(first["path"], topk))
+    spec = resolve([f"sae_lens:{JB}/{first['id']}"])[0]
+    assert (spec.id, spec.family, spec.revision) == (first["path"], "sae_lens", COMMIT)
+    assert spec.settings == (("center_writing_weights", "true"),)
+    given = resolve([f"sae_lens,site=blocks.1,center_writing_weights=false:{JB}/{first['id']}"])[0]
+    assert dict(given.settings) == {"site": "blocks.1", "center_writing_weights": "false"}
+
+
+def test_a_local_path_after_the_family_stays_local(
+    home: Path, sae_dirs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(sae_dirs["topk"].parent)
+    assert resolve(["sae_lens:topk"])[0].revision == ""
+    for text in ("sae_lens:./nowhere", "sae_lens:/nowhere", "sae_lens:nowhere/*"):
+        assert "table" not in refusal(text)
+
+
+def test_an_unknown_release_or_id_is_told_the_nearest(home: Path) -> None:
+    message = refusal("sae_lens:gpt2-small-res-jbb/blocks.8.hook_resid_pre")
+    assert f"Did you mean '{JB}'?" in message
+    assert "neither a path" in message
+    message = refusal(f"sae_lens:{JB}/blocks.8.hook_resid_prf")
+    assert "Did you mean 'blocks.8.hook_resid_pre'?" in message
+    assert "and 5 more" in refusal(f"sae_lens:{JB}")
+
+
+@pytest.mark.parametrize(
+    ("text", "loader"),
+    [
+        ("gpt2-small-hook-z-kk/blocks.0.hook_z", "connor_rob_hook_z"),
+        ("mwhanna-qwen3-4b-transcoders/layer_0", "mwhanna_transcoder"),
+        ("mntss-gemma-2-2b-2.5m-clt-as-per-layer/layer_0", "mntss_clt_layer_transcoder"),
+        ("goodfire-llama-3.1-8b-instruct/layer_19", "goodfire"),
+        ("temporal-sae-gemma-2-2b/blocks.12.hook_resid_post", "temporal"),
+        ("deepseek-r1-distill-llama-8b-qresearch/blocks.19.hook_resid_post", "deepseek_r1"),
+        ("qwen-scope-3-1.7b-base-w32k-l50/layer0", "qwen_scope"),
+        ("gemma-scope-2b-pt-res/embedding/width_4k/average_l0_6", "gemma_2"),
+    ],
+)
+def test_what_no_family_reads_is_refused_with_its_loader(
+    home: Path, text: str, loader: str
+) -> None:
+    assert f"loader {loader}, and not here: " in refusal(f"sae_lens:{text}")
+
+
+def test_corrections_that_only_the_table_has_are_passed_as_settings() -> None:
+    overrides = {
+        "dataset_path": "x/y",
+        "model_from_pretrained_kwargs": {"center_writing_weights": True},
+        "normalize_activations": "constant_norm_rescale",
+    }
+    found = settings(release("sae_lens", factor=1.25, overrides=overrides), Path())
+    assert found == {
+        "center_writing_weights": "true",
+        "normalize_activations": "constant_norm_rescale",
+        "norm_factor": "1.25",
+    }
+    assert settings(release("sae_lens"), Path()) == {}
+    assert settings(release("dictionary_learning_1"), Path()) == {}
+    assert settings(release("gemma_3"), Path()) == {}
+
+
+def test_the_mean_norm_of_llama_scope_is_the_files_own_where_they_have_one(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"d_model": 64}))
+    ours = release("llama_scope_r1_distill", factor=16.0)
+    assert settings(ours, tmp_path) == {"model": "lab/model", "norm_in": "0.5"}  # √64 / 16
+    path.write_text(json.dumps({"d_model": 64, "dataset_average_activation_norm": {"in": 0.4}}))
+    assert settings(ours, tmp_path) == {"model": "lab/model"}
+    path.write_text("{")
+    assert settings(ours, tmp_path) == {"model": "lab/model"}
+
+
+def test_without_a_table_it_says_where_to_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    releases.table.cache_clear()
+    monkeypatch.setattr(releases, "find_spec", lambda name: None)
+    with pytest.raises(OptionError, match=r"sae-lens>=6\.50, or name the repository: --sae=hf:"):
+        releases.table()
+    monkeypatch.undo()
+    assert releases.table()
+
+
+def first_of(loader: str) -> tuple[str, str, str]:
+    """The text, repository and folder of the table's first dictionary with a loader."""
+    for name, entry in releases.table().items():
+        if entry.get("conversion_func") == loader:
+            sae = entry["saes"][0]
+            return f"sae_lens:{name}/{sae['id']}", entry["repo_id"], sae["path"]
+    raise AssertionError(loader)
+
+
+def test_a_release_of_dictionary_learning_loads(home: Path, tmp_path: Path) -> None:
+    text, repo, folder = first_of("dictionary_learning_1")
+    directory = dictionary_learning_files.write(tmp_path / "dl", "BatchTopKSAE")
+    cache(home, repo, below(folder, files_in(directory)))
+    spec = resolve([text])[0]
+    ours = load(spec.path, family=spec.family, settings=spec.settings)
+    assert ours.fingerprint == load(directory).fingerprint
+
+
+def test_a_release_of_gemma_scope_loads_with_its_model_and_site(home: Path, tmp_path: Path) -> None:
+    text, repo, folder = first_of("gemma_2")
+    wide = {"W_enc": (8, 16), "W_dec": (16, 8), "b_enc": 16, "b_dec": 8, "threshold": 16}
+    random = np.random.default_rng(0)
+    arrays = {name: random.random(shape, np.float32) for name, shape in wide.items()}
+    np.savez(tmp_path / "params.npz", **arrays)
+    cache(home, repo, {f"{folder}/params.npz": (tmp_path / "params.npz").read_bytes()})
+    spec = resolve([text])[0]
+    info = load(spec.path, family=spec.family, settings=spec.settings).info
+    assert (info.model, info.hook_in) == ("google/gemma-2-27b", "blocks.10.hook_resid_post")

@@ -1,0 +1,29 @@
+"""Threads are given for a while, to torch and to linear algebra, and given back."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from threadpoolctl import threadpool_info
+
+from pytest_sae.session.threads import threads
+
+
+def blas() -> list[int]:
+    return [each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"]
+
+
+def test_all_of_them_compute_with_as_many_and_are_given_back():
+    before = torch.get_num_threads(), blas()
+    assert before[1], "numpy's linear algebra is not told of"
+    with threads(1):
+        assert torch.get_num_threads() == 1
+        assert set(blas()) == {1}
+    assert (torch.get_num_threads(), blas()) == before
+
+
+def test_they_are_given_back_after_an_error():
+    before = torch.get_num_threads(), blas()
+    with pytest.raises(ZeroDivisionError), threads(1):
+        _ = 1 / 0
+    assert (torch.get_num_threads(), blas()) == before
