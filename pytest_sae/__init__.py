@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pytest_sae.dictionaries.formats.entry_points import register_family
+    from pytest_sae.families.card import Card
+    from pytest_sae.families.registry import register
     from pytest_sae.numbers.estimate import Estimate, not_applicable, undefined
     from pytest_sae.numbers.keys import metric_key
-    from pytest_sae.numbers.measurement import Measurement
-    from pytest_sae.numbers.registry import MetricSpec, register
+    from pytest_sae.numbers.spec import MetricSpec
+    from pytest_sae.records.measurement import Measurement
     from pytest_sae.run.measured import Measured
     from pytest_sae.run.recording import Gate
     from pytest_sae.session.session import LoadedSAE
@@ -25,17 +27,19 @@ _HOMES = {
     "undefined": "pytest_sae.numbers.estimate",
     "no_data": "pytest_sae.numbers.estimate",
     "not_applicable": "pytest_sae.numbers.estimate",
+    "Card": "pytest_sae.families.card",
     "Gate": "pytest_sae.run.recording",
     "LoadedSAE": "pytest_sae.session.session",
     "Measured": "pytest_sae.run.measured",
-    "Measurement": "pytest_sae.numbers.measurement",
+    "Measurement": "pytest_sae.records.measurement",
     "metric_key": "pytest_sae.numbers.keys",
-    "MetricSpec": "pytest_sae.numbers.registry",
-    "register": "pytest_sae.numbers.registry",
+    "MetricSpec": "pytest_sae.numbers.spec",
+    "register": "pytest_sae.families.registry",
     "register_family": "pytest_sae.dictionaries.formats.entry_points",
 }
 
 __all__ = [
+    "Card",
     "Estimate",
     "Gate",
     "LoadedSAE",

@@ -15,7 +15,6 @@ from pytest_sae.options import add_options
 
 if TYPE_CHECKING:
     from pytest_sae.dictionaries.spec import SAESpec
-    from pytest_sae.run.measured import Measured
     from pytest_sae.run.pinning import Spec
     from pytest_sae.run.recording import Gate
     from pytest_sae.run.run import Run
@@ -26,8 +25,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add_options(parser)
 
 
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Offer the hooks of this plugin."""
+    from pytest_sae.run import hookspecs
+
+    pluginmanager.add_hookspecs(hookspecs)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Read the options, refuse what cannot be used, and start keeping records."""
+    from pytest_sae.run.families import add_families
+
     config.addinivalue_line(
         "markers", "sae_metric(*names, **settings): one test per metric and setting of an SAE"
     )
@@ -41,6 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
             _ = run.specs
     except PytestSAEError as error:
         raise pytest.UsageError(str(error)) from None
+    add_families(config)
     if not hasattr(config, "workerinput"):
         from pytest_sae.run.controller import Controller
 
@@ -185,96 +194,6 @@ def latents(sae: Any, eval_session: Any) -> Any:
     return _guarded("encoding the texts", lambda: eval_session.latents(sae))
 
 
-@pytest.fixture(scope="session")
-def core(sae: Any, eval_session: Any) -> Measured:
-    """Reconstruction, sparsity and the model's loss, by metric."""
-    return _measured("core", sae, eval_session)
-
-
-@pytest.fixture(scope="session")
-def scr(sae: Any, eval_session: Any) -> Measured:
-    """Spurious correlation removal, by metric and n."""
-    return _measured("scr", sae, eval_session)
-
-
-@pytest.fixture(scope="session")
-def tpp(sae: Any, eval_session: Any) -> Measured:
-    """Targeted probe perturbation, by metric and n."""
-    return _measured("tpp", sae, eval_session)
-
-
-@pytest.fixture(scope="session")
-def ravel(sae: Any, eval_session: Any) -> Measured:
-    """Whether latents move one attribute of an entity and leave the others, by metric."""
-    return _measured("ravel", sae, eval_session)
-
-
-@pytest.fixture(scope="session")
-def principled(sae: Any, eval_session: Any) -> Measured:
-    """The SAE beside a supervised dictionary of known attributes, by metric."""
-    return _measured("principled", sae, eval_session)
-
-
-@pytest.fixture(scope="session")
-def unlearning(sae: Any, eval_session: Any) -> Measured:
-    """What clamping a subject's latents makes the model forget, by metric."""
-    return _measured("unlearning", sae, eval_session)
-
-
-@pytest.fixture(scope="session")
-def structure(sae: Any, eval_session: Any) -> Measured:
-    """Description length, shared structure and independence of latents, by metric."""
-    return _measured("structure", sae, eval_session)
-
-
-@pytest.fixture(scope="session")
-def concepts(sae: Any, eval_session: Any) -> Measured:
-    """How few latents carry what a probe reads, by metric."""
-    return _measured("concepts", sae, eval_session)
-
-
-@pytest.fixture(scope="session")
-def sparse_probing(sae: Any, eval_session: Any) -> Measured:
-    """k-sparse probes on whole texts, by metric and k."""
-    return _measured("sparse_probing", sae, eval_session)
-
-
-@pytest.fixture(scope="session")
-def last_token_probing(sae: Any, eval_session: Any) -> Measured:
-    """k-sparse probes on last tokens, by metric and k."""
-    return _measured("last_token_probing", sae, eval_session)
-
-
-@pytest.fixture(scope="session")
-def absorption(sae: Any, eval_session: Any) -> Measured:
-    """Absorption of first letters, by metric."""
-    return _measured("absorption", sae, eval_session)
-
-
-@pytest.fixture(scope="session")
-def erasure(sae: Any, eval_session: Any) -> Measured:
-    """The erasure frontier, over all tasks and over those of each kind."""
-    return _measured("erasure", sae, eval_session)
-
-
-@pytest.fixture
-def judge_calibration(request: pytest.FixtureRequest, sae: Any, eval_session: Any) -> Measured:
-    """What the judge makes of latents whose rule is known, by metric."""
-    return _judged("judge_calibration", request, sae, eval_session)
-
-
-@pytest.fixture
-def shift(request: pytest.FixtureRequest, sae: Any, eval_session: Any) -> Measured:
-    """SHIFT with a judge, by metric and n; unmeasured if the judge fails its calibration."""
-    return _judged("shift", request, sae, eval_session)
-
-
-@pytest.fixture
-def autointerp(request: pytest.FixtureRequest, sae: Any, eval_session: Any) -> Measured:
-    """Scores of a judge's explanations; unmeasured if the judge fails its calibration."""
-    return _judged("autointerp", request, sae, eval_session)
-
-
 @pytest.fixture
 def audit_world(request: pytest.FixtureRequest) -> str:
     """The name of a world whose truth is known; only under --sae-audit."""
@@ -314,16 +233,3 @@ def _guarded(what: str, make: Callable[[], Any]) -> Any:
     from pytest_sae.run.measured import guarded
 
     return guarded(what, make)
-
-
-def _measured(family: str, sae: Any, evaluation: Any) -> Measured:
-    from pytest_sae.run.measured import Measured
-
-    what = f"measuring {family} on {sae.id}"
-    return Measured(family, _guarded(what, lambda: evaluation.measure(family, sae)))
-
-
-def _judged(family: str, request: pytest.FixtureRequest, sae: Any, evaluation: Any) -> Measured:
-    from pytest_sae.run.calibrated import judged
-
-    return judged(family, _run(request.config), request.node.path, sae, evaluation)

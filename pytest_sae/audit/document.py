@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pytest_sae.audit.lenses import LEAST_ORDERED, LEAST_RANK, MOST_CV
-from pytest_sae.numbers.registry import known
+from pytest_sae.families.registry import known
 from pytest_sae.reports.audit import (
     KEY,
     Cells,

@@ -12,7 +12,7 @@ from typing import Any
 
 from pytest_sae.audit.lenses import MetricAudit, audit
 from pytest_sae.audit.values import Observation, Standing, Truth, WorldAudit
-from pytest_sae.numbers.registry import known, spec_of
+from pytest_sae.families.registry import known, spec_of
 
 Record = Mapping[str, Any]
 

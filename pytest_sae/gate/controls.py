@@ -1,85 +1,20 @@
 """Controls: values that a metric must tell from the one under test, or it tells nothing here.
 
-expected_of(metric, control) -> what must hold, None where nothing is declared
 holds(value, se, control) -> does it, None where there is nothing to compare
 doubt(value, se, controls) -> why the metric does not discriminate, empty if it does
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Sequence
 
-from pytest_sae.numbers.control import CONTROLS, Control, Expected
+from pytest_sae.numbers.control import CONTROLS, Control
 from pytest_sae.numbers.plain import as_number, number
 
 #: A difference under this many of its standard errors is none. Never laxer than intervals apart,
 #: 3 sqrt(a^2 + b^2) > 1.96 (a + b), and stricter than two: many metrics are held to many controls,
 #: and how far apart the draws of a random one lie is known from a few of them alone.
 STANDARD_ERRORS = 3.0
-
-_DECODED: Mapping[str, Expected] = {
-    "random": "below",
-    "permuted_decoder": "below",
-    "best_k": "below",
-    "random_tied": "reference",
-    "pca": "reference",
-    "identity": "reference",
-}
-# How sparse a dictionary is says nothing about how good it is: random weights have no dead latent.
-_CODES: Mapping[str, Expected] = {"random": "reference", "permuted_decoder": "same"}
-# Rows that are tied write where they read, and take away what they find: close to a trained SAE.
-_ERASED: Mapping[str, Expected] = {
-    "random": "below",
-    "permuted_decoder": "below",
-    "random_tied": "reference",
-    "shuffled_labels": "chance",
-    "word_deletion": "reference",
-}
-
-#: What must hold, by metric (a pattern; the first that fits counts) and control.
-EXPECTED: tuple[tuple[str, Mapping[str, Expected]], ...] = (
-    ("explained_variance", _DECODED),
-    ("mse", _DECODED),
-    ("cosine", _DECODED),
-    ("ce_spliced", _DECODED),
-    ("ce_recovered", _DECODED),
-    ("ce_recovered.zero", _DECODED),
-    ("kl", _DECODED),
-    ("l0", _CODES),
-    ("l1", _CODES),
-    ("dead_share", _CODES),
-    ("dense_share_*", _CODES),
-    ("scr", _ERASED),
-    ("scr.*", _ERASED),
-    ("tpp", _ERASED),
-    ("tpp.*", _ERASED),
-    ("erasure", {"random": "below", "permuted_decoder": "below"}),
-    ("sparse_probing.gain", {"random": "below", "permuted_decoder": "same"}),
-    ("sparse_probing*", {"random": "reference", "permuted_decoder": "same"}),
-    # What the judge did is no figure of the dictionary.
-    ("shift.agreement", {}),
-    ("shift.accepted", {}),
-    ("shift.abstained", {}),
-    ("shift", _ERASED),
-    ("shift.*", _ERASED),
-    ("autointerp.failed", {}),
-    ("autointerp.*", {"random": "below"}),
-)
-
-#: What a guess reaches, by metric (a pattern); 0 for those that are not here.
-CHANCE: tuple[tuple[str, float], ...] = ()
-
-
-def expected_of(metric: str, control: str) -> Expected | None:
-    """Return what must hold of a control under a metric, None where the two have no business."""
-    found = (table for pattern, table in EXPECTED if fnmatchcase(metric, pattern))
-    return next(found, {}).get(control)
-
-
-def chance_of(metric: str) -> float:
-    """Return what a guess reaches under a metric."""
-    return next((level for pattern, level in CHANCE if fnmatchcase(metric, pattern)), 0.0)
 
 
 def holds(value: object, se: object, control: Control) -> bool | None:

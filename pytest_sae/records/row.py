@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from pytest_sae.families.registry import known, spec_of
 from pytest_sae.gate.controls import doubt, holds
 from pytest_sae.gate.rules import Regression
 from pytest_sae.gate.verdict import (
@@ -22,11 +23,10 @@ from pytest_sae.gate.verdict import (
 )
 from pytest_sae.numbers.control import Control
 from pytest_sae.numbers.keys import metric_key, parse_key
-from pytest_sae.numbers.registry import known, spec_of
 
 if TYPE_CHECKING:
     from pytest_sae.gate.rules import Rule
-    from pytest_sae.numbers.measurement import Measurement
+    from pytest_sae.records.measurement import Measurement
 
 Row = dict[str, Any]
 

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from pytest_sae.families.registry import known
 from pytest_sae.metrics.protocol import HEADLINE_N
-from pytest_sae.numbers.registry import known
 
 Audit = Mapping[str, Any]
 Metric = Mapping[str, Any]

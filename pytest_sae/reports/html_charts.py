@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from pytest_sae.families.registry import place_of
 from pytest_sae.gate.verdict import as_number
 from pytest_sae.numbers.keys import metric_key
 from pytest_sae.records.row import Row
 from pytest_sae.reports.curves import Line, Reference, chart, points
-from pytest_sae.reports.families import place_of
 from pytest_sae.reports.frontiers import Lines, frontier_chart, read
 from pytest_sae.reports.html_marks import legend, metric_name
 

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from itertools import groupby
 
+from pytest_sae.families.registry import heading_of, place_of
 from pytest_sae.gate.verdict import number
 from pytest_sae.records.row import Row, key_of, shown_bound, sort_key, told_baseline, told_repeats
 from pytest_sae.reports.declined import fold
 from pytest_sae.reports.declined import names as named
-from pytest_sae.reports.families import family_of, place_of
 from pytest_sae.reports.html_bars import Scale, bar, scale_of
 from pytest_sae.reports.html_marks import (
     badge,
@@ -51,7 +51,7 @@ def comparison(rows: Sequence[Row], saes: Mapping[str, str]) -> str:
     """
     if not rows:
         return ""
-    families = groupby(_lines(rows), key=lambda line: family_of(line[0]["metric"]))
+    families = groupby(_lines(rows), key=lambda line: heading_of(line[0]["metric"]))
     more = _BASELINE_KEY if any(row["baseline"] for row in rows) else ""
     more += _CONTROL_KEY if any(row["controls"] for row in rows) else ""
     body = "\n".join(_family(title, lines, saes) for title, lines in families)

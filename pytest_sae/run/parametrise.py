@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_sae.errors import PytestSAEError, suggest
+from pytest_sae.families.registry import known
 from pytest_sae.numbers.keys import id_of_key, key_of_id, metric_key
-from pytest_sae.numbers.registry import known
 
 if TYPE_CHECKING:
     from pytest_sae.numbers.estimate import Param

@@ -28,7 +28,7 @@ from pytest_sae.run.run import Run
 if TYPE_CHECKING:
     from pytest_sae.dictionaries.spec import SAESpec
     from pytest_sae.gate.rules import Rule
-    from pytest_sae.numbers.measurement import Measurement
+    from pytest_sae.records.measurement import Measurement
 
 _ROWS = pytest.StashKey[list[Row]]()
 _INFLUENCE = pytest.StashKey[list[tuple[str, str, list[float]]]]()

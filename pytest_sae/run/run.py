@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pytest_sae.gate.baseline import Baseline
     from pytest_sae.gate.rules import Thresholds
     from pytest_sae.gate.verdict import Against
-    from pytest_sae.numbers.measurement import Measurement
+    from pytest_sae.records.measurement import Measurement
 
 THRESHOLDS = "thresholds.toml"
 

@@ -10,36 +10,37 @@ from typing import TYPE_CHECKING
 
 from pytest_sae.data.shuffled import shuffled
 from pytest_sae.errors import MeasurementError, PytestSAEError
-from pytest_sae.gate.controls import chance_of, expected_of
+from pytest_sae.families.card import Card
+from pytest_sae.families.card import found as function_of
+from pytest_sae.families.registry import expected_of, spec_of
 from pytest_sae.measure import controls as making
+from pytest_sae.measure.erasure import erasure_texts
+from pytest_sae.measure.given import Given, measured
 from pytest_sae.numbers.control import CONTROLS, Control, Expected
 from pytest_sae.numbers.estimate import Estimate, not_applicable, undefined
 from pytest_sae.numbers.keys import metric_key
-from pytest_sae.numbers.registry import spec_of
 from pytest_sae.option_values import CONTROL_SETS
 
 if TYPE_CHECKING:
-    from pytest_sae.families import Family
     from pytest_sae.measure.controls import Sample, Twin
-    from pytest_sae.session.session import EvalSession, LoadedSAE
 
 _Z = 1.959963984540054  # normal quantile of the 95 % interval
 OFF, CHEAP, ALL = CONTROL_SETS
 
 
-def chosen(asked: str, family: Family) -> list[str]:
+def chosen(asked: str, card: Card) -> list[str]:
     """Return the controls that a family is measured on, in the order of `CONTROLS`.
 
     Args:
         asked: `off`, `cheap`, `all`, or names with commas between them.
-        family: names those that it has.
+        card: names those that the family has.
     """
     wanted = {
         OFF: (),
-        CHEAP: family.cheap_controls,
-        ALL: (*family.cheap_controls, *family.more_controls),
+        CHEAP: card.cheap_controls,
+        ALL: (*card.cheap_controls, *card.more_controls),
     }.get(asked, tuple(asked.split(",")))
-    has = {*family.cheap_controls, *family.more_controls} & set(wanted)
+    has = {*card.cheap_controls, *card.more_controls} & set(wanted)
     return [name for name in CONTROLS if name in has]
 
 
@@ -48,22 +49,21 @@ class Controlled:
     """The controls of one SAE; what two families share of one is made once.
 
     Args:
-        session: measures.
-        sae: under test.
+        asked: which are measured, as in `chosen`.
     """
 
-    session: EvalSession
-    sae: LoadedSAE
+    asked: str
     _samples: dict[tuple[str, ...], Sample] = field(default_factory=dict)
     _twins: dict[tuple[str, int, tuple[str, ...]], list[Twin] | str] = field(default_factory=dict)
 
     def of(
-        self, family: Family, estimates: Sequence[Estimate]
+        self, card: Card, given: Given, estimates: Sequence[Estimate]
     ) -> Mapping[str, tuple[Control, ...]]:
         """Measure a family on all its controls.
 
         Args:
-            family: to measure.
+            card: of the family.
+            given: what it measured the SAE from.
             estimates: what it measured on the SAE.
 
         Returns:
@@ -71,9 +71,9 @@ class Controlled:
         """
         wanted = {_key(each): each for each in estimates if each.status == "ok"}
         found: dict[str, tuple[Control, ...]] = {}
-        for name in chosen(self.session.controls, family) if wanted else ():
-            fingerprint, measured = self._named(name, family, estimates)
-            for each in measured:
+        for name in chosen(self.asked, card) if wanted else ():
+            fingerprint, reached = self._named(name, card, given, estimates)
+            for each in reached:
                 own, expected = wanted.get(_key(each)), expected_of(each.metric, name)
                 if own is not None and expected is not None:
                     control = _control(name, expected, each, own, fingerprint)
@@ -81,12 +81,12 @@ class Controlled:
         return found
 
     def _named(
-        self, name: str, family: Family, estimates: Sequence[Estimate]
+        self, name: str, card: Card, given: Given, estimates: Sequence[Estimate]
     ) -> tuple[str, Sequence[Estimate]]:
         """Measure a control; what goes wrong there says that it was not the SAE."""
-        with self.session.store.work.timed(f"control {name}"):
+        with given.latents.store.work.timed(f"control {name}"):
             try:
-                return self._measured(name, family, estimates)
+                return self._measured(name, card, given, estimates)
             except PytestSAEError as error:
                 raise MeasurementError(
                     f"control {name}: {error} Leave it out with --sae-controls, which names those "
@@ -94,38 +94,39 @@ class Controlled:
                 ) from error
 
     def _measured(
-        self, name: str, family: Family, estimates: Sequence[Estimate]
+        self, name: str, card: Card, given: Given, estimates: Sequence[Estimate]
     ) -> tuple[str, Sequence[Estimate]]:
         """Return the fingerprint of a control's dictionary, and what the family says of it."""
-        why = making.why_not(name, self.session.latents(self.sae))
+        why = making.why_not(name, given.latents)
         if why:
             return "", [not_applicable(each.metric, why, each.params) for each in estimates]
         if name == "shuffled_labels":
-            tasks = shuffled(self.session.tasks, self.session.options.seed)
-            return "", family.measure(self.session.with_tasks(tasks), self.sae)
+            return "", measured(card, replace(given, tasks=shuffled(given.tasks, given.seed)))
         if name == "word_deletion":
-            return "", family.deletion(self.session, self.sae) if family.deletion else []
-        twins = self._made(name, family)
+            return "", function_of(card.word_deletion)(given) if card.word_deletion else []
+        twins = self._made(name, card, given)
         if isinstance(twins, str):
             return "", [undefined(each.metric, twins, each.params) for each in estimates]
-        draws = [self._of_twin(family, twin) for twin in twins]
+        draws = [measured(card, replace(given, latents=twin.latents)) for twin in twins]
         return twins[0].dictionary.fingerprint, [
             over_draws(each) for each in zip(*draws, strict=True)
         ]
 
-    def _of_twin(self, family: Family, twin: Twin) -> Sequence[Estimate]:
-        sae = replace(self.sae, dictionary=twin.dictionary)
-        return family.measure(self.session.with_latents(sae, twin.latents), sae)
-
-    def _made(self, name: str, family: Family) -> list[Twin] | str:
-        latents, seed = self.session.latents(self.sae), self.session.options.seed
-        texts, draws = tuple(family.control_texts(self.session)), family.control_draws
+    def _made(self, name: str, card: Card, given: Given) -> list[Twin] | str:
+        texts, draws = tuple(_texts(card, given)), card.control_draws
         if texts not in self._samples:
-            self._samples[texts] = making.sampled(latents, texts)
+            self._samples[texts] = making.sampled(given.latents, texts)
         key = (name, draws, texts)
         if key not in self._twins:
-            self._twins[key] = making.make(name, latents, self._samples[texts], seed, draws)
+            sample = self._samples[texts]
+            self._twins[key] = making.make(name, given.latents, sample, given.seed, draws)
         return self._twins[key]
+
+
+def _texts(card: Card, given: Given) -> Sequence[str]:
+    if card.control_texts == "corpus":
+        return given.corpus("controls").texts
+    return erasure_texts(given.tasks)
 
 
 def over_draws(draws: Sequence[Estimate]) -> Estimate:
@@ -189,7 +190,7 @@ def _control(
         estimate.n,
         estimate.status,
         estimate.reason,
-        chance_of(estimate.metric),
+        spec_of(estimate.metric).chance,
         fingerprint,
         paired,
     )

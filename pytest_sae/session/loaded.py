@@ -17,7 +17,7 @@ from pytest_sae.models.model import LanguageModel
 from pytest_sae.models.site import Site
 from pytest_sae.numbers.control import Control
 from pytest_sae.numbers.estimate import Estimate
-from pytest_sae.numbers.measurement import Measurement
+from pytest_sae.records.measurement import Measurement
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from pytest_sae.gate.rules import Regression, Rule
 from pytest_sae.gate.verdict import Against, judge
 from pytest_sae.numbers.control import Control
 from pytest_sae.numbers.estimate import Estimate
-from pytest_sae.numbers.measurement import Measurement
+from pytest_sae.records.measurement import Measurement
 from pytest_sae.records.row import row_of, sort_key
 from pytest_sae.reports.assemble import run_verdict
 

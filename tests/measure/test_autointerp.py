@@ -22,17 +22,18 @@ from pytest_sae.activations.steering import Effect, Steered
 from pytest_sae.activations.store import Store
 from pytest_sae.dictionaries.load import load as load_dictionary
 from pytest_sae.errors import ModelError
+from pytest_sae.families.registry import known
 from pytest_sae.judge.prompts import explain
 from pytest_sae.judge.request import Request
 from pytest_sae.measure import embedding, surprisal
-from pytest_sae.measure.autointerp import NAMES, AutointerpSizes, measure
+from pytest_sae.measure.autointerp import NAMES, AutointerpSizes, scored
 from pytest_sae.measure.detection import MOST, detection_pages, fuzzing_pages, right_marks, spot
 from pytest_sae.measure.intervention import judged, pairs_of, prompts_of
 from pytest_sae.measure.subjects import Subject, choose, evenly, explained, with_borrowed
 from pytest_sae.models.load import load as load_model
 from pytest_sae.models.scorer import losses
 from pytest_sae.numbers.estimate import Estimate
-from pytest_sae.numbers.registry import known
+from tests.measure.given import given_of
 from tests.measure.planted_judge import (
     PlantedJudge,
     constantly,
@@ -517,7 +518,7 @@ def figures(
     sizes: AutointerpSizes = SIZES,
     **more: Any,
 ) -> dict[str, Estimate]:
-    found = measure(latents, corpus, PlantedJudge(answer), 0, sizes, **more)
+    found = scored(given_of(latents, corpus=corpus, judge=PlantedJudge(answer), **more), sizes)
     return {estimate.metric: estimate for estimate in found}
 
 
@@ -656,7 +657,7 @@ def test_a_corpus_that_is_too_small_leaves_everything_undefined_and_asks_nothing
     latents: Latents, corpus: tuple[str, ...]
 ) -> None:
     judge = PlantedJudge(reader)
-    found = measure(latents, corpus[:4], judge, 0, SIZES)
+    found = scored(given_of(latents, corpus=corpus[:4], judge=judge), SIZES)
     assert judge.asked == []
     assert {each.status for each in found} == {"undefined"}
     assert all("effective n is small" in each.reason for each in found)

@@ -8,7 +8,8 @@ from functools import cache
 import numpy as np
 import pytest
 
-from pytest_sae.gate.controls import expected_of, holds
+from pytest_sae.families.registry import expected_of
+from pytest_sae.gate.controls import holds
 from pytest_sae.metrics import scr, scr_estimates, tpp, tpp_estimates
 from pytest_sae.metrics.ablation import AffineRemoval
 from pytest_sae.numbers.control import Control

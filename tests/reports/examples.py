@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pytest_sae.gate.bounds import Rule
 from pytest_sae.gate.verdict import judge
 from pytest_sae.numbers.estimate import Estimate
-from pytest_sae.numbers.measurement import Measurement
+from pytest_sae.records.measurement import Measurement
 from pytest_sae.records.row import row_of, sort_key, unmeasured_row
 from pytest_sae.reports.assemble import run_verdict, versions
 

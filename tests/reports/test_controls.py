@@ -10,7 +10,7 @@ import pytest
 from pytest_sae.gate.verdict import judge
 from pytest_sae.numbers.control import Control, Expected
 from pytest_sae.numbers.estimate import Estimate
-from pytest_sae.numbers.measurement import Measurement
+from pytest_sae.records.measurement import Measurement
 from pytest_sae.records.row import row_of
 from pytest_sae.records.schema import Report
 from pytest_sae.reports.controls import doubt_lines, told_control

@@ -12,10 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pytest_sae.families.registry import heading_of, known, place_of
 from pytest_sae.numbers.estimate import Estimate
-from pytest_sae.numbers.registry import known
 from pytest_sae.reports.curves import levels, points
-from pytest_sae.reports.families import family_of, place_of
 from pytest_sae.reports.html import html
 from pytest_sae.reports.html_about import lasting
 from pytest_sae.reports.html_bars import scale_of
@@ -170,12 +169,12 @@ def test_a_declared_failure_is_not_shown_as_bad() -> None:
 
 @pytest.mark.parametrize("metric", known())
 def test_every_own_metric_has_a_family(metric: str) -> None:
-    assert family_of(metric) != "Other metrics"
+    assert heading_of(metric) != "Other metrics"
 
 
 def test_a_family_is_known_by_the_beginning_of_the_name() -> None:
-    assert family_of("scr.other") == family_of("scr")
-    assert family_of("l0x") == family_of("acme.scr") == "Other metrics"
+    assert heading_of("scr.other") == heading_of("scr")
+    assert heading_of("l0x") == heading_of("acme.scr") == "Other metrics"
     assert place_of("ce_recovered.zero") < place_of("ce_clean")
     unknown = row(Estimate("l0", 1.0))
     page = said(html(report([{**unknown, "metric": "acme.depth"}])))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pytest_sae.gate.rules import Regression, Rule
 from pytest_sae.gate.verdict import GREEN, Against, judge
 from pytest_sae.numbers.estimate import Estimate
-from pytest_sae.numbers.measurement import Measurement
+from pytest_sae.records.measurement import Measurement
 from pytest_sae.records.row import row_of, sort_key
 from pytest_sae.records.schema import Report, without_times
 from pytest_sae.reports.assemble import run_verdict

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from pytest_sae.families.registry import spec_of
 from pytest_sae.numbers.control import Control
 from pytest_sae.numbers.estimate import Estimate
 from pytest_sae.numbers.keys import metric_key
-from pytest_sae.numbers.registry import MetricSpec, spec_of
+from pytest_sae.numbers.spec import MetricSpec
 
 
 @dataclass(frozen=True)

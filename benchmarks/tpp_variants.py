@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from benchmarks.scr_variants import CERTAIN, standard_errors
 from pytest_sae.activations.latents import Latents
-from pytest_sae.audit.scr_variants import CERTAIN, standard_errors
 from pytest_sae.data.tasks import ClassTask, Tasks
 from pytest_sae.measure.erasure import View, erasure_texts, tpp_probes
 from pytest_sae.metrics.ablation import Indices, mean_difference, order, written

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks import tpp_variants
 from pytest_sae.activations.store import Store
-from pytest_sae.audit import tpp_variants
 from pytest_sae.measure import erasure
+from pytest_sae.measure.given import Given
 from pytest_sae.synthetic.reading import WorldLatents
 from pytest_sae.synthetic.references import oracle
 from pytest_sae.synthetic.tasks import SMOKE_BOOK, Book, make_book
@@ -29,7 +30,7 @@ def test_the_unchanged_variant_is_tpp_margin_itself(book: Book, latents: WorldLa
     ours = {e.metric: e.value for e in tpp_variants.measure(latents, book.tasks, 0, 2)}
     curve = next(
         each.details["curve"]
-        for each in erasure.measure_tpp(latents, book.tasks, 0, 2)
+        for each in erasure.measure_tpp(Given(latents, book.tasks, 0, {"fits": 2}))
         if each.metric == "tpp.margin"
     )
     for n in (5, 20, 50):
