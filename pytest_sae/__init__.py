@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pytest_sae.dictionaries.formats.entry_points import register_family
+    from pytest_sae.dictionaries.formats.entry_points import register_family, register_format
     from pytest_sae.families.card import Card
     from pytest_sae.families.registry import register
     from pytest_sae.numbers.estimate import Estimate, not_applicable, undefined
@@ -36,6 +36,7 @@ _HOMES = {
     "MetricSpec": "pytest_sae.numbers.spec",
     "register": "pytest_sae.families.registry",
     "register_family": "pytest_sae.dictionaries.formats.entry_points",
+    "register_format": "pytest_sae.dictionaries.formats.entry_points",
 }
 
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "not_applicable",
     "register",
     "register_family",
+    "register_format",
     "undefined",
 ]
 

@@ -36,6 +36,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Read the options, refuse what cannot be used, and start keeping records."""
     from pytest_sae.run.families import add_families
 
+    # First: thresholds may bound their metrics.
+    add_families(config)
     config.addinivalue_line(
         "markers", "sae_metric(*names, **settings): one test per metric and setting of an SAE"
     )
@@ -49,7 +51,6 @@ def pytest_configure(config: pytest.Config) -> None:
             _ = run.specs
     except PytestSAEError as error:
         raise pytest.UsageError(str(error)) from None
-    add_families(config)
     if not hasattr(config, "workerinput"):
         from pytest_sae.run.controller import Controller
 

@@ -52,7 +52,8 @@ def register_card(card: Card) -> Card:
     if _CARDS.get(card.name, card) != card:
         raise ValueError(f"family {card.name!r} is already registered, with another card")
     for spec in card.metrics:
-        register(spec)
+        _refuse_other(spec)
+    _SPECS.update({spec.name: spec for spec in card.metrics})
     _CARDS[card.name] = card
     return card
 
@@ -63,10 +64,14 @@ def register(spec: MetricSpec) -> MetricSpec:
     Raises:
         ValueError: another metric already has this name.
     """
-    if _SPECS.get(spec.name, spec) != spec:
-        raise ValueError(f"metric {spec.name!r} is already registered as {_SPECS[spec.name]}")
+    _refuse_other(spec)
     _SPECS[spec.name] = spec
     return spec
+
+
+def _refuse_other(spec: MetricSpec) -> None:
+    if _SPECS.get(spec.name, spec) != spec:
+        raise ValueError(f"metric {spec.name!r} is already registered as {_SPECS[spec.name]}")
 
 
 def spec_of(name: str) -> MetricSpec:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_sae.errors import PytestSAEError, suggest
-from pytest_sae.families.registry import known
+from pytest_sae.families.registry import known, spec_of
 from pytest_sae.numbers.keys import id_of_key, key_of_id, metric_key
 
 if TYPE_CHECKING:
@@ -50,13 +50,18 @@ def _parametrise_metric(metafunc: pytest.Metafunc, marked: Sequence[pytest.Mark]
 def _keys(metafunc: pytest.Metafunc, mark: pytest.Mark) -> Iterable[str]:
     if not mark.args:
         _refuse(metafunc, "it names no metric")
-    settings = [_values(value) for value in mark.kwargs.values()]
     for name in mark.args:
         if name not in known():
             near = suggest(str(name), known())
             _refuse(metafunc, f"unknown metric {name!r}.{near} Known: {', '.join(known())}")
-        for values in itertools.product(*settings):
-            yield metric_key(name, dict(zip(mark.kwargs, values, strict=True)))
+        for params in _settings(mark) if mark.kwargs else spec_of(name).settings:
+            yield metric_key(name, params)
+
+
+def _settings(mark: pytest.Mark) -> Iterable[dict[str, Param]]:
+    lists = [_values(value) for value in mark.kwargs.values()]
+    for values in itertools.product(*lists):
+        yield dict(zip(mark.kwargs, values, strict=True))
 
 
 def _values(value: Param | Sequence[Param]) -> Sequence[Param]:

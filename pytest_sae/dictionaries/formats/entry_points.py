@@ -1,8 +1,9 @@
-"""Families that users bring: entry points of installed packages, or functions of a conftest."""
+"""Formats that users bring: entry points of installed packages, or functions of a conftest."""
 
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -22,12 +23,12 @@ Load = Callable[[str, str, "torch.dtype | None"], object]
 _registered: dict[str, Load] = {}
 
 
-def register_family(name: str, load: Load) -> None:
+def register_format(name: str, load: Load) -> None:
     """Let `--sae=NAME:PATH` name dictionaries that a function of a conftest makes.
 
     >>> def load(path, device, dtype):
     ...     ...  # return an object that keeps the protocol `Dictionary`
-    >>> register_family("mine", load)
+    >>> register_format("mine", load)
 
     Args:
         name: of letters, digits and underscores, two at least; no family's of this package.
@@ -44,6 +45,13 @@ def register_family(name: str, load: Load) -> None:
             f"none of {', '.join(registry.NAMES)}."
         )
     _registered[name] = load
+
+
+def register_family(name: str, load: Load) -> None:
+    """Do what `register_format` does, under its old name, which goes with the next release."""
+    message = "register_family is called register_format now: it registers a format of files"
+    warnings.warn(message, DeprecationWarning, stacklevel=2)
+    register_format(name, load)
 
 
 def names() -> tuple[str, ...]:
