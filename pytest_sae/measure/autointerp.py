@@ -16,10 +16,10 @@ from typing import TypeVar
 
 from pytest_sae.judge.base import Judge
 from pytest_sae.measure import embedding, intervention, surprisal
-from pytest_sae.measure.detection import spot
+from pytest_sae.measure.detection import detected
 from pytest_sae.measure.given import Given
 from pytest_sae.measure.intervention import Intervened
-from pytest_sae.measure.logit_lens import promoted
+from pytest_sae.measure.logit_lens import top_tokens
 from pytest_sae.measure.subjects import AutointerpSizes, Subject, choose, explained
 from pytest_sae.metrics import autointerp_estimates as figures
 from pytest_sae.metrics.autointerp import Score
@@ -71,12 +71,12 @@ def scored(given: Given, sizes: AutointerpSizes) -> list[Estimate]:
     if len(choice.subjects) < figures.FEWEST:
         return _too_few(len(choice.subjects), drawn)
     bill = _Bill(judge, len(choice.subjects))
-    tokens = promoted(latents, [each.latent for each in choice.subjects])
+    tokens = top_tokens(latents, [each.latent for each in choice.subjects])
     subjects = bill.paid("explaining", lambda: explained(choice.subjects, tokens, judge, seed))
-    spotted = bill.paid("spotting", lambda: spot(subjects, judge, seed))
+    found = bill.paid("spotting", lambda: detected(subjects, judge, seed))
     scores: dict[str, list[Score]] = {
-        DETECTION: spotted.scores["detection"],
-        FUZZING: spotted.scores["fuzzing"],
+        DETECTION: found.scores["detection"],
+        FUZZING: found.scores["fuzzing"],
     }
     steered = Intervened([], frozenset())
     if latents.model.predicts:
@@ -97,7 +97,7 @@ def scored(given: Given, sizes: AutointerpSizes) -> list[Estimate]:
         DETECTION: {**drawn, "latents": _table(subjects, scores)},
         INTERVENTION: steered.details,
     }
-    unanswered = silent | spotted.unanswered | steered.unanswered
+    unanswered = silent | found.unanswered | steered.unanswered
     missing = {**_MISSING, INTERVENTION: why_silent(latents.model)}
     failed = figures.failed(unanswered, len(subjects), details[FAILED])
     made = [

@@ -1,6 +1,6 @@
 """Detection and fuzzing: does an explanation tell in which contexts, and on which tokens?
 
-    spot(subjects, judge, seed) -> Spotted
+    detected(subjects, judge, seed) -> Detected
 
 Both scorers of Paulo et al. 2024 (arXiv 2410.13928), as questions of at most 40 contexts:
 
@@ -54,7 +54,7 @@ Page = list[Item]
 
 
 @dataclass(frozen=True)
-class Spotted:
+class Detected:
     """What the judge made of the explanations.
 
     Args:
@@ -85,7 +85,7 @@ class _Asked:
         return answers
 
 
-def spot(subjects: Sequence[Subject], judge: Judge, seed: int) -> Spotted:
+def detected(subjects: Sequence[Subject], judge: Judge, seed: int) -> Detected:
     """Score every explanation, and the borrowed ones for the floor; all is asked at once.
 
     Args:
@@ -106,7 +106,7 @@ def spot(subjects: Sequence[Subject], judge: Judge, seed: int) -> Spotted:
     said: dict[tuple[int, Kind, str], list[list[bool] | None]] = {}
     for (latent, kind, whose, page, _), answer in zip(wanted, answers, strict=True):
         said.setdefault((latent, kind, whose), []).append(prompts.read(answer, len(page)))
-    return Spotted(
+    return Detected(
         {
             kind: [
                 score

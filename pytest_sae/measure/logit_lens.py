@@ -18,7 +18,7 @@ from pytest_sae.models.site import Site
 _BLOCK_BYTES = 128 * 2**20  # of one block's logits
 
 
-def promoted(latents: Latents, indices: Sequence[int], count: int = 10) -> list[tuple[str, ...]]:
+def top_tokens(latents: Latents, indices: Sequence[int], count: int = 10) -> list[tuple[str, ...]]:
     """Return the tokens whose logits each latent's decoder row raises most.
 
     Direct logit attribution: `logits = W_U (g * d)` for the row d, the scale g of the model's own

@@ -24,7 +24,7 @@ from pytest_sae.judge.marking import numbered
 from pytest_sae.judge.prompts import rate
 from pytest_sae.measure import erasure
 from pytest_sae.measure.given import Given
-from pytest_sae.measure.logit_lens import promoted
+from pytest_sae.measure.logit_lens import top_tokens
 from pytest_sae.metrics import shift_estimates, words
 from pytest_sae.metrics.scr import Concept
 from pytest_sae.metrics.shift import Deleted, TaskData, score_task
@@ -154,7 +154,7 @@ def _opinions(
     seed: int,
 ) -> dict[int, Opinion]:
     evidence = latents.evidence(corpus, asked, SIZES, seed)
-    tokens = promoted(latents, asked.tolist())
+    tokens = top_tokens(latents, asked.tolist())
     requests = [
         rate.request(concepts, shown.top, raised)
         for shown, raised in zip(evidence, tokens, strict=True)

@@ -36,7 +36,7 @@ from pytest_sae.numbers.estimate import Estimate, not_applicable, undefined
 from pytest_sae.numbers.keys import metric_key
 from pytest_sae.records.measurement import Measurement
 from pytest_sae.session import half_precision, repeats
-from pytest_sae.session.controlled import Controlled
+from pytest_sae.session.controls import Controls
 from pytest_sae.session.judges import Judges
 from pytest_sae.session.loaded import LoadedSAE, peak_memory, sites_of
 from pytest_sae.session.suites import SUITES, Suite
@@ -98,7 +98,7 @@ class EvalSession:
         self.store = Store(options.cache)
         self._models: dict[str, LanguageModel] = {}
         self._latents: dict[str, Latents] = {}
-        self._controlled: dict[str, Controlled] = {}
+        self._controlled: dict[str, Controls] = {}
         self._estimated: dict[tuple[str, str], Estimated] = {}
         self._precision: dict[str, dict[str, object]] = {}
         self._threads = ExitStack()
@@ -254,9 +254,9 @@ class EvalSession:
         """Which controls are measured: what was asked for, or what the suite does."""
         return self.options.controls or self.suite.controls
 
-    def _controls(self, sae: LoadedSAE) -> Controlled:
+    def _controls(self, sae: LoadedSAE) -> Controls:
         if sae.id not in self._controlled:
-            self._controlled[sae.id] = Controlled(self.controls)
+            self._controlled[sae.id] = Controls(self.controls)
         return self._controlled[sae.id]
 
     @property

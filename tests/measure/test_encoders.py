@@ -12,7 +12,7 @@ import torch
 
 from pytest_sae.measure import autointerp, erasure, shift
 from pytest_sae.measure.given import Given
-from pytest_sae.measure.logit_lens import promoted
+from pytest_sae.measure.logit_lens import top_tokens
 from pytest_sae.models.model import NO_PREDICTION
 from tests.labelled import labelled_data
 from tests.measure.given import given_of
@@ -77,7 +77,7 @@ def test_shift_shows_latents_without_promoted_tokens(world: Path) -> None:
         for each in shift.measure(Given(latents, session.tasks, 0, {"fits": 2}, judge))
     }
     assert judge.asked
-    assert promoted(latents, [0, 1]) == [(), ()]
+    assert top_tokens(latents, [0, 1]) == [(), ()]
     assert found["shift"].status in ("ok", "undefined")
     assert NO_PREDICTION not in {each.reason for each in found.values()}
     task = session.tasks.scr[0]

@@ -23,7 +23,7 @@ from pytest_sae.dictionaries.references import pca
 from pytest_sae.errors import DictionaryError, MeasurementError
 from pytest_sae.families.registry import card_of, expected_of
 from pytest_sae.gate.controls import holds
-from pytest_sae.measure import controls as making
+from pytest_sae.measure import control_dictionaries as making
 from pytest_sae.measure import erasure, shift, word_deletion
 from pytest_sae.measure.given import Given
 from pytest_sae.measure.given import measured as measured_of
@@ -31,7 +31,7 @@ from pytest_sae.metrics.scr import fit_probes
 from pytest_sae.numbers.control import CONTROLS, Control
 from pytest_sae.numbers.estimate import Estimate, undefined
 from pytest_sae.records.measurement import Measurement
-from pytest_sae.session.controlled import chosen, drawn_apart, over_draws
+from pytest_sae.session.controls import chosen, drawn_apart, over_draws
 from pytest_sae.session.session import EvalSession, LoadedSAE
 from tests.dictionaries.formats.sae_lens_files import write
 from tests.labelled import labelled_data

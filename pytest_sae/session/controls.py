@@ -13,7 +13,7 @@ from pytest_sae.errors import MeasurementError, PytestSAEError
 from pytest_sae.families.card import Card
 from pytest_sae.families.card import found as function_of
 from pytest_sae.families.registry import expected_of, spec_of
-from pytest_sae.measure import controls as making
+from pytest_sae.measure import control_dictionaries as making
 from pytest_sae.measure.erasure import erasure_texts
 from pytest_sae.measure.given import Given, measured
 from pytest_sae.numbers.control import CONTROLS, Control, Expected
@@ -22,7 +22,7 @@ from pytest_sae.numbers.keys import metric_key
 from pytest_sae.option_values import CONTROL_SETS
 
 if TYPE_CHECKING:
-    from pytest_sae.measure.controls import Sample, Twin
+    from pytest_sae.measure.control_dictionaries import Sample, Twin
 
 _Z = 1.959963984540054  # normal quantile of the 95 % interval
 OFF, CHEAP, ALL = CONTROL_SETS
@@ -45,7 +45,7 @@ def chosen(asked: str, card: Card) -> list[str]:
 
 
 @dataclass
-class Controlled:
+class Controls:
     """The controls of one SAE; what two families share of one is made once.
 
     Args:
