@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor
 
-from pytest_sae.dictionaries import entry_points, families
+from pytest_sae.dictionaries import entry_points, families, sae_lens
 from pytest_sae.dictionaries.content import (
     Content,
     check_settings,
@@ -93,7 +93,8 @@ def test_settings_that_no_family_has_are_refused_with_those_that_there_are(tmp_p
     directory = tiny_sae(tmp_path / "sae", "topk")
     with pytest.raises(DictionaryError, match=r"'modle'.*Did you mean 'model'") as caught:
         load(directory, settings=[("modle", "gpt2")])
-    assert "prefix, model, site, site_out" in str(caught.value)
+    valid = ", ".join((*sae_lens.SETTINGS, "model, site, site_out"))
+    assert f"Expected {valid}." in str(caught.value)
 
 
 def test_model_and_site_may_be_said_for_any_family(tmp_path: Path) -> None:
