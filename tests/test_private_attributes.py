@@ -9,6 +9,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 import pytest_sae
 
 ROOT = Path(pytest_sae.__file__).parent
@@ -95,7 +97,8 @@ def test_pytest_still_keeps_its_junit_file_where_we_look() -> None:
     assert callable(LogXML.add_global_property)
 
 
-def test_litellm_still_says_the_price_where_we_look() -> None:
+def test_litellm_still_says_the_price_where_we_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # it would ask the network
     import litellm
 
     said = litellm.completion(
