@@ -116,7 +116,8 @@ def folded(normalisation: object, per_token: Sequence[str], source: str) -> None
         f"{source} declares normalize_activations = {normalisation!r}: it was trained on scaled "
         "activations, and the factors are not folded into the weights, so every figure would be "
         f"wrong. Expected none, {' or '.join(per_token)}: fold them with sae_lens "
-        "(fold_activation_norm_scaling_factor) and save again."
+        "(fold_activation_norm_scaling_factor) and save again, or say the factor of "
+        "expected_average_only_in by --sae=sae_lens,norm_factor=..."
     )
 
 

@@ -144,9 +144,9 @@ def _places(named: _Named, text: str) -> list[_Place]:
 def _on_hub(
     address: Address, text: str, family: str, settings: tuple[tuple[str, str], ...]
 ) -> list[_Place]:
-    from pytest_sae.dictionaries.hub import resolve
+    from pytest_sae.dictionaries.hub.fetching import fetch
 
-    found = [(each, _one(each.path, text)) for each in resolve.fetch(address, text)]
+    found = [(each, _one(each.path, text)) for each in fetch(address, text)]
     return [
         _Place(path, text, family, settings, _hub_name(address, path, fetched.root), fetched.commit)
         for fetched, path in found

@@ -12,6 +12,7 @@ from torch import Tensor
 from pytest_sae.dictionaries import preflight
 from pytest_sae.dictionaries.affine import AffineDictionary
 from pytest_sae.dictionaries.content import Content, check_settings
+from pytest_sae.dictionaries.formats.sae_lens_settings import NORMALISATION, PROCESSING
 from pytest_sae.dictionaries.formats.selection import BLOCK, top_k
 from pytest_sae.dictionaries.weights import computing_dtype, fingerprint
 from pytest_sae.errors import DictionaryError
@@ -43,7 +44,7 @@ def build(
     Raises:
         DictionaryError: anything that `preflight` refuses.
     """
-    check_settings(content, "sae_lens.temporal")
+    check_settings(content, "sae_lens.temporal", (NORMALISATION, *PROCESSING))
     options = config.options
     sizes = {name: preflight.count(options, name, content.source, most=_MOST) for name in _SIZES}
     tied, k, scale = _tied(content), _k(content, config), _scale(content, config)
