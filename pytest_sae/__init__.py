@@ -6,6 +6,7 @@ Nothing heavy is imported until a name is used: `from pytest_sae import Estimate
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ __all__ = [
     "Measurement",
     "MetricSpec",
     "__version__",
+    "bundled_world",
     "metric_key",
     "no_data",
     "not_applicable",
@@ -56,6 +58,25 @@ __all__ = [
     "register_format",
     "undefined",
 ]
+
+
+def bundled_world() -> Path:
+    """Return the directory of the bundled world: model, SAEs, texts and `tasks.toml`.
+
+    Raises:
+        DataError: it is neither in the installed package nor in the source tree.
+    """
+    from pytest_sae.errors import DataError
+
+    package = Path(__file__).parent
+    for directory in (package / "world", package.parent / "fixtures" / "world"):
+        if (directory / "tasks.toml").is_file():
+            return directory
+    raise DataError(
+        f"The bundled world is neither in {package / 'world'} nor in "
+        f"{package.parent / 'fixtures' / 'world'}. Expected tasks.toml there: install the package "
+        "again, or run `python -m fixtures.build` in the source tree."
+    )
 
 
 def __getattr__(name: str) -> object:

@@ -153,7 +153,7 @@ def _fit(chosen: argparse.Namespace) -> str:
 
 
 def _record(chosen: argparse.Namespace) -> str:
-    from pytest_sae.measure.record import record_data
+    from pytest_sae.session.record_activations import record_data
 
     directory = record_data(
         chosen.model,

@@ -72,7 +72,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
         parametrise(metafunc, _run(metafunc.config))
     if "audit_world" in metafunc.fixturenames:
-        from pytest_sae.audit.world import parametrise_worlds
+        from pytest_sae.run.audited_worlds import parametrise_worlds
 
         parametrise_worlds(metafunc, _run(metafunc.config))
 
@@ -97,7 +97,7 @@ def pytest_runtest_makereport(
 
         attach_rows(item, call, report)
     if report.when == "call" and "audit_world" in getattr(item, "fixturenames", ()):
-        from pytest_sae.audit.world import attach
+        from pytest_sae.run.audited_worlds import attach
 
         attach(item, report)
     return report
@@ -204,7 +204,7 @@ def audit_world(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def audited(request: pytest.FixtureRequest, audit_world: str) -> Any:
     """What the audit found on that world."""
-    from pytest_sae.audit.world import audited_world
+    from pytest_sae.run.audited_worlds import audited_world
 
     return audited_world(request, _run(request.config), audit_world)
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest_sae.data
+from pytest_sae import bundled_world
 from pytest_sae.data.attributes import AttributeTask, Columns, attribute_task
 from pytest_sae.data.build import class_task, collect, corpus, shared_task, spurious_task
 from pytest_sae.data.entities import EntityTask, entity_task, published_task
@@ -21,7 +21,6 @@ from pytest_sae.data.questions import (
 )
 from pytest_sae.data.rows import Codes, Rows, read_records, read_rows
 from pytest_sae.data.tasks import Contrast, Corpus, Sizes, Spelling, SpuriousTask, Tasks
-from pytest_sae.errors import DataError
 
 if TYPE_CHECKING:
     from pytest_sae.data.taskfile import (
@@ -79,23 +78,6 @@ def load_tasks(path: Path | str, sizes: Sizes, seed: int) -> Tasks:
             )
             for task in tasks.transfer
         ],
-    )
-
-
-def bundled_world() -> Path:
-    """Return the directory of the bundled world: model, SAEs, texts and `tasks.toml`.
-
-    Raises:
-        DataError: it is neither in the installed package nor in the source tree.
-    """
-    package = Path(pytest_sae.data.__file__).parents[1]
-    for directory in (package / "world", package.parent / "fixtures" / "world"):
-        if (directory / "tasks.toml").is_file():
-            return directory
-    raise DataError(
-        f"The bundled world is neither in {package / 'world'} nor in "
-        f"{package.parent / 'fixtures' / 'world'}. Expected tasks.toml there: install the package "
-        "again, or run `python -m fixtures.build` in the source tree."
     )
 
 

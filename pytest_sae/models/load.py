@@ -57,7 +57,7 @@ def load(
 @cache
 def world_fingerprint() -> str:
     """Return the fingerprint of the bundled model, wherever it is loaded from."""
-    from pytest_sae.data.sources import bundled_world
+    from pytest_sae import bundled_world
 
     return _of_files(bundled_world() / "model")
 
@@ -79,7 +79,7 @@ def _device(name: str) -> torch.device:
 
 def _directory(name_or_path: str) -> Path | None:
     if name_or_path == WORLD:
-        from pytest_sae.data.sources import bundled_world
+        from pytest_sae import bundled_world
 
         path = Path(bundled_world()) / "model"
     else:

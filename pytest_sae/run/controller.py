@@ -243,7 +243,7 @@ class Controller:
         if not complete or not self._audits:
             return None
         from pytest_sae.audit.summary import audit_record
-        from pytest_sae.audit.world import SIZE
+        from pytest_sae.run.audited_worlds import SIZE
 
         return audit_record(SIZE[self._run.options.suite], self._audits)
 

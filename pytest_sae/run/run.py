@@ -251,7 +251,7 @@ def _baseline_of(sent: dict[str, Any] | None) -> Baseline | None:
 
 def bundled_sae() -> Path:
     """Return the directory of the SAE that is evaluated when none is named."""
-    from pytest_sae.data.sources import bundled_world
+    from pytest_sae import bundled_world
 
     return bundled_world() / "saes" / "topk"
 

@@ -126,7 +126,7 @@ class Judges:
 
     @cached_property
     def _rules(self) -> RulesJudge:
-        from pytest_sae.data.sources import bundled_world
+        from pytest_sae import bundled_world
         from pytest_sae.judge.rules import RulesJudge
         from pytest_sae.judge.rules.lexicon import load
 

@@ -72,7 +72,7 @@ def latents(session: EvalSession, sae: LoadedSAE) -> Latents:
 @pytest.fixture(scope="module")
 def corpus(session: EvalSession, latents: Latents) -> Corpus:
     """Texts that fill the context, so that no batch is padded: theirs know no padding."""
-    texts = session.corpus("tests").texts
+    texts = session.tasks.corpus.texts
     full = [
         texts[int(row)]
         for part in latents.tokens(texts)

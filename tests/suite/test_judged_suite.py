@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from pytest_sae import bundled_world
 from pytest_sae.data.calibration import calibration_texts
-from pytest_sae.data.sources import bundled_world
 from pytest_sae.judge.calibration.contexts import known
 from pytest_sae.judge.calibration.questions import first
 from pytest_sae.judge.calibration.rules import RULES
