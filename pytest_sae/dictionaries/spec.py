@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pytest_sae.dictionaries.formats import registry, several
+from pytest_sae.dictionaries.formats import NAMES, registry, several
 from pytest_sae.dictionaries.hub import releases
 from pytest_sae.dictionaries.hub.address import SCHEME, Address, parse
 from pytest_sae.dictionaries.layouts import WEIGHTS, candidates, explain
@@ -215,7 +215,7 @@ def _paths(named: _Named, text: str) -> list[Path]:
     if not named.path.strip():
         raise OptionError("--sae= is empty. Expected a directory, a weights file or a glob.")
     path = _path(named.path, text)
-    if named.family and named.family not in registry.NAMES:
+    if named.family and named.family not in NAMES:
         return [path]  # what another package does with it is its own affair
     if path.exists() or not glob.has_magic(named.path):
         return [_one(path, text)]

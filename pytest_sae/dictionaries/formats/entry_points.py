@@ -9,6 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_sae.dictionaries.formats import NAMES
 from pytest_sae.errors import DictionaryError, suggest
 
 if TYPE_CHECKING:
@@ -37,12 +38,10 @@ def register_format(name: str, load: Load) -> None:
     Raises:
         DictionaryError: a name that cannot be one, or is taken.
     """
-    from pytest_sae.dictionaries.formats import registry
-
-    if not re.fullmatch(r"[A-Za-z]\w+", name) or name in registry.NAMES:
+    if not re.fullmatch(r"[A-Za-z]\w+", name) or name in NAMES:
         raise DictionaryError(
             f"a family cannot be called {name!r}. Expected letters, digits and underscores, and "
-            f"none of {', '.join(registry.NAMES)}."
+            f"none of {', '.join(NAMES)}."
         )
     _registered[name] = load
 
