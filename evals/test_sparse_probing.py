@@ -12,8 +12,7 @@ def test_sparse_probing_as_published(sparse_probing: Measured, metric: str, gate
     gate(sparse_probing[metric])
 
 
-@pytest.mark.sae_metric("sparse_probing", "sparse_probing.auc")
-@pytest.mark.sae_metric("sparse_probing.all_latents", "sparse_probing.retention")
+@pytest.mark.sae_family("sparse_probing")
 def test_few_latents_know_concepts(sparse_probing: Measured, metric: str, gate: Gate) -> None:
     gate(sparse_probing[metric])
 
@@ -29,16 +28,7 @@ def test_probes_transfer(sparse_probing: Measured, metric: str, gate: Gate) -> N
     gate(sparse_probing[metric])
 
 
-@pytest.mark.sae_metric(
-    "sparse_probing.last_token.auc",
-    "sparse_probing.last_token.accuracy",
-    "sparse_probing.last_token.f1",
-)
-@pytest.mark.sae_metric(
-    "sparse_probing.last_token.activations.auc",
-    "sparse_probing.last_token.activations.accuracy",
-    "sparse_probing.last_token.activations.f1",
-)
+@pytest.mark.sae_family("last_token_probing")
 def test_last_tokens(last_token_probing: Measured, metric: str, gate: Gate) -> None:
     gate(last_token_probing[metric])
 

@@ -12,7 +12,7 @@ def test_independence(structure: Measured, metric: str, gate: Gate) -> None:
     gate(structure[metric])
 
 
-@pytest.mark.sae_metric("meta_structure", "seed_agreement")
+@pytest.mark.sae_family("structure")
 def test_rows(structure: Measured, metric: str, gate: Gate) -> None:
     gate(structure[metric])
 
@@ -22,6 +22,6 @@ def test_description_length(structure: Measured, metric: str, gate: Gate) -> Non
     gate(structure[metric])
 
 
-@pytest.mark.sae_metric("concept_deletion", "concept_insertion", "preference_auc_kept")
+@pytest.mark.sae_family("concepts")
 def test_concepts(concepts: Measured, metric: str, gate: Gate) -> None:
     gate(concepts[metric])

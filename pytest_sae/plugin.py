@@ -41,6 +41,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "sae_metric(*names, **settings): one test per metric and setting of an SAE"
     )
+    config.addinivalue_line(
+        "markers", "sae_family(name): the same, of all its metrics that no other test names"
+    )
     try:
         run = _run(config)
         if run.options.asked:
@@ -67,7 +70,8 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 @pytest.hookimpl(tryfirst=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make one test per SAE, and one per metric and setting."""
-    if "sae_spec" in metafunc.fixturenames or metafunc.definition.get_closest_marker("sae_metric"):
+    marks = map(metafunc.definition.get_closest_marker, ("sae_metric", "sae_family"))
+    if "sae_spec" in metafunc.fixturenames or any(marks):
         from pytest_sae.run.parametrise import parametrise
 
         parametrise(metafunc, _run(metafunc.config))
