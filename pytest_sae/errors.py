@@ -54,7 +54,12 @@ class MeasurementError(PytestSAEError):
 
 
 def suggest(found: str, valid: Iterable[str]) -> str:
-    """Return ` Did you mean 'x'?`, or nothing where no valid name is close."""
+    """Return ` Did you mean 'x'?`, or nothing where no valid name is close.
+
+    Args:
+        found: what was written.
+        valid: the names there are.
+    """
     from difflib import get_close_matches
 
     close = get_close_matches(found, list(valid), n=1)

@@ -6,6 +6,8 @@ import ast
 import doctest
 import importlib
 import re
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from textwrap import indent
 
@@ -14,34 +16,84 @@ import pytest
 import pytest_sae
 
 ROOT = Path(pytest_sae.__file__).parent
-PACKAGES = ("numbers", "metrics", "probes")
+FIGURES = ("numbers", "metrics", "probes")  # what comes back needs a range and a direction
 EXAMPLES = ("numbers", "metrics")  # whose functions are pure
+# Not yet described: a room or a file without gaps is taken out.
+LATER = {"reports", "records", "gate", "run"}
+LATER_FILES = {"dictionaries/hub/cache.py"}
+FORMATS = "dictionaries/formats/"
+# Summaries that say what comes back.
+GIVING = ("Return ", "Give ", "Yield ", "Whether ")
 
-FILES = sorted(
-    file.relative_to(ROOT).as_posix() for name in PACKAGES for file in (ROOT / name).glob("*.py")
-)
+FILES = sorted(file.relative_to(ROOT).as_posix() for file in ROOT.rglob("*.py"))
+FIGURE_FILES = [file for file in FILES if file.split("/")[0] in FIGURES]
+HELD = [file for file in FILES if file.split("/")[0] not in LATER and file not in LATER_FILES]
 
 
-def gaps(source: str, examples: bool) -> list[str]:
-    """What the docstrings of the public functions of a module leave out."""
+def gaps_of(file: str) -> list[str]:
+    """What the docstrings of the public functions of a file of the package leave out."""
+    room = file.split("/")[0]
+    return gaps(
+        (ROOT / file).read_text(),
+        examples=room in EXAMPLES,
+        giving=() if room in FIGURES else GIVING,
+        protocol=_protocol() if file.startswith(FORMATS) else {},
+    )
+
+
+def gaps(
+    source: str,
+    *,
+    examples: bool = False,
+    giving: tuple[str, ...] = (),
+    protocol: Mapping[str, list[str]] | None = None,
+) -> list[str]:
+    """What the docstrings of the public functions of a module leave out.
+
+    Args:
+        source: of the module.
+        examples: whether each function needs an example with a value.
+        giving: beginnings of a summary that stand for `Returns:`.
+        protocol: by name, the arguments of functions that are described once, elsewhere.
+    """
     found = []
     for node in ast.parse(source).body:
-        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
-            found += [f"{node.name}: {each}" for each in _gaps(node, examples)]
+        if not isinstance(node, ast.FunctionDef) or node.name.startswith("_"):
+            continue
+        if not _filled_by_pytest(node) and (protocol or {}).get(node.name) != _arguments(node):
+            found += [f"{node.name}: {each}" for each in _gaps(node, examples, giving)]
     return found
 
 
-def _gaps(node: ast.FunctionDef, examples: bool) -> list[str]:
+def _gaps(node: ast.FunctionDef, examples: bool, giving: tuple[str, ...]) -> list[str]:
     told = ast.get_docstring(node) or ""
     names = _arguments(node)
     found = []
     if len(names) >= 2:
         found += [f"no entry for {name}" for name in names if name not in _described(told)]
-        if not _returns_nothing(node) and "Returns:" not in told.splitlines():
+        said = told.startswith(giving) or {"Returns:", "Yields:"} & set(told.splitlines())
+        if not said and not _returns_nothing(node):
             found.append("no Returns")
     if examples and not any(each.want for each in doctest.DocTestParser().get_examples(told)):
         found.append("no example with a value")
     return found
+
+
+def _filled_by_pytest(node: ast.FunctionDef) -> bool:
+    """Whether it is a hook or a fixture, whose arguments are pytest's."""
+    decorators = [ast.unparse(each) for each in node.decorator_list]
+    return node.name.startswith("pytest_") or any("pytest.fixture" in each for each in decorators)
+
+
+@cache
+def _protocol() -> dict[str, list[str]]:
+    """By method, the arguments of what every module of a format offers."""
+    registry = ast.parse((ROOT / FORMATS / "registry.py").read_text())
+    family = next(
+        each for each in registry.body if isinstance(each, ast.ClassDef) and each.name == "Family"
+    )
+    methods = [each for each in family.body if isinstance(each, ast.FunctionDef)]
+    return {each.name: _arguments(each)[1:] for each in methods}
 
 
 def _arguments(node: ast.FunctionDef) -> list[str]:
@@ -58,15 +110,16 @@ def _described(told: str) -> list[str]:
 
 
 def _returns_nothing(node: ast.FunctionDef) -> bool:
-    return isinstance(node.returns, ast.Constant) and node.returns.value is None
+    # An iterator over None is the body of a `with`.
+    return node.returns is not None and ast.unparse(node.returns) in ("None", "Iterator[None]")
 
 
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("file", HELD)
 def test_public_functions_say_what_goes_in_and_comes_out(file: str) -> None:
-    assert gaps((ROOT / file).read_text(), file.split("/")[0] in EXAMPLES) == []
+    assert gaps_of(file) == []
 
 
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("file", FIGURE_FILES)
 def test_examples_are_true(file: str) -> None:
     name = "pytest_sae." + file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
     assert doctest.testmod(importlib.import_module(name)).failed == 0
@@ -93,7 +146,45 @@ def test_a_gap_is_found(docstring: str, found: list[str]) -> None:
 
 
 def test_private_functions_and_those_of_one_argument_need_no_sections() -> None:
-    assert gaps("def _f(a, b): ...\ndef g(a): ...\ndef h(a, b) -> None: ...", False) == [
+    assert gaps("def _f(a, b): ...\ndef g(a): ...\ndef h(a, b) -> None: ...") == [
         "h: no entry for a",
         "h: no entry for b",
     ]
+
+
+@pytest.mark.parametrize(
+    ("summary", "annotation", "found"),
+    [
+        ("Return the quotient.", "float", []),
+        ("Whether a divides b.", "bool", []),
+        ("Returning is not said.", "float", ["divide: no Returns"]),
+        ("Divide.", "float", ["divide: no Returns"]),
+        ("Divide.\n\n    Yields:\n        The quotient.", "Iterator[float]", []),
+        ("Divide for a while.", "Iterator[None]", []),
+        ("Refuse what cannot be divided.", "None", []),
+    ],
+)
+def test_a_summary_may_say_what_comes_back(summary: str, annotation: str, found: list[str]) -> None:
+    told = f'"""{summary}\n\n    Args:\n        a: one.\n        b: two.\n    """'
+    source = f"def divide(a, b) -> {annotation}:\n    {told}\n"
+    assert gaps(source, giving=GIVING) == found
+
+
+def test_what_pytest_fills_and_what_a_format_offers_is_described_elsewhere() -> None:
+    told = ["no entry for a", "no entry for b"]
+    hook = "def pytest_thing(a, b) -> None: ...\n"
+    fixture = "@pytest.fixture(scope='session')\ndef thing(a, b) -> None: ...\n"
+    offered = "def build(a, b) -> None: ...\n"
+    assert gaps(hook + fixture + offered, protocol={"build": ["a", "b"]}) == []
+    assert gaps(offered, protocol={"build": ["a"]}) == [f"build: {each}" for each in told]
+
+
+def test_the_protocol_of_formats_is_that_of_the_registry() -> None:
+    assert _protocol() == {"recognise": ["content"], "build": ["content", "device", "dtype"]}
+
+
+def test_nothing_is_left_for_later_that_is_described() -> None:
+    late = [file for file in FILES if file.split("/")[0] in LATER or file in LATER_FILES]
+    unfinished = {file for file in late if gaps_of(file)}
+    assert {file.split("/")[0] for file in unfinished} >= LATER
+    assert unfinished >= LATER_FILES

@@ -117,6 +117,9 @@ def gather(
         families: what is measured, None for every family whose card says so.
         progress: called with (stage, done, total).
         device: where the world and its dictionaries are.
+
+    Returns:
+        The panel, and every value of every member and seed.
     """
     bench = Bench(spec, size, store, families, device)
     total = size.reseeds + 1

@@ -119,6 +119,9 @@ def audit(worlds: Sequence[WorldAudit], directions: Mapping[str, Direction]) -> 
     Args:
         worlds: with the same panel each.
         directions: of the metrics; one that is not there counts as `higher`.
+
+    Returns:
+        Answers for each metric and setting, in the order in which they were observed.
     """
     keys = dict.fromkeys((o.metric, o.setting) for world in worlds for o in world.observations)
     series = {key: [Series.of(world, *key) for world in worlds] for key in keys}

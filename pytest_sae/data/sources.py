@@ -82,14 +82,26 @@ def load_tasks(path: Path | str, sizes: Sizes, seed: int) -> Tasks:
 
 
 def bundled_tasks(sizes: Sizes, seed: int) -> Tasks:
-    """Return the tasks of the bundled world; see `load_tasks`."""
+    """Return the tasks of the bundled world.
+
+    Args:
+        sizes: how many texts are taken.
+        seed: of the choice.
+    """
     return replace(load_tasks(bundled_world() / "tasks.toml", sizes, seed), source="bundled")
 
 
 def canonical_tasks(
     sizes: Sizes, seed: int, local: Path | None = None, codes: Codes | None = None
 ) -> Tasks:
-    """Return the published Bias in Bios and Amazon tasks; see `canonical.canonical_tasks`."""
+    """Return the published Bias in Bios and Amazon tasks; see `canonical.canonical_tasks`.
+
+    Args:
+        sizes: how many texts are taken.
+        seed: of the choice.
+        local: a directory with copies of the two datasets, None for the hub.
+        codes: other meanings of coded labels, by column, in place of the published ones.
+    """
     from pytest_sae.data.canonical import canonical_tasks
 
     return canonical_tasks(sizes, seed, local, codes)
@@ -97,6 +109,11 @@ def canonical_tasks(
 
 def named_tasks(data: str | None, sizes: Sizes, seed: int) -> Tasks:
     """Return the tasks that a value of --sae-data names; None names the bundled ones.
+
+    Args:
+        data: a task file, `canonical`, `canonical:` and the directory of the copies, or None.
+        sizes: how many texts are taken.
+        seed: of the choice.
 
     Raises:
         DataError: as `load_tasks`.

@@ -45,6 +45,9 @@ def load(
             one that recognises the files.
         settings: what the files do not say, by name; the family says which there are.
 
+    Returns:
+        The dictionary, checked and proven.
+
     Raises:
         DictionaryError: no dictionary, several of them, or one that must not be evaluated.
     """
@@ -63,6 +66,13 @@ def load(
 
 def read(path: Path | str, settings: Iterable[tuple[str, str]] = ()) -> Content:
     """Read the files of the dictionary at a path, without taking them for any family.
+
+    Args:
+        path: a directory, its weights file, or a directory that holds exactly one dictionary.
+        settings: what the files do not say, by name.
+
+    Returns:
+        Weights, configuration and settings.
 
     Raises:
         DictionaryError: no dictionary, several of them, or files that cannot be read safely.

@@ -104,22 +104,51 @@ AT_MOST_ONE: Range = (None, 1.0)
 
 
 def higher(name: str, title: str, of: Range = ANY, unit: str = "", **more: Any) -> MetricSpec:
-    """Return a metric that is better when it is higher; `more` as in `MetricSpec`."""
+    """Return a metric that is better when it is higher.
+
+    Args:
+        name: of the metric, as in reports.
+        title: one line for people.
+        of: (least, largest) possible value, None where there is no limit.
+        unit: of its values, empty for none.
+        more: other fields of `MetricSpec`.
+    """
     return MetricSpec(name, "higher", unit, *of, title, **more)
 
 
 def lower(name: str, title: str, of: Range = ANY, unit: str = "", **more: Any) -> MetricSpec:
-    """Return a metric that is better when it is lower."""
+    """Return a metric that is better when it is lower.
+
+    Args:
+        name: of the metric, as in reports.
+        title: one line for people.
+        of: (least, largest) possible value, None where there is no limit.
+        unit: of its values, empty for none.
+        more: other fields of `MetricSpec`.
+    """
     return MetricSpec(name, "lower", unit, *of, title, **more)
 
 
 def neither(name: str, title: str, of: Range = ANY, unit: str = "", **more: Any) -> MetricSpec:
-    """Return a metric of which no way is better: a budget, a description, a reference."""
+    """Return a metric of which no way is better: a budget, a description, a reference.
+
+    Args:
+        name: of the metric, as in reports.
+        title: one line for people.
+        of: (least, largest) possible value, None where there is no limit.
+        unit: of its values, empty for none.
+        more: other fields of `MetricSpec`.
+    """
     return MetricSpec(name, "none", unit, *of, title, **more)
 
 
 def under(heading: str, *metrics: MetricSpec) -> tuple[MetricSpec, ...]:
-    """Return metrics that stand under a heading of their own in reports."""
+    """Return metrics that stand under a heading of their own in reports.
+
+    Args:
+        heading: of that part of the report.
+        metrics: in the order of the report.
+    """
     return tuple(replace(each, heading=heading) for each in metrics)
 
 

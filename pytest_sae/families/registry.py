@@ -91,7 +91,12 @@ def known() -> list[str]:
 
 
 def expected_of(metric: str, control: str) -> Expected | None:
-    """Return what must hold of a control under a metric, None where the two have no business."""
+    """Return what must hold of a control under a metric, None where the two have no business.
+
+    Args:
+        metric: its name.
+        control: its name, one of `numbers.control.CONTROLS`.
+    """
     return _SPECS[metric].controls.get(control) if metric in _SPECS else None
 
 

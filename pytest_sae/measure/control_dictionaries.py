@@ -56,7 +56,12 @@ class Sample:
 
 
 def why_not(control: str, latents: Latents) -> str:
-    """Return why there is no such control of a dictionary, empty where there is one."""
+    """Return why there is no such control of a dictionary, empty where there is one.
+
+    Args:
+        control: its name, one of `numbers.control.CONTROLS`.
+        latents: of the dictionary that it would be a control of.
+    """
     if control in ("random", "random_tied", "pca", "identity") and latents.writes_elsewhere:
         return _TWO_SITES
     if control == "permuted_decoder" and latents.dictionary.decoder_rows is None:

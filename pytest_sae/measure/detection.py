@@ -92,6 +92,9 @@ def detected(subjects: Sequence[Subject], judge: Judge, seed: int) -> Detected:
         subjects: explained latents.
         judge: reads the explanations.
         seed: of the order of contexts and of the wrong marks.
+
+    Returns:
+        A score for each latent whose contexts are of both kinds, and the latents left unanswered.
     """
     pages = {(each.latent, kind): _PAGES[kind](each, seed) for each in subjects for kind in _PAGES}
     wanted = [
@@ -143,13 +146,23 @@ def _request(kind: Kind, explanation: str, page: Page) -> Request:
 
 
 def detection_pages(subject: Subject, seed: int) -> list[Page]:
-    """Return the contexts for scoring in random order, a question of at most 40 each."""
+    """Return the contexts for scoring in random order, a question of at most 40 each.
+
+    Args:
+        subject: with its contexts for scoring.
+        seed: of their order.
+    """
     items = [Item(each, each.peak > 0) for each in subject.contexts]
     return list(_cut(_mixed(items, seed, "detection", subject.latent)))
 
 
 def fuzzing_pages(subject: Subject, seed: int) -> list[Page]:
-    """Return contexts with right and with wrong marks, the two versions of one text apart."""
+    """Return contexts with right and with wrong marks, the two versions of one text apart.
+
+    Args:
+        subject: with its contexts for scoring.
+        seed: of the wrong marks and of the order.
+    """
     latent, evidence = subject.latent, subject.evidence
     right = [
         Item(context, True, marks)

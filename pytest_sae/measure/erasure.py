@@ -101,7 +101,15 @@ def _score_tpp(
 
 
 def scr_probes(latents: Latents, view: View, task: SpuriousTask, seed: int, fits: int) -> ProbeSets:
-    """Return the probes of an SCR task, fitted once for all dictionaries and families."""
+    """Return the probes of an SCR task, fitted once for all dictionaries and families.
+
+    Args:
+        latents: of any dictionary of the model; its store keeps the probes.
+        view: of the task, with the pooled training texts.
+        task: has the labels.
+        seed: of the resamples.
+        fits: number of bootstrap resamples.
+    """
     return _cached_probes(
         latents,
         view.x_train,
@@ -111,7 +119,15 @@ def scr_probes(latents: Latents, view: View, task: SpuriousTask, seed: int, fits
 
 
 def tpp_probes(latents: Latents, view: View, task: ClassTask, seed: int, fits: int) -> ProbeSets:
-    """Return the probes of a TPP task, fitted once for all dictionaries and families."""
+    """Return the probes of a TPP task, fitted once for all dictionaries and families.
+
+    Args:
+        latents: of any dictionary of the model; its store keeps the probes.
+        view: of the task, with the pooled training texts.
+        task: has the classes.
+        seed: of the resamples.
+        fits: number of bootstrap resamples.
+    """
     train, count = class_labels(task.train), len(task.classes)
     return _cached_probes(
         latents,

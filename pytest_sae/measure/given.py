@@ -113,7 +113,15 @@ def _no_table(card: Card, source: str) -> str:
 
 
 def corpus_of(tasks: Tasks, what: str) -> Corpus:
-    """Return the held-out texts of tasks; see `Given.corpus`."""
+    """Return the held-out texts of tasks; see `Given.corpus`.
+
+    Args:
+        tasks: of the run.
+        what: is measured on them, for the message.
+
+    Raises:
+        DataError: the data have none.
+    """
     if tasks.corpus is None:
         raise DataError(
             f"{tasks.source} has no [corpus] table. Expected a file of held-out texts "

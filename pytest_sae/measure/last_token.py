@@ -62,7 +62,18 @@ def _without(absent: Callable[..., Estimate], reason: str) -> list[Estimate]:
 def measure_tasks(
     latents: Latents, tasks: Sequence[LastTokenTask], seed: int, published_context: bool
 ) -> list[Estimate]:
-    """Return the figures over any binary data sets; see `measure`."""
+    """Return the figures over any binary data sets.
+
+    Args:
+        latents: of the dictionary.
+        tasks: texts with two labels.
+        seed: of probes and of the bootstrap.
+        published_context: whether texts are cut where the published protocol does, not the run.
+
+    Returns:
+        The `sparse_probing.last_token` figures by default and by the published protocol, and those
+        of the activations themselves.
+    """
     context = PUBLISHED_CONTEXT if published_context else latents.context
     limit = latents.model.positions
     context = context if limit is None else min(context, limit)

@@ -83,7 +83,13 @@ class Dataset:
 
 
 def datasets(latents: Latents, tasks: Tasks, seed: int) -> list[Dataset]:
-    """Return every [[tpp]] and [[scr]] table as a data set; args as of `measure`."""
+    """Return every [[tpp]] and [[scr]] table as a data set.
+
+    Args:
+        latents: of the dictionary.
+        tasks: with the tables.
+        seed: of what is drawn.
+    """
     return _datasets(_Pooled.of(latents, erasure_texts(tasks)), tasks, seed)
 
 

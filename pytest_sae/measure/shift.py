@@ -227,9 +227,15 @@ def _left(tasks: Tasks, deletions: Sequence[Deletion]) -> tuple[str, ...]:
 def means_of_deleted(
     latents: Latents, tasks: Tasks, deletions: Sequence[Deletion]
 ) -> dict[str, NDArray[np.float32]]:
-    """Mean activation of every text that deletion leaves; no dictionary has a part in it.
+    """Mean activation of every text, whole or after deletion; no dictionary has a part in it.
 
-    Texts that it leaves as they are have been read. Empty where there is no model to read others.
+    Args:
+        latents: of any dictionary of the model.
+        tasks: whose texts were read.
+        deletions: what the words of each concept leave of the texts.
+
+    Returns:
+        By text, (d,) float32; empty where there is no model to read what deletion leaves.
     """
     known, texts = erasure.erasure_texts(tasks), _left(tasks, deletions)
     if not latents.can_read(texts):

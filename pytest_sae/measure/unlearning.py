@@ -112,6 +112,11 @@ def known(latents: Latents, task: UnlearningTask, questions: Sequence[Question])
 
     The same for every dictionary, so cached. Each order is put to those questions alone that were
     answered rightly so far.
+
+    Args:
+        latents: of any dictionary of the model.
+        task: has the prompt that questions are put in.
+        questions: of the task.
     """
     stream = latents.tokens(list(dict.fromkeys(task.prompt.of(q, orders(2)[0]) for q in questions)))
 
@@ -136,6 +141,10 @@ def known(latents: Latents, task: UnlearningTask, questions: Sequence[Question])
 
 def firing(latents: Latents, texts: Sequence[str]) -> tuple[Floats, Floats]:
     """Return how often each latent fires on the texts' valid tokens, and its mean where it does.
+
+    Args:
+        latents: of the dictionary.
+        texts: each once.
 
     Returns:
         (d_sae,) shares, and (d_sae,) means, 0 for a latent that never fires.

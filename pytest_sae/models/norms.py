@@ -13,7 +13,12 @@ _SCALE = 1e3  # beside it a norm's epsilon is nothing
 
 @torch.no_grad()
 def ignores_mean(norm: nn.Module, width: int) -> bool:
-    """Return whether adding a constant to all of its input changes nothing: a LayerNorm."""
+    """Return whether adding a constant to all of its input changes nothing: a LayerNorm.
+
+    Args:
+        norm: a LayerNorm or an RMSNorm.
+        width: of its input.
+    """
     x = _example(norm, width)
     # Tolerant of bfloat16; an RMSNorm is off by its whole output.
     return torch.allclose(norm(x).float(), norm(x + _SCALE).float(), rtol=0.05, atol=0.05)

@@ -63,6 +63,13 @@ class LoadedSAE:
 def sites_of(info: DictionaryInfo, model: LanguageModel) -> tuple[Site, Site]:
     """Return where a dictionary reads and where it writes; one object if that is one tensor.
 
+    Args:
+        info: of the dictionary, with the hooks that it declares.
+        model: whose modules they are looked up in.
+
+    Returns:
+        (read, written).
+
     Raises:
         SiteError: the model has no such site, or it writes several at once.
     """

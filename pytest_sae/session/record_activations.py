@@ -65,6 +65,9 @@ def record_data(
         threads: CPU threads; sums of floats depend on their number.
         progress: called with (stage, done, total).
 
+    Returns:
+        The directory.
+
     Raises:
         PytestSAEError: data, model or site that cannot be used.
     """

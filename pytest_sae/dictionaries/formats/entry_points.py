@@ -47,7 +47,12 @@ def register_format(name: str, load: Load) -> None:
 
 
 def register_family(name: str, load: Load) -> None:
-    """Do what `register_format` does, under its old name, which goes with the next release."""
+    """Do what `register_format` does, under its old name, which goes with the next release.
+
+    Args:
+        name: of the format.
+        load: as of `register_format`.
+    """
     message = "register_family is called register_format now: it registers a format of files"
     warnings.warn(message, DeprecationWarning, stacklevel=2)
     register_format(name, load)

@@ -26,7 +26,16 @@ class Family(Protocol):
         """Whether names and shapes of tensors and the configuration are this family's."""
 
     def build(self, content: Content, *, device: str, dtype: torch.dtype | None) -> Dictionary:
-        """Refuse what `preflight` refuses, and return the dictionary."""
+        """Return the dictionary, unless `preflight` refuses it.
+
+        Args:
+            content: what was read; where it is forced, `recognise` may be false of it.
+            device: where the weights go.
+            dtype: the type to encode in, None for that of the file, but at least float32.
+
+        Raises:
+            DictionaryError: one that must not be evaluated.
+        """
 
 
 def family(name: str) -> Family:

@@ -41,6 +41,13 @@ def build(
     `constant_scalar_rescale`, b is b_dec where it is subtracted from the input, and b' is b_dec
     where sae_lens adds it.
 
+    Args:
+        content: what was read.
+        config: the configuration, as sae_lens reads it.
+        tensors: by the names of its state_dict.
+        device: where the weights go.
+        dtype: the type to encode in, None for that of the weights, but at least float32.
+
     Raises:
         DictionaryError: anything that `preflight` refuses.
     """

@@ -67,7 +67,15 @@ def fuzzing(
 
 
 def read(answer: Answer, count: int) -> list[bool] | None:
-    """Return which of the contexts match, None where the judge abstained."""
+    """Return which of the contexts match, None where the judge abstained.
+
+    Args:
+        answer: to `detection` or `fuzzing`.
+        count: how many contexts were asked about.
+
+    Returns:
+        (context,) in their order, or None.
+    """
     if answer.value is None:
         return None
     return [bool(answer.value["matches"][each]) for each in ids(count)]

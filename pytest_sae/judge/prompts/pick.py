@@ -45,7 +45,15 @@ def request(explanation: str, pairs: Sequence[tuple[Sequence[str], Sequence[str]
 
 
 def read(answer: Answer, count: int) -> list[Literal["A", "B"]] | None:
-    """Return the picks, None where the judge abstained."""
+    """Return the picks, None where the judge abstained.
+
+    Args:
+        answer: to `request`.
+        count: how many pairs were asked about.
+
+    Returns:
+        (pair,) in their order, or None.
+    """
     if answer.value is None:
         return None
     picks = answer.value["picks"]

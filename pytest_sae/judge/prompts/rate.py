@@ -100,7 +100,12 @@ def request(
 
 
 def read(answer: Answer, concepts: Sequence[Concept]) -> Rating | None:
-    """Return the rating, None where the judge abstained."""
+    """Return the rating, None where the judge abstained.
+
+    Args:
+        answer: to `request`.
+        concepts: that were asked about.
+    """
     if answer.value is None:
         return None
     given = answer.value["ratings"]
