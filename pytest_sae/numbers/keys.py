@@ -52,6 +52,26 @@ def _param(text: str) -> Param:
     return float(text) if re.fullmatch(r"-?\d+\.\d+", text) else text
 
 
+def fits(name: str, metric: str, params: Mapping[str, Param]) -> bool:
+    """Return whether a rule of this name is about a metric at a setting.
+
+    >>> fits("scr:n=20", "scr", {"n": 20, "direction": "spurious"}), fits("scr", "scr.margin", {})
+    (True, False)
+
+    Args:
+        name: a key, whose parameters are those that matter.
+        metric: a metric's name.
+        params: its setting.
+
+    Returns:
+        True where metric and named parameters are the same.
+    """
+    own, wanted = parse_key(name)
+    return own == metric and all(
+        key in params and str(params[key]) == str(value) for key, value in wanted.items()
+    )
+
+
 def id_of_key(key: str) -> str:
     """Return the key as it stands in a test id: pytest's -k takes neither `=` nor `,`.
 
