@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from pytest_sae.numbers.keys import metric_key
     from pytest_sae.numbers.spec import MetricSpec
     from pytest_sae.records.measurement import Measurement
+    from pytest_sae.run.gating import Gate
     from pytest_sae.run.measured import Measured
-    from pytest_sae.run.recording import Gate
     from pytest_sae.session.session import LoadedSAE
 
 __version__ = "0.1.0"
@@ -29,7 +29,7 @@ _HOMES = {
     "no_data": "pytest_sae.numbers.estimate",
     "not_applicable": "pytest_sae.numbers.estimate",
     "Card": "pytest_sae.families.card",
-    "Gate": "pytest_sae.run.recording",
+    "Gate": "pytest_sae.run.gating",
     "LoadedSAE": "pytest_sae.session.session",
     "Measured": "pytest_sae.run.measured",
     "Measurement": "pytest_sae.records.measurement",

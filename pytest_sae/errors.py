@@ -49,6 +49,10 @@ class JudgeError(PytestSAEError):
     """A judge that cannot be asked: refused, unreachable, out of budget, or not recorded."""
 
 
+class EstimateError(PytestSAEError):
+    """An estimate with a field that is not what it must be."""
+
+
 class MeasurementError(PytestSAEError):
     """A measurement that could not be made (out of memory, a failed worker)."""
 

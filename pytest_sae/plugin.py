@@ -15,8 +15,8 @@ from pytest_sae.options import add_options
 
 if TYPE_CHECKING:
     from pytest_sae.dictionaries.spec import SAESpec
+    from pytest_sae.run.gating import Gate
     from pytest_sae.run.pinning import Spec
-    from pytest_sae.run.recording import Gate
     from pytest_sae.run.run import Run
 
 
@@ -97,7 +97,7 @@ def pytest_runtest_makereport(
     """Put what a test measured on its report."""
     report = yield
     if "sae_spec" in getattr(item, "fixturenames", ()):
-        from pytest_sae.run.recording import attach_rows
+        from pytest_sae.run.attaching import attach_rows
 
         attach_rows(item, call, report)
     if report.when == "call" and "audit_world" in getattr(item, "fixturenames", ()):
@@ -216,7 +216,7 @@ def audited(request: pytest.FixtureRequest, audit_world: str) -> Any:
 @pytest.fixture
 def gate(request: pytest.FixtureRequest) -> Gate:
     """Judge a measurement: record it, and fail the test unless it is inside its bounds."""
-    from pytest_sae.run.recording import Gate
+    from pytest_sae.run.gating import Gate
 
     return Gate(request.node, _run(request.config))
 

@@ -14,6 +14,7 @@ from pytest_sae.audit.summary import audit_record, world_record
 from pytest_sae.audit.values import WorldAudit
 from pytest_sae.families.registry import card_of, known
 from pytest_sae.records.audit import Audit
+from pytest_sae.records.schema import checked
 from pytest_sae.session.threads import threads
 from pytest_sae.synthetic.recovery import agreement
 
@@ -59,7 +60,7 @@ def test_measuring_again_gives_the_same_values_to_the_bit(bench: Bench, gathered
 
 
 def test_the_record_fits_the_schema_and_the_document_names_every_metric(gathered: WorldAudit):
-    record = Audit.model_validate(audit_record("smoke", [world_record(gathered)])).model_dump()
+    record = checked(Audit, audit_record("smoke", [world_record(gathered)]))
     told = document(record, "By hand.")
     table = told.partition("## ")[0]
     measured = {o.metric for o in gathered.observations} & set(known())

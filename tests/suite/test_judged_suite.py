@@ -20,12 +20,12 @@ from pytest_sae.judge.calibration.rules import RULES
 from pytest_sae.judge.recorded_answer import parse_line
 from pytest_sae.judge.rules import RulesJudge
 from pytest_sae.judge.rules.lexicon import load
-from pytest_sae.records.schema import without_times
 from pytest_sae.reports.summary import judge_lines
 from tests.judge.provider import KEY, Address, Asked, Reply, answering, provider, request_of
 from tests.labelled import labelled_data
 from tests.models.test_embedder import tiny_encoder
 from tests.suite.running import ROOT, SAES, Run, command, environment, kill_when, suite
+from tests.timeless import without_times
 from tests.tiny import tiny_model, tiny_sae
 
 MODEL = "openai/rules-behind-http"

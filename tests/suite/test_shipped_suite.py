@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pytest_sae.records.schema import without_times
 from tests.labelled import labelled_data
 from tests.suite.running import ROOT, SAES, Run, command, environment, kill_when, suite
+from tests.timeless import without_times
 from tests.tiny import tiny_model, tiny_sae
 
 

@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 from pytest_sae.errors import BaselineError
 from pytest_sae.gate.baseline import Baseline, Entry
 from pytest_sae.gate.baseline_file import read_baseline, write_baseline
-from pytest_sae.gate.influence_file import read_influence, sidecar, write_influence
+from pytest_sae.records.influence_file import read_influence, sidecar, write_influence
 
 KEY = ("a", "scr:n=20")
 floats32 = st.floats(-10, 10, width=32)
@@ -143,6 +143,6 @@ def test_only_what_was_measured_on_the_same_texts_is_paired(
     now: tuple, made: dict, paired: float | None
 ) -> None:
     entry = Entry("a", "l0", {}, 3.0, 0.7, fingerprints=MADE, influence=(0.5, -0.5, 0.25))
-    against = Baseline("kept", [entry]).against(("a", "l0"), "lower", made, influence=now)
+    against = Baseline("kept", [entry]).against(("a", "l0"), made, influence=now)
     assert against.paired == paired
     assert against.noise(0.7) == pytest.approx(0.25 if paired else 0.7 * 2**0.5)
