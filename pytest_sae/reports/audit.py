@@ -12,7 +12,6 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from pytest_sae.families.registry import known
-from pytest_sae.metrics.protocol import HEADLINE_N
 from pytest_sae.records.audit import Audit, AuditMetric
 
 Cells = tuple[str, ...]
@@ -23,7 +22,8 @@ HEADER: Cells = (
     "controls last", "misses",
 )  # fmt: skip
 
-_HEADLINE_K = 16  # latents of a sparse probe: what the shipped thresholds speak of
+#: Latents that are ablated, and those of a sparse probe: what the shipped thresholds speak of.
+HEADLINE_N, HEADLINE_K = 20, 16
 
 KEY = (
     "Noise: variation over reseeds of texts and probes, over the mean and over the spread between "
@@ -92,7 +92,7 @@ def _headlines(audit: Audit) -> list[AuditMetric]:
     largest: dict[str, int] = {}
     for each in audit.metrics:
         k = int(_parts(each).get("k", 0))
-        if k <= _HEADLINE_K:
+        if k <= HEADLINE_K:
             largest[each.metric] = max(k, largest.get(each.metric, 0))
     return [
         each

@@ -217,7 +217,7 @@ class Controller:
             exit_status=status,
             started=datetime.fromtimestamp(self._started, UTC).isoformat(timespec="seconds"),
             duration=round(time.time() - self._started, 3),
-            argv=tuple(str(arg) for arg in self._config.invocation_params.args),
+            argv=tuple(writable(str(arg)) for arg in self._config.invocation_params.args),
             versions=versions(),
             options=to_builtin(dataclasses.asdict(self._run.options)),
             thresholds=tuple(

@@ -11,13 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_sae.cli import main
+from pytest_sae.metrics import protocol
 from pytest_sae.numbers.estimate import Estimate
 from pytest_sae.records.schema import write_report
+from pytest_sae.reports import audit
 from pytest_sae.reports.github import append_summary, workflow_commands
 from pytest_sae.reports.html import html
 from pytest_sae.reports.markdown import markdown
 from pytest_sae.reports.summary import failures, verdict_line
 from tests.reports.examples import estimates, report, row, rows, texts
+
+
+def test_the_audit_is_shown_at_the_number_of_latents_that_metrics_headline() -> None:
+    assert audit.HEADLINE_N == protocol.HEADLINE_N
 
 
 def test_the_first_line_says_the_verdict_and_the_counts() -> None:
