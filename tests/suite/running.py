@@ -28,7 +28,8 @@ SECONDS = 900
 
 # Nothing of pytest_sae: a run imports it under pytest, as a user's does.
 IMPORTED = ["torch", "scipy.stats", "transformers.modeling_utils", "sae_lens", "litellm"]
-_server = multiprocessing.get_context("forkserver")
+# Elsewhere a library may have begun what no fork survives: there each run imports for itself.
+_server = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
 _server.set_forkserver_preload(IMPORTED)
 
 
