@@ -29,7 +29,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from pytest_sae.dictionaries.formats import registry
+from pytest_sae.dictionaries.formats import NAMES
 from pytest_sae.dictionaries.formats.selection import above, signed_above, top_k
 from pytest_sae.dictionaries.load import load
 
@@ -353,7 +353,7 @@ def main() -> None:
     print(
         f"{'family':20} {'d_sae':>6} {'tokens':>6} {'L0':>7} {'encode s':>9} {'limit s':>8} ratio"
     )
-    for name in options.names or registry.NAMES:
+    for name in options.names or NAMES:
         if name not in CASES:
             print(f"{name:20} no case: add one to CASES")
             continue

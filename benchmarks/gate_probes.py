@@ -14,6 +14,7 @@ import torch
 from benchmarks.gate_draws import SEEDS, Draw, Indices
 from pytest_sae.activations.latents import Latents
 from pytest_sae.data.tasks import ClassTask, SpuriousTask, Tasks
+from pytest_sae.families.registry import card_of
 from pytest_sae.measure import frontier, probing, written_scale
 from pytest_sae.measure.erasure import (
     View,
@@ -23,6 +24,7 @@ from pytest_sae.measure.erasure import (
     scr_probes,
     tpp_probes,
 )
+from pytest_sae.measure.given import corpus_of
 from pytest_sae.measure.probing import Dataset
 from pytest_sae.metrics import (
     frontier_estimates,
@@ -43,6 +45,10 @@ from pytest_sae.numbers.estimate import Estimate
 from pytest_sae.session.session import EvalSession, LoadedSAE
 
 
+def _fits(session: EvalSession) -> int:
+    return card_of("scr").sizes[session.suite.name]["fits"] or 0
+
+
 @dataclass(frozen=True)
 class ScrPool:
     """Every SCR task as each seed's probes read it, at the headline n alone."""
@@ -53,7 +59,7 @@ class ScrPool:
     @classmethod
     def of(cls, session: EvalSession, sae: LoadedSAE) -> ScrPool:
         """Read every test text."""
-        latents, tasks, fits = session.latents(sae), session.tasks, session.suite.probe_fits
+        latents, tasks, fits = session.latents(sae), session.tasks, _fits(session)
         texts = erasure_texts(tasks)
         return cls(
             tasks.scr,
@@ -113,12 +119,12 @@ class TppPool:
     @classmethod
     def of(cls, session: EvalSession, sae: LoadedSAE) -> TppPool:
         """Read every test text, and every text of the corpus."""
-        latents, tasks, fits = session.latents(sae), session.tasks, session.suite.probe_fits
+        latents, tasks, fits = session.latents(sae), session.tasks, _fits(session)
         texts = erasure_texts(tasks)
         return cls(
             tasks.tpp,
             [[_read_tpp(latents, texts, each, seed, fits) for each in tasks.tpp] for seed in SEEDS],
-            written_scale.gather(latents, session.corpus("TPP").texts),
+            written_scale.gather(latents, corpus_of(session.tasks, "TPP").texts),
         )
 
     def measured(self, draw: Draw) -> list[Estimate]:
@@ -202,7 +208,7 @@ class ErasurePool:
     @classmethod
     def of(cls, session: EvalSession, sae: LoadedSAE) -> ErasurePool:
         """Trace all frontiers with each seed."""
-        latents, tasks, fits = session.latents(sae), session.tasks, session.suite.probe_fits
+        latents, tasks, fits = session.latents(sae), session.tasks, _fits(session)
         return cls(
             _test_texts(tasks),
             [

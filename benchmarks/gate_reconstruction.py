@@ -10,6 +10,7 @@ from torch import Tensor
 
 from benchmarks.gate_draws import Draw, Indices
 from pytest_sae.measure import reconstruction
+from pytest_sae.measure.given import corpus_of
 from pytest_sae.metrics import behaviour, core
 from pytest_sae.metrics.behaviour import BehaviourSums
 from pytest_sae.metrics.core import CoreSums
@@ -44,7 +45,7 @@ class ReconstructionPool:
     @classmethod
     def of(cls, session: EvalSession, sae: LoadedSAE) -> ReconstructionPool:
         """Measure a dictionary on every text."""
-        texts = session.corpus("reconstruction").texts
+        texts = corpus_of(session.tasks, "reconstruction").texts
         sums, behaved = reconstruction.gather(session.latents(sae), texts, FiringSums)
         assert isinstance(sums, FiringSums)
         assert behaved is not None

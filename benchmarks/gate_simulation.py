@@ -48,13 +48,14 @@ from benchmarks.gate_tables import (
 from pytest_sae.dictionaries.spec import resolve
 from pytest_sae.gate.baseline import Baseline, entries_of
 from pytest_sae.gate.bounds import load_thresholds
+from pytest_sae.gate.judged import judged
 from pytest_sae.gate.rules import Thresholds
 from pytest_sae.gate.verdict import judge
 from pytest_sae.numbers.estimate import Estimate
 from pytest_sae.numbers.keys import metric_key, parse_key
-from pytest_sae.numbers.measurement import Measurement
 from pytest_sae.options import Options
-from pytest_sae.records.row import row_of
+from pytest_sae.records.measured import measured_row
+from pytest_sae.records.measurement import Measurement
 from pytest_sae.run.run import shipped_thresholds
 from pytest_sae.session.session import EvalSession
 
@@ -75,7 +76,7 @@ def verdicts(
         sigma: in place of that of the rules.
         paired: whether both were made on the same texts, and the baseline kept what each adds.
     """
-    rows = [row_of(each, judge(each.estimate, None), None, "") for each in before]
+    rows = [judged(measured_row(each, ""), judge(each.estimate, None)) for each in before]
     kept = {(each.sae, each.key): each.estimate.influence for each in before} if paired else {}
     entries = [replace(each, sae=now[0].sae) for each in entries_of(rows, kept)]
     baseline = Baseline("baseline", entries)
@@ -89,9 +90,9 @@ def verdicts(
         if sigma is not None and allowed is not None:
             rule = replace(rule, regression=replace(allowed, sigma=sigma))
         against = baseline.against(
-            (each.sae, each.key), direction, each.fingerprints, influence=estimate.influence
+            (each.sae, each.key), each.fingerprints, influence=estimate.influence
         )
-        verdict = judge(estimate, rule, "no rule", against)
+        verdict = judge(estimate, rule, "no rule", against, direction=direction)
         if verdict.red:
             red[each.key] = verdict.name
     return red

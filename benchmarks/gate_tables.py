@@ -11,8 +11,8 @@ from benchmarks.gate_damage import Variant
 from benchmarks.gate_draws import SEEDS
 from benchmarks.gate_families import FAMILIES
 from pytest_sae.gate.rules import DEFAULT
-from pytest_sae.gate.verdict import number
 from pytest_sae.numbers.bootstrap import Floats, share_estimate
+from pytest_sae.numbers.plain import number
 
 PAIRED, OTHER = "the same texts and seeds", "other texts and seeds"
 SIGMAS = (2.0, 2.5, 3.0, 3.5)

@@ -30,7 +30,7 @@ from pytest_sae.numbers.bootstrap import generator
 
 PUBLISHED_TOKENS, PUBLISHED_QUESTIONS, PUBLISHED_CONTEXTS = 34_000, 41, 100
 OURS = 40
-MOST = 40  # contexts of a question, as in `measure.spotting`
+MOST = 40  # contexts of a question, as in `measure.detection`
 CHARACTERS = 128  # of a context of 32 tokens
 SHOWN, MARKED = 15, 3
 GOAL = 0.25

@@ -12,6 +12,6 @@ def test_absorption_as_published(absorption: Measured, metric: str, gate: Gate) 
     gate(absorption[metric])
 
 
-@pytest.mark.sae_metric("absorption", "absorption.full", "absorption.split_latents")
+@pytest.mark.sae_family("absorption")
 def test_absorption(absorption: Measured, metric: str, gate: Gate) -> None:
     gate(absorption[metric])

@@ -19,7 +19,7 @@ def test_explanations_tell_where_latents_fire(
     gate(autointerp[metric])
 
 
-@pytest.mark.sae_metric("autointerp.surprisal", "autointerp.embedding")
+@pytest.mark.sae_family("autointerp")
 def test_explanations_rank_contexts(autointerp: Measured, metric: str, gate: Gate) -> None:
     gate(autointerp[metric])
 

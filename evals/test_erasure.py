@@ -7,11 +7,6 @@ import pytest
 from pytest_sae import Gate, Measured
 
 
-@pytest.mark.sae_metric("erasure")
+@pytest.mark.sae_family("erasure")
 def test_erasure(erasure: Measured, metric: str, gate: Gate) -> None:
-    gate(erasure[metric])
-
-
-@pytest.mark.sae_metric("erasure", tasks=["scr", "tpp"])
-def test_erasure_by_kind_of_task(erasure: Measured, metric: str, gate: Gate) -> None:
     gate(erasure[metric])

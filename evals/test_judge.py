@@ -7,11 +7,6 @@ import pytest
 from pytest_sae import Gate, Measured
 
 
-@pytest.mark.sae_metric(
-    "judge_calibration.explain",
-    "judge_calibration.score",
-    "judge_calibration.rate",
-    "judge_calibration.injection",
-)
+@pytest.mark.sae_family("judge_calibration")
 def test_judge_calibration(judge_calibration: Measured, metric: str, gate: Gate) -> None:
     gate(judge_calibration[metric])

@@ -12,11 +12,11 @@ def test_approximation(principled: Measured, metric: str, gate: Gate) -> None:
     gate(principled[metric])
 
 
-@pytest.mark.sae_metric("principled.control", "principled.removed", k=2)
+@pytest.mark.sae_metric("principled.control", "principled.removed")
 def test_control(principled: Measured, metric: str, gate: Gate) -> None:
     gate(principled[metric])
 
 
-@pytest.mark.sae_metric("principled.f1", "principled.occlusion", "principled.splitting")
+@pytest.mark.sae_family("principled")
 def test_interpretability(principled: Measured, metric: str, gate: Gate) -> None:
     gate(principled[metric])

@@ -7,6 +7,6 @@ import pytest
 from pytest_sae import Gate, Measured
 
 
-@pytest.mark.sae_metric("ravel", "ravel.disentangle", "ravel.cause", "ravel.isolation")
+@pytest.mark.sae_family("ravel")
 def test_ravel(ravel: Measured, metric: str, gate: Gate) -> None:
     gate(ravel[metric])

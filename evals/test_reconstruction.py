@@ -36,8 +36,6 @@ def test_behaviour(core: Measured, metric: str, gate: Gate) -> None:
     gate(core[metric])
 
 
-@pytest.mark.sae_metric(
-    "encoder_decoder_cosine", "max_decoder_cosine", "max_encoder_cosine", "decoder_norm"
-)
+@pytest.mark.sae_family("core")
 def test_weights(core: Measured, metric: str, gate: Gate) -> None:
     gate(core[metric])

@@ -7,7 +7,7 @@ import pytest
 from pytest_sae import Gate, Measured
 
 
-@pytest.mark.sae_metric("scr.canonical", n=20)
+@pytest.mark.sae_metric("scr.canonical")
 def test_scr_as_published(scr: Measured, metric: str, gate: Gate) -> None:
     gate(scr[metric])
 

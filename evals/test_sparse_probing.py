@@ -7,42 +7,28 @@ import pytest
 from pytest_sae import Gate, Measured
 
 
-@pytest.mark.sae_metric("sparse_probing.canonical", k=[1, 2, 5])
+@pytest.mark.sae_metric("sparse_probing.canonical")
 def test_sparse_probing_as_published(sparse_probing: Measured, metric: str, gate: Gate) -> None:
     gate(sparse_probing[metric])
 
 
-@pytest.mark.sae_metric("sparse_probing", "sparse_probing.auc", k=[1, 2, 5, 16])
-@pytest.mark.sae_metric("sparse_probing.all_latents", "sparse_probing.retention")
+@pytest.mark.sae_family("sparse_probing")
 def test_few_latents_know_concepts(sparse_probing: Measured, metric: str, gate: Gate) -> None:
     gate(sparse_probing[metric])
 
 
-@pytest.mark.sae_metric("sparse_probing.gain", "sparse_probing.neurons", k=[1, 5, 16])
+@pytest.mark.sae_metric("sparse_probing.gain", "sparse_probing.neurons")
 @pytest.mark.sae_metric("sparse_probing.activations")
 def test_few_latents_beat_few_neurons(sparse_probing: Measured, metric: str, gate: Gate) -> None:
     gate(sparse_probing[metric])
 
 
-@pytest.mark.sae_metric(
-    "sparse_probing.transfer", pooling=["mean", "max", "sum", "last"], binarised=False
-)
-@pytest.mark.sae_metric("sparse_probing.transfer", pooling=["max", "last"], binarised=True)
+@pytest.mark.sae_metric("sparse_probing.transfer")
 def test_probes_transfer(sparse_probing: Measured, metric: str, gate: Gate) -> None:
     gate(sparse_probing[metric])
 
 
-@pytest.mark.sae_metric(
-    "sparse_probing.last_token.auc",
-    "sparse_probing.last_token.accuracy",
-    "sparse_probing.last_token.f1",
-    k=[1, 2, 5, 10, 16],
-)
-@pytest.mark.sae_metric(
-    "sparse_probing.last_token.activations.auc",
-    "sparse_probing.last_token.activations.accuracy",
-    "sparse_probing.last_token.activations.f1",
-)
+@pytest.mark.sae_family("last_token_probing")
 def test_last_tokens(last_token_probing: Measured, metric: str, gate: Gate) -> None:
     gate(last_token_probing[metric])
 
@@ -51,7 +37,6 @@ def test_last_tokens(last_token_probing: Measured, metric: str, gate: Gate) -> N
     "sparse_probing.last_token.canonical.auc",
     "sparse_probing.last_token.canonical.accuracy",
     "sparse_probing.last_token.canonical.f1",
-    k=[1, 2, 5, 10, 16],
 )
 def test_last_tokens_as_published(last_token_probing: Measured, metric: str, gate: Gate) -> None:
     gate(last_token_probing[metric])

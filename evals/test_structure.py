@@ -12,16 +12,16 @@ def test_independence(structure: Measured, metric: str, gate: Gate) -> None:
     gate(structure[metric])
 
 
-@pytest.mark.sae_metric("meta_structure", "seed_agreement")
+@pytest.mark.sae_family("structure")
 def test_rows(structure: Measured, metric: str, gate: Gate) -> None:
     gate(structure[metric])
 
 
-@pytest.mark.sae_metric("mdl", "mdl.latents", "mdl.residual", error=[0.2, 0.1, 0.05])
+@pytest.mark.sae_metric("mdl", "mdl.latents", "mdl.residual")
 def test_description_length(structure: Measured, metric: str, gate: Gate) -> None:
     gate(structure[metric])
 
 
-@pytest.mark.sae_metric("concept_deletion", "concept_insertion", "preference_auc_kept")
+@pytest.mark.sae_family("concepts")
 def test_concepts(concepts: Measured, metric: str, gate: Gate) -> None:
     gate(concepts[metric])

@@ -7,6 +7,6 @@ import pytest
 from pytest_sae import Gate, Measured
 
 
-@pytest.mark.sae_metric("tpp.canonical", "tpp", "tpp.margin", "tpp.rescaled", n=20)
+@pytest.mark.sae_family("tpp")
 def test_tpp(tpp: Measured, metric: str, gate: Gate) -> None:
     gate(tpp[metric])

@@ -7,6 +7,6 @@ import pytest
 from pytest_sae import Gate, Measured
 
 
-@pytest.mark.sae_metric("unlearning", "unlearning.retain")
+@pytest.mark.sae_family("unlearning")
 def test_unlearning(unlearning: Measured, metric: str, gate: Gate) -> None:
     gate(unlearning[metric])

@@ -6,16 +6,19 @@ Nothing heavy is imported until a name is used: `from pytest_sae import Estimate
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pytest_sae.dictionaries.formats.entry_points import register_family
+    from pytest_sae.dictionaries.formats.entry_points import register_family, register_format
+    from pytest_sae.families.card import Card
+    from pytest_sae.families.registry import register
     from pytest_sae.numbers.estimate import Estimate, not_applicable, undefined
     from pytest_sae.numbers.keys import metric_key
-    from pytest_sae.numbers.measurement import Measurement
-    from pytest_sae.numbers.registry import MetricSpec, register
+    from pytest_sae.numbers.spec import MetricSpec
+    from pytest_sae.records.measurement import Measurement
+    from pytest_sae.run.gating import Gate
     from pytest_sae.run.measured import Measured
-    from pytest_sae.run.recording import Gate
     from pytest_sae.session.session import LoadedSAE
 
 __version__ = "0.1.0"
@@ -25,17 +28,20 @@ _HOMES = {
     "undefined": "pytest_sae.numbers.estimate",
     "no_data": "pytest_sae.numbers.estimate",
     "not_applicable": "pytest_sae.numbers.estimate",
-    "Gate": "pytest_sae.run.recording",
+    "Card": "pytest_sae.families.card",
+    "Gate": "pytest_sae.run.gating",
     "LoadedSAE": "pytest_sae.session.session",
     "Measured": "pytest_sae.run.measured",
-    "Measurement": "pytest_sae.numbers.measurement",
+    "Measurement": "pytest_sae.records.measurement",
     "metric_key": "pytest_sae.numbers.keys",
-    "MetricSpec": "pytest_sae.numbers.registry",
-    "register": "pytest_sae.numbers.registry",
+    "MetricSpec": "pytest_sae.numbers.spec",
+    "register": "pytest_sae.families.registry",
     "register_family": "pytest_sae.dictionaries.formats.entry_points",
+    "register_format": "pytest_sae.dictionaries.formats.entry_points",
 }
 
 __all__ = [
+    "Card",
     "Estimate",
     "Gate",
     "LoadedSAE",
@@ -43,13 +49,34 @@ __all__ = [
     "Measurement",
     "MetricSpec",
     "__version__",
+    "bundled_world",
     "metric_key",
     "no_data",
     "not_applicable",
     "register",
     "register_family",
+    "register_format",
     "undefined",
 ]
+
+
+def bundled_world() -> Path:
+    """Return the directory of the bundled world: model, SAEs, texts and `tasks.toml`.
+
+    Raises:
+        DataError: it is neither in the installed package nor in the source tree.
+    """
+    from pytest_sae.errors import DataError
+
+    package = Path(__file__).parent
+    for directory in (package / "world", package.parent / "fixtures" / "world"):
+        if (directory / "tasks.toml").is_file():
+            return directory
+    raise DataError(
+        f"The bundled world is neither in {package / 'world'} nor in "
+        f"{package.parent / 'fixtures' / 'world'}. Expected tasks.toml there: install the package "
+        "again, or run `python -m fixtures.build` in the source tree."
+    )
 
 
 def __getattr__(name: str) -> object:

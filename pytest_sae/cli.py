@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,8 @@ from pytest_sae.errors import OptionError, PytestSAEError, ReportError
 from pytest_sae.option_values import DTYPES, SUITES
 
 if TYPE_CHECKING:
-    from pytest_sae.gate.influence_file import Influence
+    from pytest_sae.records.influence_file import Influence
+    from pytest_sae.records.report import Report
 
 # What a command prints, and its exit status where that is not 0.
 Said = str | tuple[str, int]
@@ -67,7 +68,7 @@ def _audit(chosen: argparse.Namespace) -> str:
     from pytest_sae.audit.document import document, handwritten
     from pytest_sae.records.schema import read_report, write_whole
 
-    audit = read_report(_report_of(chosen.report))["audit"]
+    audit = read_report(_report_of(chosen.report)).audit
     if audit is None:
         raise OptionError(f"{chosen.report} holds no audit. Expected a run with --sae-audit.")
     output: Path = chosen.output
@@ -153,7 +154,7 @@ def _fit(chosen: argparse.Namespace) -> str:
 
 
 def _record(chosen: argparse.Namespace) -> str:
-    from pytest_sae.measure.record import record_data
+    from pytest_sae.session.record_activations import record_data
 
     directory = record_data(
         chosen.model,
@@ -173,8 +174,8 @@ def _record(chosen: argparse.Namespace) -> str:
 
 
 def _merge(chosen: argparse.Namespace) -> Said:
+    from pytest_sae.gate.merge import merge
     from pytest_sae.records.schema import read_report
-    from pytest_sae.reports.merge import merge
     from pytest_sae.reports.write import publish, write_all
 
     output = _directory(chosen.output)
@@ -186,15 +187,15 @@ def _merge(chosen: argparse.Namespace) -> Said:
         influence |= _influence(path, each)
     write_all(report, output, influence)
     publish(report)
-    return f"{_told(report)}reports: {output}\n", int(report["exit_status"])
+    return f"{_told(report)}reports: {output}\n", report.exit_status
 
 
 def _compare(chosen: argparse.Namespace) -> Said:
     from pytest_sae.gate.baseline_file import read_baseline
     from pytest_sae.gate.bounds import load_thresholds
+    from pytest_sae.gate.compare import compare
     from pytest_sae.options import in_ci
     from pytest_sae.records.schema import read_report
-    from pytest_sae.reports.compare import compare
     from pytest_sae.reports.write import write_all
 
     output = _directory(chosen.output) if chosen.output else None
@@ -206,14 +207,14 @@ def _compare(chosen: argparse.Namespace) -> Said:
     report = compare(before, after, thresholds, in_ci(), influence)
     if output:
         write_all(report, output, influence)
-    return _told(report), int(report["exit_status"])
+    return _told(report), report.exit_status
 
 
-def _influence(path: Path, report: Mapping[str, Any]) -> Influence:
-    from pytest_sae.gate.influence_file import read_influence
+def _influence(path: Path, report: Report) -> Influence:
+    from pytest_sae.records.influence_file import read_influence
     from pytest_sae.records.row import values_of
 
-    return read_influence(path, values_of(report["measurements"]))
+    return read_influence(path, values_of(report.measurements))
 
 
 def _report_of(path: Path) -> Path:
@@ -245,11 +246,11 @@ def _file(path: Path) -> Path:
     return path
 
 
-def _told(report: Mapping[str, Any]) -> str:
+def _told(report: Report) -> str:
     from pytest_sae.reports.summary import failures, verdict_line
     from pytest_sae.reports.terminal import table
 
-    lines = [*table(report["measurements"]), *failures(report), verdict_line(report)]
+    lines = [*table(report.measurements), *failures(report), verdict_line(report)]
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -49,12 +49,21 @@ class JudgeError(PytestSAEError):
     """A judge that cannot be asked: refused, unreachable, out of budget, or not recorded."""
 
 
+class EstimateError(PytestSAEError):
+    """An estimate with a field that is not what it must be."""
+
+
 class MeasurementError(PytestSAEError):
     """A measurement that could not be made (out of memory, a failed worker)."""
 
 
 def suggest(found: str, valid: Iterable[str]) -> str:
-    """Return ` Did you mean 'x'?`, or nothing where no valid name is close."""
+    """Return ` Did you mean 'x'?`, or nothing where no valid name is close.
+
+    Args:
+        found: what was written.
+        valid: the names there are.
+    """
     from difflib import get_close_matches
 
     close = get_close_matches(found, list(valid), n=1)

@@ -22,7 +22,16 @@ PROVIDED = "litellm:"
 
 
 def one_of(flag: str, value: str, valid: Sequence[str]) -> str:
-    """Return a value that is among those valid."""
+    """Return a value that is among those valid.
+
+    Args:
+        flag: its name without `--sae-`.
+        value: what it was given.
+        valid: what it may be.
+
+    Raises:
+        OptionError: it is none of them; the nearest is suggested.
+    """
     if value in valid:
         return value
     raise OptionError(
@@ -31,7 +40,15 @@ def one_of(flag: str, value: str, valid: Sequence[str]) -> str:
 
 
 def device(value: str, distributed: bool) -> str:
-    """Return the device of a run."""
+    """Return the device of a run.
+
+    Args:
+        value: of the flag, empty for `auto`.
+        distributed: whether workers run side by side, each with a GPU of its own.
+
+    Raises:
+        OptionError: no device, or one GPU for all workers.
+    """
     value = value or "auto"
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", value):
         one_of("device", value, DEVICES)
@@ -45,7 +62,15 @@ def device(value: str, distributed: bool) -> str:
 
 
 def model(flag: str, value: str) -> str | None:
-    """Return a model's path or name, None for none."""
+    """Return a model's path or name, None for none.
+
+    Args:
+        flag: its name without `--sae-`.
+        value: of the flag, empty for none.
+
+    Raises:
+        OptionError: a path that does not exist.
+    """
     provided = value.startswith(PROVIDED)
     looks_local = value.startswith((".", "~", os.sep)) or value.count("/") > 1
     if looks_local and not provided and not Path(value).expanduser().exists():
@@ -57,7 +82,15 @@ def model(flag: str, value: str) -> str | None:
 
 
 def named_model(value: str, activations: str) -> str | None:
-    """Return the model of a run, which need not be on this machine beside a recording."""
+    """Return the model of a run, which need not be on this machine beside a recording.
+
+    Args:
+        value: of the flag, empty for none.
+        activations: of its flag: a recording's directory, empty for none.
+
+    Raises:
+        OptionError: a path that does not exist, without a recording.
+    """
     # Beside recorded activations it is a name, of a model that need not be on this machine.
     return (value or None) if activations else model("model", value)
 
@@ -96,7 +129,15 @@ def thresholds(value: str) -> str | None:
 
 
 def directory(flag: str, value: str) -> str:
-    """Return a path that is no file."""
+    """Return a path that is no file.
+
+    Args:
+        flag: its name without `--sae-`.
+        value: of the flag.
+
+    Raises:
+        OptionError: it is a file.
+    """
     if Path(value).exists() and not Path(value).is_dir():
         raise OptionError(f"--sae-{flag}={value} is a file. Expected a directory.")
     return value
@@ -111,7 +152,15 @@ def cache(value: str) -> str | None:
 
 
 def url(flag: str, value: str) -> str | None:
-    """Return an address without credentials, None for none."""
+    """Return an address without credentials, None for none.
+
+    Args:
+        flag: its name without `--sae-`.
+        value: of the flag, empty for none.
+
+    Raises:
+        OptionError: no URL, or one with a user, a password or a query.
+    """
     if not value:
         return None
     if "@" in value or "?" in value:
@@ -135,7 +184,15 @@ def budget(value: str) -> str | None:
 
 
 def update(asked: Sequence[str] | None, baseline: str) -> str | None:
-    """Return what of a baseline is written anew, None for nothing."""
+    """Return what of a baseline is written anew, None for nothing.
+
+    Args:
+        asked: what was asked for: `all`, `new`, both, or nothing.
+        baseline: of its flag, empty for none.
+
+    Raises:
+        OptionError: both were asked for, or there is no baseline.
+    """
     if asked and not baseline:
         raise OptionError(
             "--sae-baseline-update has nothing to write to. Expected --sae-baseline=PATH beside "
@@ -172,7 +229,18 @@ def shard(value: str) -> str | None:
 
 
 def size(flag: str, value: str) -> int:
-    """Return a number of bytes."""
+    """Return a number of bytes.
+
+    Args:
+        flag: its name without `--sae-`.
+        value: of the flag: `off`, or a number with k or M behind it.
+
+    Returns:
+        Bytes, 0 for `off`; k is 1024 of them.
+
+    Raises:
+        OptionError: neither.
+    """
     found = re.fullmatch(r"(\d{1,9})([kM]?)", value)
     if value != "off" and not found:
         raise OptionError(f"--sae-{flag}={value}: expected off, or bytes such as 500k or 2M.")
@@ -180,7 +248,16 @@ def size(flag: str, value: str) -> int:
 
 
 def whole(flag: str, value: str, least: int) -> int:
-    """Return a whole number."""
+    """Return a whole number.
+
+    Args:
+        flag: its name without `--sae-`.
+        value: of the flag.
+        least: the smallest that is allowed.
+
+    Raises:
+        OptionError: no whole number, or a smaller one.
+    """
     if not re.fullmatch(r"\d{1,9}", value) or int(value) < least:
         raise OptionError(f"--sae-{flag}={value}: expected a whole number of at least {least}.")
     return int(value)

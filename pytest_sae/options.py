@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -91,34 +92,96 @@ class Options:
     audit: bool = False
 
 
-# Flag (after --sae-), what stands for its value in the help, help. The ini twin is sae_<flag>.
-_VALUED = (
-    ("model", "PATH", "model to run, if not the one that the SAE declares"),
-    ("device", "DEVICE", f"where to compute: {', '.join(DEVICES)} (default auto)"),
-    ("dtype", "DTYPE", f"type to compute in: {', '.join(DTYPES)} (default float32)"),
-    ("suite", "NAME", f"sizes of the run: {', '.join(SUITES)} (default standard)"),
-    ("data", "FILE", "TOML file that names your texts, or canonical, or canonical:DIR"),
-    ("thresholds", "FILE", "TOML file with the bounds (default thresholds.toml beside the tests)"),
-    ("baseline", "PATH", "values to compare with: a baseline file, a report.json, or a directory"),
-    ("baseline-texts", "SIZE|off", "most that is kept of each text's part in the errors (1M)"),
-    ("report", "DIR", "where the reports go (default sae-report)"),
-    ("cache", "DIR|off", "where activations are kept between runs (default the user's cache)"),
-    ("seed", "N", "seed of everything random (default 0)"),
-    ("repeats", "N", "how often everything random is done, averaged, its spread shown (default 1)"),
-    ("threads", "N", "CPU threads (default 1: sums of floats depend on their number)"),
-    ("judge", "MODEL", "who judges latents: a model as litellm names it, or rules (bundled world)"),
-    ("judge-api-base", "URL", "where the judge is served, if not at its provider's"),
-    ("judge-budget", "LIMIT", "most that judging may cost: 200k (tokens), $1.50, or 200k,$1.50"),
-    ("judge-concurrency", "N", "questions asked at a time (default 8)"),
-    ("judge-mode", "MODE", f"{', '.join(MODES)}: ask, ask and keep, or only read (default live)"),
-    ("judge-recordings", "FILE", "recorded answers (default judge-recordings.jsonl)"),
-    ("scorer", "PATH", "language model of the surprisal scorer"),
-    ("embedder", "PATH", "model of the embedding scorer, or litellm:NAME"),
-    ("activations", "DIR", "recorded activations to evaluate on, without the model"),
-    ("controls", "WHICH", "controls to measure: off, cheap, all, or names such as random,pca"),
-    ("twin", "PATH", "the same SAE from another seed, for seed_agreement"),
-    ("shard", "K/N", "evaluate the K-th of N parts of the SAEs; pytest-sae merge unites them"),
-)
+@dataclass(frozen=True)
+class Flag:
+    """A flag that takes a value, and its ini twin `sae_<name>`.
+
+    Args:
+        name: after `--sae-`.
+        metavar: what stands for its value in the help.
+        help: what it is for.
+        read: checks a value and returns what it means.
+        default: the value where none is given, as it would be typed.
+        told: the default in words, where it is not simply a value.
+    """
+
+    name: str
+    metavar: str
+    help: str
+    read: Callable[[str], object] = lambda value: value or None
+    default: str = ""
+    told: str = ""
+
+    @property
+    def dest(self) -> str:
+        """Under which name pytest keeps it."""
+        return f"sae_{self.name.replace('-', '_')}"
+
+    @property
+    def text(self) -> str:
+        """The help with the default."""
+        told = self.told or self.default
+        return f"{self.help} (default {told})" if told else self.help
+
+
+def _one_of(name: str, valid: Sequence[str]) -> Callable[[str], str]:
+    return lambda value: checked.one_of(name, value, valid)
+
+
+def _whole(name: str, least: int) -> Callable[[str], int]:
+    return lambda value: checked.whole(name, value, least)
+
+
+def _model(name: str) -> Callable[[str], str | None]:
+    return lambda value: checked.model(name, value)
+
+
+# Read with what else was asked for, in `read_options`.
+_TOGETHER = ("model", "device", "report", "judge-recordings")
+FLAGS = (
+    Flag("model", "PATH", "model to run, if not the one that the SAE declares"),
+    Flag("device", "DEVICE", f"where to compute: {', '.join(DEVICES)}", default="auto"),
+    Flag("dtype", "DTYPE", f"type to compute in: {', '.join(DTYPES)}", _one_of("dtype", DTYPES),
+         "float32"),
+    Flag("suite", "NAME", f"sizes of the run: {', '.join(SUITES)}", _one_of("suite", SUITES),
+         "standard"),
+    Flag("data", "FILE", "TOML file that names your texts, or canonical, or canonical:DIR",
+         checked.data),
+    Flag("thresholds", "FILE", "TOML file with the bounds", checked.thresholds,
+         told="thresholds.toml beside the tests"),
+    Flag("baseline", "PATH",
+         "values to compare with: a baseline file, a report.json, or a directory"),
+    Flag("baseline-texts", "SIZE|off", "most that is kept of each text's part in the errors",
+         lambda value: checked.size("baseline-texts", value), "1M"),
+    Flag("report", "DIR", "where the reports go", told="sae-report"),
+    Flag("cache", "DIR|off", "where activations are kept between runs", checked.cache,
+         told="the user's cache"),
+    Flag("seed", "N", "seed of everything random", _whole("seed", 0), "0"),
+    Flag("repeats", "N", "how often everything random is done, averaged, its spread shown",
+         _whole("repeats", 1), "1"),
+    Flag("threads", "N", "CPU threads", _whole("threads", 1), "1",
+         "1: sums of floats depend on their number"),
+    Flag("judge", "MODEL",
+         "who judges latents: a model as litellm names it, or rules (bundled world)"),
+    Flag("judge-api-base", "URL", "where the judge is served, if not at its provider's",
+         lambda value: checked.url("judge-api-base", value)),
+    Flag("judge-budget", "LIMIT",
+         "most that judging may cost: 200k (tokens), $1.50, or 200k,$1.50", checked.budget),
+    Flag("judge-concurrency", "N", "questions asked at a time", _whole("judge-concurrency", 1),
+         "8"),
+    Flag("judge-mode", "MODE", f"{', '.join(MODES)}: ask, ask and keep, or only read",
+         _one_of("judge-mode", MODES), "live"),
+    Flag("judge-recordings", "FILE", "recorded answers", told=RECORDINGS),
+    Flag("scorer", "PATH", "language model of the surprisal scorer", _model("scorer")),
+    Flag("embedder", "PATH", "model of the embedding scorer, or litellm:NAME", _model("embedder")),
+    Flag("activations", "DIR", "recorded activations to evaluate on, without the model",
+         checked.activations),
+    Flag("controls", "WHICH", "controls to measure: off, cheap, all, or names such as random,pca",
+         checked.controls),
+    Flag("twin", "PATH", "the same SAE from another seed, for seed_agreement"),
+    Flag("shard", "K/N",
+         "evaluate the K-th of N parts of the SAEs; pytest-sae merge unites them", checked.shard),
+)  # fmt: skip
 _UPDATES = (
     ("sae_baseline_update", "all", "write what this run measures into the baseline"),
     ("sae_baseline_update_new", "new", "write only what the baseline does not have yet"),
@@ -133,17 +196,18 @@ def add_options(parser: pytest.Parser) -> None:
     help_ = "SAE to evaluate: directory, weights file or quoted glob; may be repeated"
     group.addoption("--sae", action="append", dest="sae", metavar="PATH", help=help_)
     parser.addini("sae", f"{help_} (one a line)", type="linelist", default=[])
-    for name, metavar, text in _VALUED:
-        group.addoption(f"--sae-{name}", dest=_dest(name), metavar=metavar, help=text)
-        parser.addini(_dest(name), text, type="string", default="")
+    for flag in FLAGS:
+        metavar, text = flag.metavar, flag.text
+        group.addoption(f"--sae-{flag.name}", dest=flag.dest, metavar=metavar, help=text)
+        parser.addini(flag.dest, text, type="string", default="")
     text = "measure and report, judge nothing"
     group.addoption("--sae-no-gate", dest="sae_no_gate", action="store_true", help=text)
     parser.addini("sae_no_gate", text, type="bool", default=False)
     text = "also audit the metrics themselves, on synthetic worlds whose truth is known"
     group.addoption("--sae-audit", dest="sae_audit", action="store_true", help=text)
     for dest, which, text in _UPDATES:
-        flag = f"--{dest.replace('_', '-')}"
-        group.addoption(flag, dest="sae_update", action="append_const", const=which, help=text)
+        name = f"--{dest.replace('_', '-')}"
+        group.addoption(name, dest="sae_update", action="append_const", const=which, help=text)
 
 
 def read_options(config: pytest.Config) -> Options:
@@ -152,42 +216,24 @@ def read_options(config: pytest.Config) -> Options:
     Raises:
         OptionError: a value that cannot be used; the message lists those that can.
     """
-    values = {name: _valued(config, name) for name, _, _ in _VALUED}
-    typed = config.getoption("sae") or []
+    values = {flag.name: _valued(config, flag) for flag in FLAGS}
+    alone = {
+        flag.dest.removeprefix("sae_"): flag.read(values[flag.name])
+        for flag in FLAGS
+        if flag.name not in _TOGETHER
+    }
     options = Options(
-        sae=tuple(typed) or _saes_of_ini(config),
+        sae=tuple(config.getoption("sae") or []) or _saes_of_ini(config),
         model=checked.named_model(values["model"], values["activations"]),
         device=checked.device(values["device"], _workers(config)),
-        dtype=checked.one_of("dtype", values["dtype"] or "float32", DTYPES),
-        suite=checked.one_of("suite", values["suite"] or "standard", SUITES),
-        data=checked.data(values["data"]),
-        thresholds=checked.thresholds(values["thresholds"]),
         report=checked.directory("report", values["report"] or str(config.rootpath / "sae-report")),
-        cache=checked.cache(values["cache"]),
-        seed=checked.whole("seed", values["seed"] or "0", least=0),
-        gate=not (config.getoption("sae_no_gate") or config.getini("sae_no_gate")),
-        threads=checked.whole("threads", values["threads"] or "1", least=1),
-        judge=values["judge"] or None,
-        judge_api_base=checked.url("judge-api-base", values["judge-api-base"]),
-        judge_budget=checked.budget(values["judge-budget"]),
-        judge_concurrency=checked.whole(
-            "judge-concurrency", values["judge-concurrency"] or "8", least=1
-        ),
-        judge_mode=checked.one_of("judge-mode", values["judge-mode"] or "live", MODES),
         judge_recordings=_recordings(values["judge-mode"], values["judge-recordings"], config),
-        scorer=checked.model("scorer", values["scorer"]),
-        embedder=checked.model("embedder", values["embedder"]),
-        activations=checked.activations(values["activations"]),
-        twin=values["twin"] or None,
-        baseline=values["baseline"] or None,
-        repeats=checked.whole("repeats", values["repeats"] or "1", least=1),
-        baseline_texts=checked.size("baseline-texts", values["baseline-texts"] or "1M"),
+        gate=not (config.getoption("sae_no_gate") or config.getini("sae_no_gate")),
         update=checked.update(config.getoption("sae_update"), values["baseline"]),
-        shard=checked.shard(values["shard"]),
-        controls=checked.controls(values["controls"]),
         ci=in_ci(),
         audit=bool(config.getoption("sae_audit")),
         asked=_asked(config),
+        **alone,  # type: ignore[arg-type]  # each was checked by its own reader
     )
     return _whose(options)
 
@@ -204,22 +250,18 @@ def _asked(config: pytest.Config) -> bool:
 
 def typed_flags(config: pytest.Config) -> list[str]:
     """Return the flags with a value as typed, other than --sae itself."""
-    typed = {name: config.getoption(_dest(name)) for name, _, _ in _VALUED}
+    typed = {flag.name: config.getoption(flag.dest) for flag in FLAGS}
     return [f"--sae-{name}={value}" for name, value in typed.items() if value is not None]
 
 
-def _dest(name: str) -> str:
-    return f"sae_{name.replace('-', '_')}"
-
-
-def _valued(config: pytest.Config, name: str) -> str:
-    typed = config.getoption(_dest(name))
+def _valued(config: pytest.Config, flag: Flag) -> str:
+    typed = config.getoption(flag.dest)
     if typed is not None:
         if not typed.strip():
-            raise OptionError(f"--sae-{name}= is empty. Expected a value, or leave it out.")
-        return _anchored(name, str(typed), config.invocation_params.dir)
-    value = str(config.getini(_dest(name)))
-    return _anchored(name, value, _ini_directory(config)) if value else ""
+            raise OptionError(f"--sae-{flag.name}= is empty. Expected a value, or leave it out.")
+        return _anchored(flag.name, str(typed), config.invocation_params.dir)
+    value = str(config.getini(flag.dest))
+    return _anchored(flag.name, value, _ini_directory(config)) if value else flag.default
 
 
 def _ini_directory(config: pytest.Config) -> Path:

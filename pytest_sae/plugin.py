@@ -15,9 +15,8 @@ from pytest_sae.options import add_options
 
 if TYPE_CHECKING:
     from pytest_sae.dictionaries.spec import SAESpec
-    from pytest_sae.run.measured import Measured
+    from pytest_sae.run.gating import Gate
     from pytest_sae.run.pinning import Spec
-    from pytest_sae.run.recording import Gate
     from pytest_sae.run.run import Run
 
 
@@ -26,10 +25,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add_options(parser)
 
 
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Offer the hooks of this plugin."""
+    from pytest_sae.run import hookspecs
+
+    pluginmanager.add_hookspecs(hookspecs)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Read the options, refuse what cannot be used, and start keeping records."""
+    from pytest_sae.run.families import add_families
+
+    # First: thresholds may bound their metrics.
+    add_families(config)
     config.addinivalue_line(
         "markers", "sae_metric(*names, **settings): one test per metric and setting of an SAE"
+    )
+    config.addinivalue_line(
+        "markers", "sae_family(name): the same, of all its metrics that no other test names"
     )
     try:
         run = _run(config)
@@ -57,12 +70,13 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 @pytest.hookimpl(tryfirst=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make one test per SAE, and one per metric and setting."""
-    if "sae_spec" in metafunc.fixturenames or metafunc.definition.get_closest_marker("sae_metric"):
+    marks = map(metafunc.definition.get_closest_marker, ("sae_metric", "sae_family"))
+    if "sae_spec" in metafunc.fixturenames or any(marks):
         from pytest_sae.run.parametrise import parametrise
 
         parametrise(metafunc, _run(metafunc.config))
     if "audit_world" in metafunc.fixturenames:
-        from pytest_sae.audit.world import parametrise_worlds
+        from pytest_sae.run.audited_worlds import parametrise_worlds
 
         parametrise_worlds(metafunc, _run(metafunc.config))
 
@@ -83,11 +97,11 @@ def pytest_runtest_makereport(
     """Put what a test measured on its report."""
     report = yield
     if "sae_spec" in getattr(item, "fixturenames", ()):
-        from pytest_sae.run.recording import attach_rows
+        from pytest_sae.run.attaching import attach_rows
 
         attach_rows(item, call, report)
     if report.when == "call" and "audit_world" in getattr(item, "fixturenames", ()):
-        from pytest_sae.audit.world import attach
+        from pytest_sae.run.audited_worlds import attach
 
         attach(item, report)
     return report
@@ -185,96 +199,6 @@ def latents(sae: Any, eval_session: Any) -> Any:
     return _guarded("encoding the texts", lambda: eval_session.latents(sae))
 
 
-@pytest.fixture(scope="session")
-def core(sae: Any, eval_session: Any) -> Measured:
-    """Reconstruction, sparsity and the model's loss, by metric."""
-    return _measured("core", sae, eval_session)
-
-
-@pytest.fixture(scope="session")
-def scr(sae: Any, eval_session: Any) -> Measured:
-    """Spurious correlation removal, by metric and n."""
-    return _measured("scr", sae, eval_session)
-
-
-@pytest.fixture(scope="session")
-def tpp(sae: Any, eval_session: Any) -> Measured:
-    """Targeted probe perturbation, by metric and n."""
-    return _measured("tpp", sae, eval_session)
-
-
-@pytest.fixture(scope="session")
-def ravel(sae: Any, eval_session: Any) -> Measured:
-    """Whether latents move one attribute of an entity and leave the others, by metric."""
-    return _measured("ravel", sae, eval_session)
-
-
-@pytest.fixture(scope="session")
-def principled(sae: Any, eval_session: Any) -> Measured:
-    """The SAE beside a supervised dictionary of known attributes, by metric."""
-    return _measured("principled", sae, eval_session)
-
-
-@pytest.fixture(scope="session")
-def unlearning(sae: Any, eval_session: Any) -> Measured:
-    """What clamping a subject's latents makes the model forget, by metric."""
-    return _measured("unlearning", sae, eval_session)
-
-
-@pytest.fixture(scope="session")
-def structure(sae: Any, eval_session: Any) -> Measured:
-    """Description length, shared structure and independence of latents, by metric."""
-    return _measured("structure", sae, eval_session)
-
-
-@pytest.fixture(scope="session")
-def concepts(sae: Any, eval_session: Any) -> Measured:
-    """How few latents carry what a probe reads, by metric."""
-    return _measured("concepts", sae, eval_session)
-
-
-@pytest.fixture(scope="session")
-def sparse_probing(sae: Any, eval_session: Any) -> Measured:
-    """k-sparse probes on whole texts, by metric and k."""
-    return _measured("sparse_probing", sae, eval_session)
-
-
-@pytest.fixture(scope="session")
-def last_token_probing(sae: Any, eval_session: Any) -> Measured:
-    """k-sparse probes on last tokens, by metric and k."""
-    return _measured("last_token_probing", sae, eval_session)
-
-
-@pytest.fixture(scope="session")
-def absorption(sae: Any, eval_session: Any) -> Measured:
-    """Absorption of first letters, by metric."""
-    return _measured("absorption", sae, eval_session)
-
-
-@pytest.fixture(scope="session")
-def erasure(sae: Any, eval_session: Any) -> Measured:
-    """The erasure frontier, over all tasks and over those of each kind."""
-    return _measured("erasure", sae, eval_session)
-
-
-@pytest.fixture
-def judge_calibration(request: pytest.FixtureRequest, sae: Any, eval_session: Any) -> Measured:
-    """What the judge makes of latents whose rule is known, by metric."""
-    return _judged("judge_calibration", request, sae, eval_session)
-
-
-@pytest.fixture
-def shift(request: pytest.FixtureRequest, sae: Any, eval_session: Any) -> Measured:
-    """SHIFT with a judge, by metric and n; unmeasured if the judge fails its calibration."""
-    return _judged("shift", request, sae, eval_session)
-
-
-@pytest.fixture
-def autointerp(request: pytest.FixtureRequest, sae: Any, eval_session: Any) -> Measured:
-    """Scores of a judge's explanations; unmeasured if the judge fails its calibration."""
-    return _judged("autointerp", request, sae, eval_session)
-
-
 @pytest.fixture
 def audit_world(request: pytest.FixtureRequest) -> str:
     """The name of a world whose truth is known; only under --sae-audit."""
@@ -284,7 +208,7 @@ def audit_world(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def audited(request: pytest.FixtureRequest, audit_world: str) -> Any:
     """What the audit found on that world."""
-    from pytest_sae.audit.world import audited_world
+    from pytest_sae.run.audited_worlds import audited_world
 
     return audited_world(request, _run(request.config), audit_world)
 
@@ -292,7 +216,7 @@ def audited(request: pytest.FixtureRequest, audit_world: str) -> Any:
 @pytest.fixture
 def gate(request: pytest.FixtureRequest) -> Gate:
     """Judge a measurement: record it, and fail the test unless it is inside its bounds."""
-    from pytest_sae.run.recording import Gate
+    from pytest_sae.run.gating import Gate
 
     return Gate(request.node, _run(request.config))
 
@@ -314,16 +238,3 @@ def _guarded(what: str, make: Callable[[], Any]) -> Any:
     from pytest_sae.run.measured import guarded
 
     return guarded(what, make)
-
-
-def _measured(family: str, sae: Any, evaluation: Any) -> Measured:
-    from pytest_sae.run.measured import Measured
-
-    what = f"measuring {family} on {sae.id}"
-    return Measured(family, _guarded(what, lambda: evaluation.measure(family, sae)))
-
-
-def _judged(family: str, request: pytest.FixtureRequest, sae: Any, evaluation: Any) -> Measured:
-    from pytest_sae.run.calibrated import judged
-
-    return judged(family, _run(request.config), request.node.path, sae, evaluation)

@@ -35,3 +35,14 @@ def sae_dirs(tmp_path_factory: pytest.TempPathFactory, model_dir: Path) -> dict[
 
     root = tmp_path_factory.mktemp("saes")
     return {arch: tiny_sae(root / arch, arch, model=str(model_dir)) for arch in SAE_ARCHS}
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The hub's cache of this process, which is offline; empty."""
+    from huggingface_hub import constants
+
+    assert constants.HF_HUB_OFFLINE
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "hub"

@@ -55,6 +55,9 @@ def predictions(
         below: for a site inside a block, the stream before that block (`stream.below`), in the
             same batches; without it the whole model is run for such a site.
         logit_bytes: how large one tensor of logits may be; batches are cut into fewer texts.
+
+    Returns:
+        The logits of some texts at a time, clean and with the replacement.
     """
     for part, stream in with_stream(activations, below):
         yield from compare(activations, part, replaced(part, replace), stream, logit_bytes)
@@ -67,7 +70,15 @@ def compare(
     stream: Tensor | None = None,
     logit_bytes: int = LOGIT_BYTES,
 ) -> Iterator[Predictions]:
-    """Give the logits of one batch, clean and with `new` (text, pos, d) at the site."""
+    """Give the logits of one batch, clean and with other activations at the site.
+
+    Args:
+        activations: at the site; names the model.
+        part: the batch.
+        new: (text, pos, d) to put at the site.
+        stream: (text, pos, d) the stream before the site's block, where a splice needs it.
+        logit_bytes: how large one tensor of logits may be; the batch is cut into fewer texts.
+    """
     pairs = zip(
         _logits(activations, part, part.x, stream, logit_bytes),
         _logits(activations, part, new, stream, logit_bytes),
@@ -78,7 +89,15 @@ def compare(
 
 
 def replaced(part: ActivationBatch, replace: Replace) -> Tensor:
-    """Return (text, pos, d): what `replace` gives at valid tokens, the activations elsewhere."""
+    """Return what `replace` gives at valid tokens, the activations elsewhere.
+
+    Args:
+        part: the batch.
+        replace: (x (text, pos, d), batch) to the activations to put there.
+
+    Returns:
+        (text, pos, d).
+    """
     new = replace(part.x, part.batch).to(part.x)
     return torch.where(part.batch.valid[..., None], new, part.x)
 
@@ -106,7 +125,15 @@ def constant(value: Tensor) -> Replace:
 
 
 def zeros(x: Tensor, batch: Batch) -> Tensor:
-    """Put zeros in place of every valid token."""
+    """Put zeros in place of every valid token.
+
+    Args:
+        x: (text, pos, d) activations.
+        batch: their tokens; not looked at.
+
+    Returns:
+        Zeros of the shape of x; `replaced` puts them at valid tokens alone.
+    """
     return torch.zeros_like(x)
 
 
@@ -171,7 +198,15 @@ def ablated_sums(
 def with_stream(
     activations: Iterable[T], below: Iterable[ActivationBatch] | None
 ) -> Iterator[tuple[T, Tensor | None]]:
-    """Give each batch (or pair of batches) with the stream before the site's block, if needed."""
+    """Give each batch (or pair of batches) with the stream before the site's block.
+
+    Args:
+        activations: batches, or pairs of batches.
+        below: the stream before the site's block in the same batches, None if it is not needed.
+
+    Returns:
+        The batch, and (text, pos, d) or None.
+    """
     if below is None:
         yield from ((part, None) for part in activations)
         return

@@ -105,7 +105,16 @@ def collect(
 def densities(
     stream: Iterable[ActivationBatch], dictionary: Dictionary, work: Work | None = None
 ) -> npt.NDArray[np.float64]:
-    """Return (d_sae,): the share of valid tokens on which each latent is not zero."""
+    """Return the share of valid tokens on which each latent is not zero.
+
+    Args:
+        stream: batches of activations.
+        dictionary: encodes them.
+        work: counts and times the encoding, None if nobody asks.
+
+    Returns:
+        (d_sae,), 0 to 1.
+    """
     work = work or Work()
     fires, tokens = np.zeros(dictionary.d_sae), 0
     for part in stream:

@@ -156,6 +156,10 @@ def read_about(directory: Path) -> tuple[About, str]:
 def read_texts(directory: Path, about: About) -> list[RecordedText]:
     """Return the texts of a recording in their order.
 
+    Args:
+        directory: of the recording.
+        about: what its `activations.json` says, with the hash of the texts.
+
     Raises:
         DataError: the file is not the one that was recorded, or not of this form.
     """
@@ -175,6 +179,10 @@ def read_texts(directory: Path, about: About) -> list[RecordedText]:
 def require_hash(path: Path, sha256: str) -> None:
     """Refuse a file whose content is not what was recorded.
 
+    Args:
+        path: the file.
+        sha256: of the recorded content, in hexadecimal.
+
     Raises:
         DataError: it is missing, unreadable or changed.
     """
@@ -188,7 +196,13 @@ def require_hash(path: Path, sha256: str) -> None:
 
 
 def damaged(path: Path, found: str, expected: str) -> DataError:
-    """Return the error of a file of a recording that cannot be used."""
+    """Return the error of a file of a recording that cannot be used.
+
+    Args:
+        path: the file.
+        found: what is wrong with it.
+        expected: what should be there.
+    """
     return DataError(f"{path}: {found}. Expected {expected}: copy the recording or record again.")
 
 

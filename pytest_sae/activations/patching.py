@@ -25,7 +25,15 @@ _WHOLE = 2**20  # tokens: more than any prompt has
 
 
 def rows_at(parts: Iterable[ActivationBatch], places: Sequence[int]) -> Tensor:
-    """Return the activation of each text at its place, (text, d), in the order of the texts."""
+    """Return the activation of each text at its place, in the order of the texts.
+
+    Args:
+        parts: batches that together have every text once.
+        places: (text,) a position in each text.
+
+    Returns:
+        (text, d).
+    """
     found: dict[int, Tensor] = {}
     for part in parts:
         for text, x in zip(part.batch.rows.tolist(), part.x, strict=True):
@@ -63,6 +71,11 @@ def next_tokens(prompts: Sequence[str], answers: Sequence[str], tokenizer: Any) 
 
     A space stands between them unless the prompt ends in one, or in an opening quote or bracket.
     None where the tokenizer joins the two, so that no token begins with the answer.
+
+    Args:
+        prompts: texts.
+        answers: what should follow each of them.
+        tokenizer: of transformers.
     """
     pairs = list(zip(prompts, answers, strict=True))
     joined = [prompt + _joint(prompt) + answer for prompt, answer in pairs]

@@ -46,7 +46,12 @@ def pieces(
 
 
 def readable(ids: Sequence[int], tokenizer: Any) -> tuple[str, ...]:
-    """Return each token by itself as text; its name in the vocabulary where it has no text."""
+    """Return each token by itself as text; its name in the vocabulary where it has no text.
+
+    Args:
+        ids: of any tokens.
+        tokenizer: of transformers.
+    """
     texts = [
         tokenizer.decode([token], skip_special_tokens=False, clean_up_tokenization_spaces=False)
         for token in ids
@@ -59,6 +64,10 @@ def sliced(text: str, spans: Sequence[Span]) -> list[str]:
     """Return the slice of the text for each token's span; joined they are the whole text.
 
     The first token that covers something begins at the text's start, the last reaches to its end.
+
+    Args:
+        text: what was tokenized.
+        spans: (start, end) of each token in characters, in the order of the tokens.
     """
     leads = [i for i, (start, end) in enumerate(spans) if end > start]
     leads = [i for k, i in enumerate(leads) if k == 0 or spans[i][0] > spans[leads[k - 1]][0]]
@@ -70,7 +79,12 @@ def sliced(text: str, spans: Sequence[Span]) -> list[str]:
 
 
 def decoded(ids: Sequence[int], tokenizer: Any) -> list[str]:
-    """Return what each token adds to the decoding of those before it."""
+    """Return what each token adds to the decoding of those before it.
+
+    Args:
+        ids: of a text's own tokens, in their order.
+        tokenizer: of transformers.
+    """
     parts, before = [], ""
     for end in range(1, len(ids) + 1):
         text = tokenizer.decode(

@@ -132,6 +132,11 @@ def encoded(
 
     Nothing is encoded where the batch has its codes already.
 
+    Args:
+        part: the batch.
+        dictionary: encodes it.
+        work: counts the encoding, None if nobody asks.
+
     Yields:
         x (token, d_in), z (token, d_sae), and each token's text, as its place in the batch.
     """
@@ -158,7 +163,12 @@ def _pieces(
 def paired(
     activations: Iterable[ActivationBatch], written: Iterable[ActivationBatch] | None
 ) -> Iterator[tuple[ActivationBatch, ActivationBatch]]:
-    """Give each batch that is read with that which is written: itself, where `written` is None."""
+    """Give each batch that is read with that which is written: itself, where `written` is None.
+
+    Args:
+        activations: batches of what is read.
+        written: the same batches at the site that is written, None if it is the same site.
+    """
     if written is None:
         yield from ((part, part) for part in activations)
     else:

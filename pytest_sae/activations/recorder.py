@@ -230,6 +230,9 @@ def record(
         written: where a transcoder writes.
         progress: called with (stage, done, total).
 
+    Returns:
+        The directory.
+
     Raises:
         DataError: the directory is not empty, or a text has no token of its own.
     """
@@ -277,6 +280,12 @@ def record_vectors(
         vectors: one (d,) each, in their order; a (text, d) tensor is one.
         model: name of what made them.
         site: what an SAE of them declares as its hook.
+
+    Returns:
+        The directory.
+
+    Raises:
+        DataError: no text was given, or the directory is not empty.
     """
     pairs = zip(texts, vectors, strict=True)
     first = next(pairs, None)

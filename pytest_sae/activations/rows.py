@@ -64,7 +64,16 @@ def last_rows(
 
 
 def encode_rows(dictionary: Dictionary, x: Tensor, work: Work) -> sparse.csr_array:
-    """Encode activations, (text, d_in) to (text, d_sae) float32, in one pass."""
+    """Encode activations in one pass.
+
+    Args:
+        dictionary: encodes them.
+        x: (text, d_in) activations.
+        work: counts and times the encoding.
+
+    Returns:
+        (text, d_sae) float32.
+    """
     parts = []
     work.encode_passes += 1
     work.encoded_tokens += len(x)

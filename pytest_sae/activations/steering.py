@@ -97,6 +97,9 @@ def steer(
         prompts: distinct texts, a few.
         target: mean KL in nats.
         count: tokens shown on each side.
+
+    Returns:
+        The strength that was found, the KL that it reaches, and the tokens that gain and lose.
     """
     stream = replace(latents.tokens(prompts), site=latents.written_site)
     parts = activations(stream)
@@ -148,7 +151,15 @@ def next_tokens(stream: TokenActivations, parts: Parts, added: Tensor | None = N
 
 
 def kl(clean: Tensor, steered: Tensor) -> Tensor:
-    """Return KL(clean || steered) of each row of log-probabilities, in nats, >= 0."""
+    """Return KL(clean || steered) of each row of log-probabilities.
+
+    Args:
+        clean: (prompt, vocab) log-probabilities.
+        steered: (prompt, vocab) log-probabilities.
+
+    Returns:
+        (prompt,) nats, 0 or more.
+    """
     return (clean.exp() * (clean - steered)).sum(-1).clamp_min(0)
 
 

@@ -224,7 +224,12 @@ def _writable(directory: Path) -> Iterator[None]:
 
 
 def shard_path(entry: Path, index: int) -> Path:
-    """Return where an entry's shard is."""
+    """Return where an entry's shard is.
+
+    Args:
+        entry: directory of the entry.
+        index: of the shard, from 0.
+    """
     return entry / f"{index:05d}.safetensors"
 
 

@@ -49,6 +49,9 @@ def cut(document: Ints, lengths: Ints, width: int) -> Windows:
         document: (text,) the index of each document.
         lengths: (text,) how many tokens it has; tokens come document after document.
         width: tokens per window at most.
+
+    Returns:
+        The windows in the order of the texts, and which of them each token is in.
     """
     counts = -(-lengths // width)
     text = np.repeat(np.arange(len(lengths)), lengths)
@@ -60,7 +63,13 @@ def cut(document: Ints, lengths: Ints, width: int) -> Windows:
 
 
 def first_token(number: Ints, length: Ints, width: int) -> Ints:
-    """Return the first token of a document's window; for the number after the last, its length."""
+    """Return the first token of a document's window; for the number after the last, its length.
+
+    Args:
+        number: of the window in its document, from 0.
+        length: tokens of the document.
+        width: tokens per window at most.
+    """
     starts: Ints = -(-number * length // -(-length // width))
     return starts
 
@@ -90,7 +99,17 @@ class Codes:
 
 
 def codes(part: ActivationBatch, dictionary: Dictionary, width: int, work: Work) -> Codes:
-    """Encode a batch once and return the firings of all latents in its windows."""
+    """Encode a batch once, and gather the firings of all latents in its windows.
+
+    Args:
+        part: the batch.
+        dictionary: encodes it.
+        width: tokens per window at most.
+        work: counts the encoding.
+
+    Returns:
+        The windows, the peak of each latent in each of them, and every firing.
+    """
     lengths = part.batch.valid.sum(1).numpy()
     windows = cut(part.batch.rows.numpy(), lengths, width)
     token, latent, value = firings(part, dictionary, work)
@@ -107,7 +126,16 @@ def codes(part: ActivationBatch, dictionary: Dictionary, width: int, work: Work)
 
 
 def firings(part: ActivationBatch, dictionary: Dictionary, work: Work) -> tuple[Ints, Ints, Floats]:
-    """Encode a batch and return (token, latent, value) of all that is not zero, token by token."""
+    """Encode a batch and find all that is not zero, token by token.
+
+    Args:
+        part: the batch.
+        dictionary: encodes it.
+        work: counts the encoding.
+
+    Returns:
+        (firing,) index of the valid token, (firing,) latent, (firing,) float32 value.
+    """
     found, done = [], 0
     with torch.no_grad():
         for _, z, _ in encoded(part, dictionary, work):
@@ -124,6 +152,13 @@ def text_hashes(texts: Sequence[str], seed: int) -> tuple[Hashes, npt.NDArray[np
     """Return a hash of each text and whether it belongs to the explaining half.
 
     Both depend on the seed and the text alone, not on its place.
+
+    Args:
+        texts: any.
+        seed: of the halves.
+
+    Returns:
+        (text,) hashes, and (text,) True in the explaining half.
     """
     digests = [hashlib.sha256(json.dumps([seed, text]).encode()).digest() for text in texts]
     hashes = np.array([int.from_bytes(each[:8], "big") for each in digests], np.uint64)
@@ -131,7 +166,15 @@ def text_hashes(texts: Sequence[str], seed: int) -> tuple[Hashes, npt.NDArray[np
 
 
 def priorities(hashes: Hashes, index: Ints) -> Hashes:
-    """Return a hash of (hash, index) for each of them: windows of a text, latents of a window."""
+    """Return a hash of (hash, index) for each of them: windows of a text, latents of a window.
+
+    Args:
+        hashes: (n,) of what the indices are in.
+        index: (n,) 0 or more.
+
+    Returns:
+        (n,).
+    """
     return _mixed(hashes ^ _mixed(index.astype(np.uint64) + np.uint64(1)))
 
 

@@ -8,11 +8,11 @@ is kept.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from pytest_sae.audit.lenses import LEAST_ORDERED, LEAST_RANK, MOST_CV
-from pytest_sae.numbers.registry import known
+from pytest_sae.families.registry import known
+from pytest_sae.records.audit import Audit, AuditWorld
 from pytest_sae.reports.audit import (
     KEY,
     Cells,
@@ -21,8 +21,6 @@ from pytest_sae.reports.audit import (
     markdown_table,
     rows_of,
 )
-
-Audit = Mapping[str, Any]
 
 BY_HAND = "<!-- Written by hand; kept when the document is drawn again. -->"
 
@@ -56,7 +54,7 @@ def document(audit: Audit, kept: str = "") -> str:
         markdown_table(headline_rows(audit)),
         *_curves(audit),
         *_variants(audit),
-        *_panels(audit["worlds"]),
+        *_panels(audit.worlds),
         BY_HAND,
         kept,
     ]
@@ -70,13 +68,13 @@ def handwritten(text: str) -> str:
 
 def _curves(audit: Audit) -> Iterable[str]:
     """Every setting of the metrics that have several."""
-    names = [each["metric"] for each in audit["metrics"]]
+    names = [each.metric for each in audit.metrics]
     several = [
         each
-        for each in audit["metrics"]
-        if each["metric"] in known()
-        and {"n", "k"} & {part.partition("=")[0] for part in each["setting"].split(",")}
-        and names.count(each["metric"]) > 1
+        for each in audit.metrics
+        if each.metric in known()
+        and {"n", "k"} & {part.partition("=")[0] for part in each.setting.split(",")}
+        and names.count(each.metric) > 1
     ]
     if several:
         yield "## At every number of latents"
@@ -84,28 +82,28 @@ def _curves(audit: Audit) -> Iterable[str]:
 
 
 def _variants(audit: Audit) -> Iterable[str]:
-    found = [each for each in audit["metrics"] if each["metric"] not in known()]
+    found = [each for each in audit.metrics if each.metric not in known()]
     if found:
         yield "## One part of a definition changed at a time"
         yield markdown_table(rows_of(found))
 
 
-def _panels(worlds: Sequence[Mapping[str, Any]]) -> Iterable[str]:
+def _panels(worlds: Sequence[AuditWorld]) -> Iterable[str]:
     yield "## The panels"
     yield _PANEL
     for world in worlds:
         header: Cells = ("dictionary", "kind", "recovery: task", "all", "F1: all", "cosine: all")
         rows = [
             (
-                each["member"],
-                each["kind"],
-                f"{each['task']['both']:.3f}",
-                f"{each['everything']['both']:.3f}",
-                f"{each['everything']['f1']:.3f}",
-                f"{each['everything']['cosine']:.3f}",
+                each.member,
+                each.kind,
+                f"{each.task.both:.3f}",
+                f"{each.everything.both:.3f}",
+                f"{each.everything.f1:.3f}",
+                f"{each.everything.cosine:.3f}",
             )
-            for each in world["panel"]
+            for each in world.panel
         ]
-        told = f"World `{world['world']}`; noise from {world['seeds']} reseeds."
+        told = f"World `{world.world}`; noise from {world.seeds} reseeds."
         table = markdown_table([header, *rows])
         yield f"<details><summary>{told}</summary>\n\n{table}\n\n</details>"

@@ -5,14 +5,21 @@ gather(world, size, store) -> WorldAudit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 
+from pytest_sae.activations.latents import Latents
 from pytest_sae.activations.store import Store
-from pytest_sae.audit.measured import AUDITED, ERASED, Measure, settings
 from pytest_sae.audit.values import Observation, Standing, Truth, WorldAudit
+from pytest_sae.data.tasks import Tasks
+from pytest_sae.families.card import Card
+from pytest_sae.families.registry import card_of, cards
+from pytest_sae.measure.given import Given, measured
+from pytest_sae.numbers.estimate import Estimate
 from pytest_sae.synthetic.panel import (
     LARGE_PLAN,
     SMALL_PLAN,
@@ -36,6 +43,25 @@ from pytest_sae.synthetic.tasks import (
 from pytest_sae.synthetic.worlds import LARGE, SMALL, SMOKE, Sample, World, WorldSpec
 
 Progress = Callable[[str, int, int], None]
+
+#: Latents, tasks, seed and probe fits to a family's estimates.
+Measure = Callable[[Latents, Tasks, int, int], Sequence[Estimate]]
+
+
+def audited() -> dict[str, Measure]:
+    """Return every family that can be measured on activations without a model, by its card."""
+    return {card.name: partial(_measured, card) for card in cards() if card.audited}
+
+
+def _measured(
+    card: Card, latents: Latents, tasks: Tasks, seed: int, fits: int
+) -> Sequence[Estimate]:
+    most = card.audited_tasks
+    few = replace(tasks, scr=tasks.scr[:most], tpp=tasks.tpp[:most])
+    sizes = dict(card.sizes.get("standard", {}))
+    if "fits" in sizes:
+        sizes["fits"] = fits
+    return measured(card, Given(latents, few, seed, sizes))
 
 
 @dataclass(frozen=True)
@@ -78,7 +104,7 @@ def gather(
     spec: WorldSpec,
     size: AuditSize,
     store: Store,
-    families: Mapping[str, Measure] = AUDITED,
+    families: Mapping[str, Measure] | None = None,
     progress: Progress = lambda *_: None,
     device: str = "cpu",
 ) -> WorldAudit:
@@ -88,9 +114,12 @@ def gather(
         spec: of the world.
         size: of the audit.
         store: keeps trained dictionaries and probes.
-        families: what is measured.
+        families: what is measured, None for every family whose card says so.
         progress: called with (stage, done, total).
         device: where the world and its dictionaries are.
+
+    Returns:
+        The panel, and every value of every member and seed.
     """
     bench = Bench(spec, size, store, families, device)
     total = size.reseeds + 1
@@ -115,11 +144,12 @@ class Bench:
         spec: WorldSpec,
         size: AuditSize,
         store: Store,
-        families: Mapping[str, Measure] = AUDITED,
+        families: Mapping[str, Measure] | None = None,
         device: str = "cpu",
     ) -> None:
         self._world = World(spec, device)
-        self._size, self._store, self._families = size, store, families
+        self._size, self._store = size, store
+        self._families = audited() if families is None else families
         truth = self._world.sample(size.tokens, spec.seed, "truth")
         self._first = make_book(self._world, size.book, 0)
         self.members = make_panel(self._world, size.plan, truth, [_known(self._first)], store)
@@ -155,6 +185,7 @@ def _standings(
     world: World, truth: Sample, members: Sequence[Member], book: BookSize
 ) -> list[Standing]:
     concepts = concepts_of(world, book)
+    few = card_of("erasure").audited_tasks or 0
     found = []
     for member in members:
         agreed = agreement(member.dictionary, truth, world.rows)
@@ -168,7 +199,7 @@ def _standings(
                 _truth(agreed.of(concepts.features)),
                 _truth(agreed.of(concepts.of_pairs)),
                 _truth(agreed.of(concepts.of_classes)),
-                _truth(agreed.of(concepts.first(*ERASED).features)),
+                _truth(agreed.of(concepts.first(few, few).features)),
             )
         )
     return found
@@ -183,3 +214,20 @@ def _spread(members: Sequence[Member], count: int) -> list[Member]:
     trained = [member for member in members if member.kind == "trained"]
     places = np.linspace(0, len(trained) - 1, min(count, len(trained))).round().astype(int)
     return [trained[place] for place in places]
+
+
+def settings(estimate: Estimate) -> Iterator[tuple[str, float | None]]:
+    """Give (setting, value) of an estimate, at every n where it is a curve over n.
+
+    A setting reads `direction=spurious,n=20`; a metric without parameters has the setting ``.
+    """
+    curve: Any = estimate.details.get("curve")
+    if not isinstance(curve, dict) or "n" not in estimate.params:
+        yield _setting(dict(estimate.params)), estimate.value
+        return
+    for n, at in curve.items():
+        yield _setting({**estimate.params, "n": int(n)}), at["value"]
+
+
+def _setting(params: dict[str, Any]) -> str:
+    return ",".join(f"{name}={params[name]}" for name in sorted(params))

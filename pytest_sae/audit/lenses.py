@@ -25,7 +25,7 @@ from scipy.stats import norm
 
 from pytest_sae.audit.ranks import correlation, weighted_correlations
 from pytest_sae.audit.values import Standing, WorldAudit
-from pytest_sae.gate.controls import expected_of
+from pytest_sae.families.registry import expected_of
 from pytest_sae.numbers.bootstrap import Floats, generator, resample, spread
 
 Direction = str  # "higher", "lower" or "none"
@@ -119,6 +119,9 @@ def audit(worlds: Sequence[WorldAudit], directions: Mapping[str, Direction]) -> 
     Args:
         worlds: with the same panel each.
         directions: of the metrics; one that is not there counts as `higher`.
+
+    Returns:
+        Answers for each metric and setting, in the order in which they were observed.
     """
     keys = dict.fromkeys((o.metric, o.setting) for world in worlds for o in world.observations)
     series = {key: [Series.of(world, *key) for world in worlds] for key in keys}
@@ -356,7 +359,7 @@ def _oracle_first(series: Series) -> float | None:
 def _controls_last(series: Series) -> float | None:
     """1 if every control that must be worse is worse than every trained dictionary.
 
-    One without a value is not. Which must be is what a run asks (`gate.controls.EXPECTED`): a
+    One without a value is not. Which must be is what a run asks (`MetricSpec.controls`): a
     permuted decoder has the same latents, of which a probe of latents says the same. A metric of
     which a run asks nothing must have all of them last.
     """

@@ -13,7 +13,15 @@ from pytest_sae.numbers.bootstrap import Floats, divide
 
 
 def correlation(one: Floats, two: Floats) -> float | None:
-    """Return Spearman's correlation, None where either does not vary."""
+    """Return Spearman's correlation.
+
+    Args:
+        one: (n,) values.
+        two: (n,) values of the same things.
+
+    Returns:
+        -1 to 1; None for fewer than three, or where either does not vary.
+    """
     if len(one) < 3 or np.ptp(one) == 0 or np.ptp(two) == 0:
         return None
     return float(np.corrcoef(rankdata(one), rankdata(two))[0, 1])

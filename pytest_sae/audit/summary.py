@@ -12,7 +12,7 @@ from typing import Any
 
 from pytest_sae.audit.lenses import MetricAudit, audit
 from pytest_sae.audit.values import Observation, Standing, Truth, WorldAudit
-from pytest_sae.numbers.registry import known, spec_of
+from pytest_sae.families.registry import known, spec_of
 
 Record = Mapping[str, Any]
 
@@ -49,6 +49,9 @@ def audit_record(size: str, records: Sequence[Record]) -> dict[str, Any]:
     Args:
         size: name of the audit's size.
         records: of the worlds, in any order.
+
+    Returns:
+        What `report.json` has under `audit`.
     """
     worlds = [world_of(record) for record in sorted(records, key=lambda each: str(each["world"]))]
     directions = {name: spec_of(name).direction for name in known()}

@@ -120,6 +120,14 @@ def attribute_task(
     importance; without a group column every text is a group for the halves, and counterfactuals
     are looked for among all texts of a half.
 
+    Args:
+        name: of the task.
+        rows: labelled texts.
+        attributes: label columns, the variables that are known.
+        columns: which of the others say what.
+        sizes: how many groups are taken.
+        seed: of the halves.
+
     Raises:
         DataError: too few texts, or an attribute with one value.
     """
@@ -146,7 +154,16 @@ def attribute_task(
 
 
 def counterfactuals(texts: Labelled, attribute: int) -> Mapping[int, tuple[int, ...]]:
-    """Return, for each text that has some, the texts that differ from it in one attribute alone."""
+    """Give each text the texts that differ from it in one attribute alone.
+
+    Args:
+        texts: one half of a task.
+        attribute: its place in the task's order.
+
+    Returns:
+        By place of a text, the places of its counterfactuals in its own group; only texts with
+        some.
+    """
     rest: dict[tuple[object, ...], list[int]] = {}
     for place, (group, values) in enumerate(zip(texts.groups, texts.values, strict=True)):
         others = (*values[:attribute], *values[attribute + 1 :])

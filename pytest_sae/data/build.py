@@ -52,6 +52,14 @@ def spurious_task(
 ) -> SpuriousTask:
     """Return an SCR task of train and test rows: the same number of texts in all four cells.
 
+    Args:
+        name: of the task.
+        splits: train and test rows.
+        intended: the concept that probes are to read, and its two values.
+        spurious: the concept that goes with it, and its two values.
+        sizes: how many texts of a cell are taken.
+        seed: of the choice.
+
     Raises:
         DataError: a value that does not occur, or fewer than 10 texts in a cell.
     """
@@ -91,6 +99,14 @@ def class_task(
     seed: int,
 ) -> ClassTask:
     """Return a TPP task of train and test rows: the same number of texts in every class.
+
+    Args:
+        name: of the task.
+        splits: train and test rows.
+        column: of the labels.
+        classes: values of that column, in the order of their numbers.
+        sizes: how many texts of a class are taken.
+        seed: of the choice.
 
     Raises:
         DataError: a class that does not occur, or fewer than 10 texts in one.
@@ -156,6 +172,11 @@ def _without(rows: Rows, texts: set[str]) -> tuple[Rows, int]:
 def corpus(rows: Rows, sizes: Sizes, seed: int) -> Corpus:
     """Return the distinct texts of the rows, or as many of them as sizes ask for.
 
+    Args:
+        rows: texts, repeated or not.
+        sizes: how many are taken.
+        seed: of the choice.
+
     Raises:
         DataError: fewer than 10 texts.
     """
@@ -182,7 +203,20 @@ def collect(
     spelling: Spelling | None = None,
     transfer: Sequence[SharedTask] = (),
 ) -> Tasks:
-    """Return all parts under one fingerprint."""
+    """Return all parts under one fingerprint.
+
+    Args:
+        corpus: held-out texts, None for none.
+        scr: the [[scr]] tables.
+        tpp: the [[tpp]] tables.
+        source: where all of it is from, for messages.
+        ravel: the [[ravel]] tables.
+        principled: the [[principled]] tables.
+        unlearning: the [[unlearning]] tables.
+        preferences: the [preferences] table, None for none.
+        spelling: the [spelling] table, None for words of the model's vocabulary.
+        transfer: the [[transfer]] tables.
+    """
     kinds = (scr, tpp, ravel, principled, unlearning)
     content = _sha256(
         [corpus.fingerprint if corpus else None],

@@ -137,6 +137,14 @@ def published_task(
 
     The published split is kept; its validation part is left out.
 
+    Args:
+        name: of the task.
+        directory: with the files.
+        kind: of the entities, as the files' names have it: `city`.
+        attributes: those asked for, as the files call them.
+        position: where latents are exchanged: `entity`, at its last token, or `last`, at the
+            prompt's.
+
     Raises:
         DataError: a file that is missing or of another form, or too few entities or templates.
     """

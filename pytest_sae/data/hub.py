@@ -23,6 +23,14 @@ def hub_rows(
 ) -> Rows:
     """Return one split of a dataset of the hub, from its cache where it was loaded before.
 
+    Args:
+        name: of the dataset on the hub.
+        revision: branch, tag or commit; None for the newest.
+        split: of the dataset.
+        text: the column of the texts.
+        columns: the label columns that are needed.
+        codes: what coded label values mean, by column; others stand for themselves.
+
     Raises:
         DataError: it cannot be had; the message says how to make a local copy.
     """

@@ -121,6 +121,11 @@ def read_questions(
 ) -> list[tuple[str, Question]]:
     """Return the label and the question of every record.
 
+    Args:
+        source: the file, for messages.
+        records: with their line numbers.
+        columns: which of them say what.
+
     Raises:
         DataError: a column that is not there, a question without 2 to 5 different options, or an
             answer that is none of them.

@@ -76,7 +76,18 @@ def to_rows(
     columns: Sequence[str],
     codes: Codes | None = None,
 ) -> Rows:
-    """Return the rows of numbered records; see `read_rows`."""
+    """Return the rows of numbered records.
+
+    Args:
+        source: the file, for messages.
+        records: with their line numbers.
+        text: the column of the texts.
+        columns: the label columns that are needed.
+        codes: what coded label values mean, by column; others stand for themselves.
+
+    Raises:
+        DataError: no record, an unknown column, or an empty text or label.
+    """
     texts: list[str] = []
     labels: dict[str, list[str]] = {column: [] for column in columns}
     readers = [(column, labels[column].append, _reader(codes, column)) for column in columns]
@@ -99,7 +110,13 @@ def label(value: object) -> str:
 
 
 def unknown_column(where: str, column: str, there: Iterable[str]) -> DataError:
-    """Return the error of a column that is not there, naming those that are."""
+    """Return the error of a column that is not there, naming those that are.
+
+    Args:
+        where: file and line.
+        column: that was asked for.
+        there: the columns there are.
+    """
     names = sorted(there)
     return DataError(
         f"{where}: no column {column!r}. Expected one of {', '.join(names)}"

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest_sae.data
+from pytest_sae import bundled_world
 from pytest_sae.data.attributes import AttributeTask, Columns, attribute_task
 from pytest_sae.data.build import class_task, collect, corpus, shared_task, spurious_task
 from pytest_sae.data.entities import EntityTask, entity_task, published_task
@@ -21,7 +21,6 @@ from pytest_sae.data.questions import (
 )
 from pytest_sae.data.rows import Codes, Rows, read_records, read_rows
 from pytest_sae.data.tasks import Contrast, Corpus, Sizes, Spelling, SpuriousTask, Tasks
-from pytest_sae.errors import DataError
 
 if TYPE_CHECKING:
     from pytest_sae.data.taskfile import (
@@ -82,32 +81,27 @@ def load_tasks(path: Path | str, sizes: Sizes, seed: int) -> Tasks:
     )
 
 
-def bundled_world() -> Path:
-    """Return the directory of the bundled world: model, SAEs, texts and `tasks.toml`.
-
-    Raises:
-        DataError: it is neither in the installed package nor in the source tree.
-    """
-    package = Path(pytest_sae.data.__file__).parents[1]
-    for directory in (package / "world", package.parent / "fixtures" / "world"):
-        if (directory / "tasks.toml").is_file():
-            return directory
-    raise DataError(
-        f"The bundled world is neither in {package / 'world'} nor in "
-        f"{package.parent / 'fixtures' / 'world'}. Expected tasks.toml there: install the package "
-        "again, or run `python -m fixtures.build` in the source tree."
-    )
-
-
 def bundled_tasks(sizes: Sizes, seed: int) -> Tasks:
-    """Return the tasks of the bundled world; see `load_tasks`."""
+    """Return the tasks of the bundled world.
+
+    Args:
+        sizes: how many texts are taken.
+        seed: of the choice.
+    """
     return replace(load_tasks(bundled_world() / "tasks.toml", sizes, seed), source="bundled")
 
 
 def canonical_tasks(
     sizes: Sizes, seed: int, local: Path | None = None, codes: Codes | None = None
 ) -> Tasks:
-    """Return the published Bias in Bios and Amazon tasks; see `canonical.canonical_tasks`."""
+    """Return the published Bias in Bios and Amazon tasks; see `canonical.canonical_tasks`.
+
+    Args:
+        sizes: how many texts are taken.
+        seed: of the choice.
+        local: a directory with copies of the two datasets, None for the hub.
+        codes: other meanings of coded labels, by column, in place of the published ones.
+    """
     from pytest_sae.data.canonical import canonical_tasks
 
     return canonical_tasks(sizes, seed, local, codes)
@@ -115,6 +109,11 @@ def canonical_tasks(
 
 def named_tasks(data: str | None, sizes: Sizes, seed: int) -> Tasks:
     """Return the tasks that a value of --sae-data names; None names the bundled ones.
+
+    Args:
+        data: a task file, `canonical`, `canonical:` and the directory of the copies, or None.
+        sizes: how many texts are taken.
+        seed: of the choice.
 
     Raises:
         DataError: as `load_tasks`.

@@ -60,6 +60,11 @@ def check_settings(content: Content, family: str, known: Sequence[str] = ()) -> 
 def whole_setting(content: Content, name: str, most: int | None = None) -> int | None:
     """Return a setting that is a whole number from 1 to `most`, None where it is not given.
 
+    Args:
+        content: with the user's settings.
+        name: of the setting.
+        most: largest value that is allowed, None for any.
+
     Raises:
         DictionaryError: no whole number, or out of range.
     """
@@ -78,6 +83,10 @@ def whole_setting(content: Content, name: str, most: int | None = None) -> int |
 
 def switch_setting(content: Content, name: str) -> bool | None:
     """Return a setting that is true or false, None where it is not given.
+
+    Args:
+        content: with the user's settings.
+        name: of the setting.
 
     Raises:
         DictionaryError: neither.

@@ -41,6 +41,10 @@ def permuted_decoder(dictionary: Dictionary, seed: int) -> AffineDictionary:
     The latents are the same to the bit, so probing must not change; everything that decodes
     (scr, tpp, cross-entropy) must collapse. What no latent writes stays as it is.
 
+    Args:
+        dictionary: with an affine decoder.
+        seed: of the order.
+
     Raises:
         DictionaryError: its decoder is not affine.
     """
@@ -112,7 +116,15 @@ def best_k(dictionary: Dictionary, x: Tensor, k: int) -> Dictionary:
 
 
 def alive(dictionary: Dictionary, x: Tensor) -> int:
-    """Return how many latents fire on tokens (token, d_in)."""
+    """Return how many latents fire on some tokens.
+
+    Args:
+        dictionary: encodes them.
+        x: (token, d_in) activations.
+
+    Returns:
+        0 to d_sae.
+    """
     return int((_use(dictionary, x) > 0).sum())
 
 
@@ -175,6 +187,12 @@ def random_tied(like: Dictionary, x: Tensor, l0: float, seed: int) -> AffineDict
 
     Otherwise `random_matched`. What a latent reads is there to be taken away, so that it does more
     under ablation than rows that are drawn apart.
+
+    Args:
+        like: the dictionary whose shape and site it takes.
+        x: (token, d_in) activations of the site.
+        l0: mean number of active latents per token, above 0 and at most d_sae.
+        seed: of the rows.
 
     Raises:
         DictionaryError: as `random_matched`.

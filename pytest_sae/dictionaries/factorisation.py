@@ -80,7 +80,18 @@ def factorise(
 
     Ding, Li, Jordan: Convex and Semi-Nonnegative Matrix Factorizations (2010).
 
-    Args, Raises: see `fit_snmf`.
+    Args:
+        x: (token, d_in) activations of a site.
+        rank: number of latents, from 1 to the number of tokens.
+        seed: of the start.
+        iterations: at most so many.
+        tolerance: stop when an iteration lowers the error by less than this share of it.
+
+    Returns:
+        Codes (token, rank), rows (rank, d_in), and the sum of squared errors after each iteration.
+
+    Raises:
+        DictionaryError: no finite matrix of tokens, or an impossible rank.
     """
     if x.dim() != 2 or not x.numel() or not bool(x.isfinite().all()):
         raise DictionaryError(

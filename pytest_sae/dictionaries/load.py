@@ -41,17 +41,20 @@ def load(
         path: a directory, its weights file, or a directory that holds exactly one dictionary.
         device: where the weights go.
         dtype: the type to encode in; None means that of the file, but at least float32.
-        family: one of `families.NAMES`, or one that an installed package brings; empty means the
+        family: one of `formats.NAMES`, or one that an installed package brings; empty means the
             one that recognises the files.
         settings: what the files do not say, by name; the family says which there are.
+
+    Returns:
+        The dictionary, checked and proven.
 
     Raises:
         DictionaryError: no dictionary, several of them, or one that must not be evaluated.
     """
-    from pytest_sae.dictionaries.formats import entry_points, registry
+    from pytest_sae.dictionaries.formats import NAMES, entry_points, registry
     from pytest_sae.dictionaries.prove import prove
 
-    if family and family not in registry.NAMES and registry.known(family):
+    if family and family not in NAMES and registry.known(family):
         _refuse_settings(path, family, settings)
         return entry_points.load(family, path, device=str(device), dtype=dtype)
     if family:
@@ -63,6 +66,13 @@ def load(
 
 def read(path: Path | str, settings: Iterable[tuple[str, str]] = ()) -> Content:
     """Read the files of the dictionary at a path, without taking them for any family.
+
+    Args:
+        path: a directory, its weights file, or a directory that holds exactly one dictionary.
+        settings: what the files do not say, by name.
+
+    Returns:
+        Weights, configuration and settings.
 
     Raises:
         DictionaryError: no dictionary, several of them, or files that cannot be read safely.

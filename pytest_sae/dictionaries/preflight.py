@@ -19,6 +19,12 @@ Shapes = Mapping[str, tuple[int, ...]]
 def count(config: Mapping[str, object], name: str, source: str, most: int | None = None) -> int:
     """Return a declared number of something: a whole number from 1 to `most`.
 
+    Args:
+        config: of the dictionary.
+        name: of the key.
+        source: where it is from, for messages.
+        most: largest value that is allowed, None for any.
+
     Raises:
         DictionaryError: it is missing, no whole number, or out of range.
     """
@@ -42,7 +48,16 @@ def count(config: Mapping[str, object], name: str, source: str, most: int | None
 
 
 def flag(config: Mapping[str, object], name: str, source: str) -> None:
-    """Refuse a declared switch that is neither true nor false."""
+    """Refuse a declared switch that is neither true nor false.
+
+    Args:
+        config: of the dictionary.
+        name: of the key; one that is missing is fine.
+        source: where it is from, for messages.
+
+    Raises:
+        DictionaryError: it is another value.
+    """
     if not isinstance(config.get(name, False), bool):
         raise DictionaryError(
             f"{source} declares {name} = {config[name]!r}. Expected true or false."
@@ -51,6 +66,11 @@ def flag(config: Mapping[str, object], name: str, source: str) -> None:
 
 def matrix(tensors: Mapping[str, Tensor], name: str, source: str) -> tuple[int, int]:
     """Return the two sizes of a tensor, from which those of the others follow.
+
+    Args:
+        tensors: by name.
+        name: of the tensor.
+        source: where it is from, for messages.
 
     Raises:
         DictionaryError: it is missing, or has not two dimensions.
@@ -66,7 +86,16 @@ def matrix(tensors: Mapping[str, Tensor], name: str, source: str) -> tuple[int, 
 
 
 def shapes(tensors: Mapping[str, Tensor], expected: Shapes, source: str) -> None:
-    """Refuse weights that are not exactly the expected tensors, floating and of their shapes."""
+    """Refuse weights that are not exactly the expected tensors, floating and of their shapes.
+
+    Args:
+        tensors: by name.
+        expected: the shape of each, by name.
+        source: where they are from, for messages.
+
+    Raises:
+        DictionaryError: one is missing or unknown, or of another shape or type.
+    """
     missing, extra = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected)
     if missing or extra:
         raise DictionaryError(
@@ -88,7 +117,15 @@ def shapes(tensors: Mapping[str, Tensor], expected: Shapes, source: str) -> None
 
 
 def finite(tensors: Mapping[str, Tensor], source: str) -> None:
-    """Refuse weights with NaN or Inf, naming the tensors and how many there are."""
+    """Refuse weights with NaN or Inf, naming the tensors and how many there are.
+
+    Args:
+        tensors: by name.
+        source: where they are from, for messages.
+
+    Raises:
+        DictionaryError: some are not finite.
+    """
     broken = [
         f"{name} ({int(tensor.isnan().sum())} NaN, {int(tensor.isinf().sum())} Inf of "
         f"{tensor.numel()})"
@@ -116,12 +153,21 @@ def folded(normalisation: object, per_token: Sequence[str], source: str) -> None
         f"{source} declares normalize_activations = {normalisation!r}: it was trained on scaled "
         "activations, and the factors are not folded into the weights, so every figure would be "
         f"wrong. Expected none, {' or '.join(per_token)}: fold them with sae_lens "
-        "(fold_activation_norm_scaling_factor) and save again."
+        "(fold_activation_norm_scaling_factor) and save again, or say the factor of "
+        "expected_average_only_in by --sae=sae_lens,norm_factor=..."
     )
 
 
 def thresholds(threshold: Tensor, source: str) -> None:
-    """Refuse negative thresholds, the mark of a training that stopped before they were set."""
+    """Refuse negative thresholds, the mark of a training that stopped before they were set.
+
+    Args:
+        threshold: of any shape, one for each latent or for all.
+        source: where it is from, for messages.
+
+    Raises:
+        DictionaryError: some are below 0.
+    """
     negative = int((threshold < 0).sum())
     if negative:
         raise DictionaryError(

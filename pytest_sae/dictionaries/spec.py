@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pytest_sae.dictionaries.formats import registry, several
+from pytest_sae.dictionaries.formats import NAMES, registry, several
 from pytest_sae.dictionaries.hub import releases
 from pytest_sae.dictionaries.hub.address import SCHEME, Address, parse
 from pytest_sae.dictionaries.layouts import WEIGHTS, candidates, explain
@@ -144,9 +144,9 @@ def _places(named: _Named, text: str) -> list[_Place]:
 def _on_hub(
     address: Address, text: str, family: str, settings: tuple[tuple[str, str], ...]
 ) -> list[_Place]:
-    from pytest_sae.dictionaries.hub import resolve
+    from pytest_sae.dictionaries.hub.fetching import fetch
 
-    found = [(each, _one(each.path, text)) for each in resolve.fetch(address, text)]
+    found = [(each, _one(each.path, text)) for each in fetch(address, text)]
     return [
         _Place(path, text, family, settings, _hub_name(address, path, fetched.root), fetched.commit)
         for fetched, path in found
@@ -215,7 +215,7 @@ def _paths(named: _Named, text: str) -> list[Path]:
     if not named.path.strip():
         raise OptionError("--sae= is empty. Expected a directory, a weights file or a glob.")
     path = _path(named.path, text)
-    if named.family and named.family not in registry.NAMES:
+    if named.family and named.family not in NAMES:
         return [path]  # what another package does with it is its own affair
     if path.exists() or not glob.has_magic(named.path):
         return [_one(path, text)]

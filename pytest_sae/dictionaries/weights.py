@@ -29,7 +29,12 @@ def fingerprint(tensors: Mapping[str, Tensor], config: Mapping[str, object]) -> 
 
 
 def computing_dtype(tensors: Mapping[str, Tensor], wanted: torch.dtype | None) -> torch.dtype:
-    """Return the type to encode in: the wanted one, else the file's, but float32 at least."""
+    """Return the type to encode in: the wanted one, else the file's, but float32 at least.
+
+    Args:
+        tensors: by name.
+        wanted: the type asked for, None for that of the file.
+    """
     import torch
 
     if wanted is not None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any
 
-from pytest_sae.gate.verdict import Against, difference, number
 from pytest_sae.numbers.estimate import Param
 from pytest_sae.numbers.keys import metric_key
+from pytest_sae.numbers.plain import number
+from pytest_sae.records.row import Against, Row
+from pytest_sae.records.verdicts import difference
 
 # A baseline is there to compare one SAE with another, or with itself trained further.
 _MAY_DIFFER = ("sae",)
@@ -77,7 +78,6 @@ class Baseline:
     def against(
         self,
         key: tuple[str, str],
-        direction: str,
         fingerprints: Mapping[str, str],
         required: bool = False,
         influence: Sequence[float] = (),
@@ -86,17 +86,16 @@ class Baseline:
 
         Args:
             key: of the measurement: SAE, and metric with setting.
-            direction: of its metric.
             fingerprints: of what it was made with.
             required: whether it has to be in the baseline.
             influence: of the measurement; empty where it has none.
         """
         entry = self._by_key.get(key)
         if entry is None:
-            return Against(self.source, direction, required=required)
+            return Against(self.source, None, None, (), required, None)
         differs = tuple(differences(entry.fingerprints, fingerprints))
         paired = None if differs else paired_error(entry.influence, influence)
-        return Against(self.source, direction, entry.value, entry.se, differs, required, paired)
+        return Against(self.source, entry.value, entry.se, differs, required, paired)
 
     @cached_property
     def _by_key(self) -> Mapping[tuple[str, str], Entry]:
@@ -143,7 +142,7 @@ def _short(mark: str | None) -> str:
 
 
 def entries_of(
-    rows: Iterable[Mapping[str, Any]], influence: Mapping[tuple[str, str], Sequence[float]] = _NONE
+    rows: Iterable[Row], influence: Mapping[tuple[str, str], Sequence[float]] = _NONE
 ) -> list[Entry]:
     """Return what a report has measured as entries, sorted, each key once.
 
@@ -158,16 +157,23 @@ def entries_of(
     """
     found: dict[tuple[str, str], Entry] = {}
     for row in rows:
-        if row["value"] is None or row["verdict"] == "unmeasured":
+        if row.value is None or row.verdict == "unmeasured":
             continue
-        entry = Entry(**{name: row[name] for name in _FIELDS})
-        entry = replace(entry, influence=influence.get(entry.key, ()))
+        entry = Entry(
+            row.sae,
+            row.metric,
+            row.params,
+            row.value,
+            row.se,
+            row.ci,
+            row.n,
+            row.seeds,
+            row.fingerprints,
+            influence.get((row.sae, row.key), ()),
+        )
         if found.setdefault(entry.key, entry).value != entry.value:
             raise ValueError(f"{entry.key[1]} of {entry.sae} was measured twice, and differently")
     return sorted(found.values(), key=lambda entry: entry.order)
-
-
-_FIELDS = ("sae", "metric", "params", "value", "se", "ci", "n", "seeds", "fingerprints")
 
 
 def updated(before: Iterable[Entry], now: Iterable[Entry], only_new: bool) -> list[Entry]:

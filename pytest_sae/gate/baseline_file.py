@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pytest_sae.errors import BaselineError
 from pytest_sae.gate.baseline import Baseline, Entry, entries_of
-from pytest_sae.gate.influence_file import read_influence, write_influence
+from pytest_sae.records.influence_file import read_influence, write_influence
 
 VERSION = 1
 
@@ -136,14 +136,14 @@ def _entries_of_report(path: Path) -> list[Entry]:
     from pytest_sae.records.schema import read_report
 
     report = read_report(path)
-    if not report["complete"]:
+    if not report.complete:
         raise BaselineError(
             f"{path} is of a run that did not end, or missed something. "
             "Expected a complete run to compare with."
         )
     try:
-        rows = report["measurements"]
-        return entries_of(rows, read_influence(path, values_of(rows)))
+        influence = read_influence(path, values_of(report.measurements))
+        return entries_of(report.measurements, influence)
     except ValueError as error:
         raise BaselineError(f"{path}: {error}.") from None
 

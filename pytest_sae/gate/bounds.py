@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pytest_sae.errors import ThresholdsError, suggest
+from pytest_sae.families.registry import known, spec_of
 from pytest_sae.gate.rules import Override, Regression, Rule, Thresholds
 from pytest_sae.gate.toml_lines import Place
 from pytest_sae.numbers.keys import parse_key
-from pytest_sae.numbers.registry import known, spec_of
 
 T = TypeVar("T", bool, str)
 

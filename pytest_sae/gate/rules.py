@@ -10,37 +10,23 @@ from typing import Any
 
 from pytest_sae.numbers.estimate import Param
 from pytest_sae.numbers.keys import parse_key
+from pytest_sae.numbers.spec import Direction
+from pytest_sae.records import row
+from pytest_sae.records.row import AppliedRule
 
 
 @dataclass(frozen=True)
-class Regression:
-    """How much worse than a baseline is too much: more than the tolerance *and* than the noise.
+class Regression(row.Regression):
+    """How much worse than a baseline is too much, as a file says it: what it leaves out is known.
 
-    Args:
-        abs: tolerance in the metric's unit.
-        rel: tolerance as a share of the baseline's absolute value; the larger of both counts.
-        sigma: noise, in standard errors of the difference. A run is red if a single metric is: at
-            two, with the nine metrics that gate without a judge, about one run in fourteen is red
-            by chance; at three, fewer than one in a hundred (docs/gate.md).
+    A run is red if a single metric is: at two standard errors of noise, with the nine metrics that
+    gate without a judge, about one run in fourteen is red by chance; at three, fewer than one in a
+    hundred (docs/gate.md).
     """
 
     abs: float = 0.0
     rel: float = 0.0
     sigma: float = 3.0
-
-    def tolerance(self, baseline: float) -> float:
-        """Return what does not matter in practice."""
-        return max(self.abs, self.rel * abs(baseline))
-
-    def limit(self, baseline: float, noise: float) -> float:
-        """Return the largest difference that is let pass.
-
-        Args:
-            baseline: the value of the baseline.
-            noise: standard error of the difference.
-        """
-        # Without the condition, 0 times an infinite standard error would be no number.
-        return max(self.tolerance(baseline), self.sigma * noise if self.sigma else 0.0)
 
 
 #: For a metric with a better direction whose rule has no `regression`.
@@ -72,7 +58,7 @@ class Rule:
     gate: bool = True
     optional: bool = False
     reason: str = ""
-    regression: Regression | None = None
+    regression: row.Regression | None = None
     override: str = ""
     file: str = ""
     lines: Mapping[str, int] = field(default_factory=dict)
@@ -85,9 +71,31 @@ class Rule:
         """Return `file:line` of a key, or of the table's header."""
         return f"{self.file}:{self.line(key)}"
 
-    def allowed(self, direction: str) -> Regression | None:
+    def allowed(self, direction: Direction) -> row.Regression | None:
         """Return how much worse is too much, None where nothing says which way is worse."""
         return self.regression or (None if direction == "none" else DEFAULT)
+
+    def applied(self, direction: Direction, decided_by: str = "") -> AppliedRule:
+        """Return it as it is in force on a row.
+
+        Args:
+            direction: which way of the row's metric is better.
+            decided_by: the key that decided, whose line is told; empty where none did.
+        """
+        allowed = self.allowed(direction)
+        return AppliedRule(
+            name=self.name,
+            min=self.min,
+            max=self.max,
+            max_se=self.max_se,
+            regression=row.Regression(allowed.abs, allowed.rel, allowed.sigma) if allowed else None,
+            gate=self.gate,
+            optional=self.optional,
+            reason=self.reason,
+            override=self.override,
+            file=self.file,
+            line=self.line(decided_by),
+        )
 
     @property
     def bounded(self) -> bool:

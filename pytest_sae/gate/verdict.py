@@ -5,81 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pytest_sae.gate.controls import doubt
 from pytest_sae.numbers.control import Control
 from pytest_sae.numbers.plain import as_number, number
+from pytest_sae.records.verdicts import (
+    UNDISCRIMINATING,
+    VerdictName,
+    bounds,
+    difference,
+    is_red,
+)
 
 if TYPE_CHECKING:
     from pytest_sae.gate.rules import Rule
     from pytest_sae.numbers.estimate import Estimate
-
-__all__ = [
-    "GREEN",
-    "RED",
-    "UNDISCRIMINATING",
-    "Against",
-    "Verdict",
-    "VerdictName",
-    "as_number",
-    "bounds",
-    "difference",
-    "headline",
-    "is_red",
-    "judge",
-    "number",
-]
-
-VerdictName = Literal[
-    "pass", "fail", "regressed", "unmeasured", "incomparable", "new", "improved", "ungated"
-]
-# Worst first; these fail the run, and `new` where a baseline is required to know every value.
-RED: tuple[VerdictName, ...] = ("fail", "regressed", "incomparable", "unmeasured")
-GREEN: tuple[VerdictName, ...] = ("pass", "improved", "ungated")
-# How a metric is called that does not tell an SAE from its controls.
-UNDISCRIMINATING = "not discriminating here"
-
-
-@dataclass(frozen=True)
-class Against:
-    """What a baseline says about one measurement.
-
-    Args:
-        source: the baseline, as shown to people.
-        direction: which way of the metric is better: `higher`, `lower` or `none`.
-        value: its value, None where it has none.
-        se: standard error of that, None where it has none.
-        differs: what both were not made with alike, a sentence each; empty if comparable.
-        required: whether a value that the baseline does not have fails the run (in CI).
-        paired: standard error of the difference, text by text, where both say what each text adds
-            to their errors; None where they have to be taken for independent.
-    """
-
-    source: str
-    direction: str
-    value: float | None = None
-    se: float | None = None
-    differs: Sequence[str] = ()
-    required: bool = False
-    paired: float | None = None
-
-    def noise(self, se: float | None) -> float:
-        """Return the standard error of the difference to a value with this standard error."""
-        # An infinite one would let every regression pass, and NaN would compare as no difference.
-        paired = as_number(self.paired)
-        return self.unpaired(se) if paired is None else paired
-
-    def unpaired(self, se: float | None) -> float:
-        """Return what it would be if both were measured on other texts."""
-        return math.hypot(as_number(se) or 0.0, as_number(self.se) or 0.0)
-
-    def worse(self, value: float) -> float:
-        """Return by how much a value is worse; either way, where no way is better."""
-        difference = (self.value or 0.0) - value
-        if self.direction == "none":
-            return abs(difference)
-        return difference if self.direction == "higher" else -difference
+    from pytest_sae.numbers.spec import Direction
+    from pytest_sae.records.row import Against
 
 
 @dataclass(frozen=True)
@@ -104,28 +47,13 @@ class Verdict:
         return is_red(self.name, "", self.required)
 
 
-def is_red(verdict: str, outcome: str, required: bool = False) -> bool:
-    """Whether a recorded verdict fails the run.
-
-    An xfail declares a known failure, so it excuses `fail`; nothing excuses a metric that was not
-    measured.
-
-    Args:
-        verdict: one of `VerdictName`.
-        outcome: of the test.
-        required: whether a value that is not in the baseline fails.
-    """
-    if verdict == "new":
-        return required
-    return verdict in RED and not (verdict == "fail" and outcome == "xfailed")
-
-
 def judge(
     estimate: Estimate,
     rule: Rule | None,
     unruled: str = "no rule",
     against: Against | None = None,
     controls: Sequence[Control] = (),
+    direction: Direction | None = None,
 ) -> Verdict:
     """Judge one estimate; total: whatever the value is, there is a verdict.
 
@@ -140,10 +68,16 @@ def judge(
         unruled: what to say when there is no rule.
         against: what the baseline says, None where there is no baseline.
         controls: the same metric of what is worse by make; none were measured by default.
+        direction: which way of the metric is better; a baseline has no say without it.
 
     Returns:
         Never green without a finite value inside the bounds, known precisely enough.
+
+    Raises:
+        ValueError: a baseline without a direction.
     """
+    if against is not None and direction is None:
+        raise ValueError("there is a baseline, and no direction. Expected that of the metric.")
     if estimate.status == "not_applicable" and estimate.value is None:
         return Verdict("ungated", f"not applicable: {estimate.reason or 'by declaration'}")
     if estimate.status == "no_data" and estimate.value is None:
@@ -159,7 +93,9 @@ def judge(
     if not rule.gate:
         return Verdict("ungated", rule.reason)
     se = as_number(estimate.se)
-    return _believed(_gated(value, se, rule, against), doubt(value, se, controls))
+    return _believed(
+        _gated(value, se, rule, against, direction or "none"), doubt(value, se, controls)
+    )
 
 
 def _without_data(estimate: Estimate, rule: Rule | None, against: Against | None) -> Verdict:
@@ -183,18 +119,25 @@ def _believed(verdict: Verdict, doubtful: str) -> Verdict:
     return Verdict("fail", f"{UNDISCRIMINATING}: {doubtful}", "controls")
 
 
-def _gated(value: float, se: float | None, rule: Rule, against: Against | None) -> Verdict:
+def _gated(
+    value: float, se: float | None, rule: Rule, against: Against | None, direction: Direction
+) -> Verdict:
     bounded = _bounded(value, se, rule)
     if bounded.red:
         return bounded
     if against is not None:
-        return _compared(value, se, rule, against, bounded)
+        return _compared(value, se, rule, against, direction, bounded)
     # A rule about regressions alone has judged nothing yet.
     return bounded if rule.bounded else Verdict("ungated", "no baseline to compare with")
 
 
 def _compared(
-    value: float, se: float | None, rule: Rule, against: Against, bounded: Verdict
+    value: float,
+    se: float | None,
+    rule: Rule,
+    against: Against,
+    direction: Direction,
+    bounded: Verdict,
 ) -> Verdict:
     shown = number(value)
     if against.differs:
@@ -204,7 +147,7 @@ def _compared(
     if baseline is None:
         told = f"{shown} is new: not in {against.source}"
         return Verdict("new", told, "regression", against.required)
-    worse, allowed = against.worse(value), rule.allowed(against.direction)
+    worse, allowed = against.worse(value, direction), rule.allowed(direction)
     limit = allowed.limit(baseline, against.noise(se)) if allowed else math.inf
     if worse > limit:
         told = f"{_moved(value, 'regressed from', baseline)}, allowed {number(limit)}"
@@ -219,12 +162,6 @@ def _compared(
 def _moved(value: float, how: str, baseline: float) -> str:
     shown = _apart(value, baseline) if value != baseline else (number(value), number(baseline))
     return f"{shown[0]} {how} {shown[1]} ({difference(value, baseline)})"
-
-
-def difference(value: float, baseline: float) -> str:
-    """Return how a value differs from a baseline, with its sign."""
-    moved = value - baseline
-    return f"{'-' if moved < 0 else '+'}{number(abs(moved))}"
 
 
 def _bounded(value: float, se: float | None, rule: Rule) -> Verdict:
@@ -254,35 +191,17 @@ def _within(value: float, low: float | None, high: float | None) -> str:
 
 def _why_unmeasured(estimate: Estimate) -> str:
     if estimate.status in ("not_applicable", "no_data"):
-        return f"declared {estimate.status.replace('_', ' ')}, but has the value {estimate.value!r}"
+        declared = estimate.status.replace("_", " ")
+        return f"declared {declared}, but has the value {_shown(estimate.value)}"
     if estimate.status == "ok":
         return "no value" if estimate.value is None else f"value is {_shown(estimate.value)}"
     return str(estimate.reason) or str(estimate.status)
 
 
 def _shown(value: object) -> str:
-    if isinstance(value, float):
-        return repr(float(value))
+    if isinstance(value, float) or as_number(value) is not None:
+        return repr(float(value))  # type: ignore[arg-type]
     return f"{type(value).__name__}, no number that can be compared"
-
-
-def bounds(low: float | None, high: float | None) -> str:
-    """Return the bounds for people: `min 0.7`, `max 5`, `20..120`."""
-    if low is not None and high is not None:
-        return f"{low:g}..{high:g}"
-    if low is not None:
-        return f"min {low:g}"
-    return f"max {high:g}" if high is not None else "no bound"
-
-
-def headline(sae: str, key: str, value: float | None, verdict: str, reason: str) -> str:
-    """Return the complete first line: metric, value, bound or reason, SAE."""
-    if verdict == "unmeasured":
-        return f"{key} unmeasured: {reason} [{sae}]"
-    if verdict == "ungated":
-        shown = "" if value is None else f" {number(value)}"
-        return f"{key}{shown} not gated: {reason} [{sae}]"
-    return f"{key} {reason} [{sae}]"
 
 
 def _apart(value: float, bound: float) -> tuple[str, str]:

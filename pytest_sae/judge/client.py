@@ -125,7 +125,7 @@ class ModelJudge:
 
 def _read(record: ChatRecord, request: Request) -> Answer:
     try:
-        return Answer(parse(record.answer, request.schema))
+        return Answer(parse(record.answer, request.form))
     except InvalidAnswerError as invalid:
         why = {"length": "it was cut off", "content_filter": "a filter withheld it"}
         return Answer(None, why.get(record.finish_reason, str(invalid)))

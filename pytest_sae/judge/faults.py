@@ -56,6 +56,11 @@ def fault_of(error: Exception, model: str, api_base: str | None) -> AttemptError
 
     litellm gives status 500 to much that never was an answer (no key, no server, no JSON), so
     the class says little: what decides is the status together with whether headers arrived.
+
+    Args:
+        error: what litellm raised.
+        model: that was asked, as litellm names it.
+        api_base: address that was asked, None for the provider's own.
     """
     status = _status(error)
     problem, advice = _problem(error), ""
@@ -157,7 +162,14 @@ def _retry_after(error: Exception) -> float | None:
 def seconds(value: str, now: datetime) -> float | None:
     """Return the seconds that a Retry-After header means: a number of them, or a date.
 
-    None where it is neither (RFC 9110, 10.2.3).
+    The header is that of RFC 9110, 10.2.3.
+
+    Args:
+        value: of the header.
+        now: with a time zone; what a date is compared with.
+
+    Returns:
+        0 or more, None where it is neither.
     """
     try:
         wait = float(value)

@@ -52,7 +52,12 @@ def marked(context: Context, marks: Sequence[bool]) -> str:
 
 
 def level(activation: float, peak: float) -> int:
-    """Return |activation| in tenths of the peak, rounded up: 0 (not active) to 10."""
+    """Return |activation| in tenths of the peak, rounded up: 0 (not active) to 10.
+
+    Args:
+        activation: of a token, of either sign.
+        peak: what 10 stands for, 0 or more.
+    """
     if not activation or not peak:
         return 0
     return math.ceil(min(1.0, abs(activation) / peak) * LEVELS - _ROUNDING)

@@ -8,23 +8,35 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
+from functools import reduce
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pytest_sae.judge.form import Form
 
 _FENCE = "```"
 _SHOWN = 60
+# The keyword of the schema that pydantic's word for an error is about, unless it is the type.
+_KEYWORDS = {
+    "missing": "required",
+    "extra_forbidden": "additionalProperties",
+    "enum": "enum",
+    "string_pattern_mismatch": "pattern",
+    "string_too_long": "maxLength",
+}
 
 
 class InvalidAnswerError(ValueError):
     """An answer that cannot be used; the text says why, after "it" or "at PATH"."""
 
 
-def parse(text: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+def parse(text: str, form: Form) -> dict[str, Any]:
     """Return the JSON object that is the whole text, or the whole of one fenced json block.
 
     Args:
         text: the answer as it came.
-        schema: JSON Schema (2020-12) that the object must satisfy.
+        form: that the object must have.
 
     Raises:
         InvalidAnswerError: it is anything else: prose around, duplicate keys, NaN, another form.
@@ -32,7 +44,7 @@ def parse(text: str, schema: Mapping[str, Any]) -> dict[str, Any]:
     value = _load(_unfenced(text.strip()))
     if not isinstance(value, dict):
         raise InvalidAnswerError(f"it is JSON, but no object: {_shown(value)}")
-    _check(value, schema)
+    _check(value, form)
     return value
 
 
@@ -88,33 +100,43 @@ def _float(text: str) -> float:
     return number
 
 
-def _check(value: dict[str, Any], schema: Mapping[str, Any]) -> None:
-    from jsonschema import Draft202012Validator
+def _check(value: dict[str, Any], form: Form) -> None:
+    from pydantic import TypeAdapter, ValidationError
 
-    found = [_violation(error) for error in Draft202012Validator(schema).iter_errors(value)]
-    if found:
+    try:
+        TypeAdapter(form.shape).validate_python(value)
+    except ValidationError as error:
+        errors = error.errors(include_url=False, include_context=False, include_input=False)
+        found = [_violation(each["type"], each["loc"], value, form) for each in errors]
         path, problem = min(found)
-        raise InvalidAnswerError(f"at {path} {problem}" if path else problem)
+        raise InvalidAnswerError(f"at {path} {problem}" if path else problem) from None
 
 
-def _violation(error: Any) -> tuple[str, str]:
-    """Where and what: from the keyword and its operand, which no version of jsonschema changes."""
-    path = ".".join(str(step)[:_SHOWN] for step in error.absolute_path)
-    operand, instance = error.validator_value, error.instance
-    match error.validator:
+def _violation(kind: str, place: Sequence[int | str], value: Any, form: Form) -> tuple[str, str]:
+    """Where and what: pydantic says only which keyword is broken, the words are made here."""
+    keyword = _KEYWORDS.get(kind, "type")
+    if keyword in ("required", "additionalProperties"):
+        place = place[:-1]  # the object's, not the key's
+    schema: Any = reduce(lambda outer, key: outer["properties"][key], place, form.schema)
+    instance = reduce(lambda outer, key: outer[key], place, value)
+    return ".".join(str(step)[:_SHOWN] for step in place), _told(keyword, schema, instance)
+
+
+def _told(keyword: str, schema: Any, instance: Any) -> str:
+    operand = schema[keyword]
+    match keyword:
         case "required":
             missing = [name for name in operand if name not in instance]
-            return path, "there is no key " + ", ".join(map(_shown, missing))
+            return "there is no key " + ", ".join(map(_shown, missing))
         case "additionalProperties":
-            known = error.schema.get("properties", {})
-            surplus = sorted(name for name in instance if name not in known)
-            return path, "there is the unknown key " + ", ".join(map(_shown, surplus[:3]))
+            surplus = sorted(name for name in instance if name not in schema["properties"])
+            return "there is the unknown key " + ", ".join(map(_shown, surplus[:3]))
         case "type":
-            return path, f"{_shown(instance)} is not of type {_shown(operand)}"
+            return f"{_shown(instance)} is not of type {_shown(operand)}"
         case "enum":
-            return path, f"{_shown(instance)} is not one of {_shown(operand)}"
-        case keyword:
-            return path, f"{_shown(instance)} breaks {keyword} {_shown(operand)}"
+            return f"{_shown(instance)} is not one of {_shown(operand)}"
+        case _:
+            return f"{_shown(instance)} breaks {keyword} {_shown(operand)}"
 
 
 def _shown(value: Any) -> str:

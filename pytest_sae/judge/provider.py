@@ -69,7 +69,12 @@ def litellm() -> Any:
 
 
 def price(model: str, usage: Usage) -> float | None:
-    """Return US dollars by litellm's price list, None where it does not know the model."""
+    """Return US dollars by litellm's price list, None where it does not know the model.
+
+    Args:
+        model: as litellm names it.
+        usage: tokens in and out.
+    """
     try:
         parts = litellm().cost_per_token(
             model=model,
@@ -83,6 +88,10 @@ def price(model: str, usage: Usage) -> float | None:
 
 def known_price(model: str, usage: Usage) -> float:
     """Return US dollars by litellm's price list.
+
+    Args:
+        model: as litellm names it.
+        usage: tokens in and out.
 
     Raises:
         JudgeError: it does not know the model, so that a budget in dollars cannot be kept.
@@ -190,7 +199,12 @@ class Chat:
 
 
 def messages(request: Request, structured: bool) -> list[dict[str, str]]:
-    """Return the messages as they are sent; the schema ends the last one if it has to be told."""
+    """Return the messages as they are sent; the schema ends the last one if it has to be told.
+
+    Args:
+        request: to send.
+        structured: whether the provider is given the schema apart.
+    """
     turns = [{"role": each.role, "content": each.content} for each in request.messages]
     if not structured:
         schema = json.dumps(dict(request.schema), separators=(",", ":"))
@@ -205,6 +219,12 @@ def form_name(request: Request) -> str:
 
 def embed(model: str, api_base: str | None, timeout: float, texts: Sequence[str]) -> Vectors:
     """Return the embeddings of texts in one attempt.
+
+    Args:
+        model: as litellm names it.
+        api_base: address to ask, None for the provider's own.
+        timeout: seconds until the attempt is given up.
+        texts: one at least.
 
     Raises:
         AttemptError: there are none.

@@ -106,13 +106,24 @@ _ADAPTER: TypeAdapter[Record] = TypeAdapter(Record)
 
 
 def chat_record(request: Request, model: str, **answer: Any) -> ChatRecord:
-    """Return the record of an answer: everything that decided it, and what it was."""
+    """Return the record of an answer: everything that decided it, and what it was.
+
+    Args:
+        request: that was answered.
+        model: that answered.
+        answer: the other fields of `ChatRecord`, by name.
+    """
     canonical = request.canonical(model, PARAMETERS)
     return ChatRecord.model_validate({"key": digest(canonical), **canonical, **answer})
 
 
 def embedding_key(model: str, text: str) -> str:
-    """Return the name of a text's vector."""
+    """Return the name of a text's vector.
+
+    Args:
+        model: that the vector is of.
+        text: any.
+    """
     return digest({"model": model, "prompt": EMBED, "text": text})
 
 

@@ -6,7 +6,10 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pytest_sae.judge.form import Form
 
 
 @dataclass(frozen=True)
@@ -29,14 +32,19 @@ class Request:
     Args:
         prompt: name and version of the prompt, such as `rate/1`.
         messages: the shared instructions first, so that providers can cache them.
-        schema: JSON Schema of the answer, an object that allows no other keys.
+        form: of the answer, an object that allows no other keys.
         max_tokens: most tokens of the answer.
     """
 
     prompt: str
     messages: tuple[Message, ...]
-    schema: Mapping[str, Any]
+    form: Form
     max_tokens: int
+
+    @property
+    def schema(self) -> Mapping[str, Any]:
+        """JSON Schema of the answer."""
+        return self.form.schema
 
     @property
     def document(self) -> Any:

@@ -46,6 +46,12 @@ def persist(
 ) -> tuple[T, int]:
     """Return what attempt returns at last, and how many times it failed before.
 
+    Args:
+        attempt: raises `AttemptError` if it fails.
+        patience: how often and how far apart.
+        rng: of the waiting times.
+        sleep: waits so many seconds.
+
     Raises:
         JudgeError: it failed for a reason that does not pass, or too often.
     """

@@ -1,6 +1,6 @@
 """Absorption of one dictionary on the words of the model's vocabulary: one pass, one encode.
 
-measure(latents, spelling, seed, most) -> list[Estimate]
+measure(given) -> list[Estimate]
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pytest_sae.activations.latents import Latents
 from pytest_sae.activations.rows import encode_rows, last_rows
 from pytest_sae.data.tasks import Spelling
+from pytest_sae.measure.given import Given
 from pytest_sae.metrics.absorption import FOLDS, Words, absorbed, fit_letters, folds_of
 from pytest_sae.metrics.absorption_estimates import MIN_LETTERS, NAMES, estimates
 from pytest_sae.models.absent import AbsentModel
@@ -54,15 +55,14 @@ class Vocabulary:
         )
 
 
-def measure(latents: Latents, spelling: Spelling, seed: int, most: int | None) -> list[Estimate]:
+def measure(given: Given) -> list[Estimate]:
     """Return the absorption figures.
 
     Args:
-        latents: of the dictionary.
-        spelling: words and how many spelled examples stand before each.
-        seed: of prompts, folds and the choice of words.
-        most: words at most, None for all.
+        given: to measure from.
     """
+    latents, spelling, seed = given.latents, given.tasks.spelling, given.seed
+    most = given.sizes["words"]
     if isinstance(latents.model, AbsentModel):
         reason = "the run is on recorded activations: words need the model"
         return [not_applicable(name, reason) for name in NAMES]

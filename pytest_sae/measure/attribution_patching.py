@@ -135,7 +135,12 @@ def choose(
 
 
 def placed(task: AttributeTask, place: str) -> AttributeTask:
-    """Return a task that is read at a place: `last`, or an attribute's word."""
+    """Return a task that is read at a place: `last`, or an attribute's word.
+
+    Args:
+        task: with attributes and their words.
+        place: `last`, or the name of an attribute.
+    """
     if place == LAST:
         return replace(task, automatic=False)
     number = task.attributes.index(place)

@@ -1,6 +1,6 @@
 """Automatic interpretability of one dictionary: what a judge's explanations of latents are worth.
 
-    measure(latents, texts, judge, seed, sizes, scorer, embedder) -> list[Estimate]
+    measure(given) -> list[Estimate]
 
 Latents are drawn evenly over densities and explained from one half of the corpus; explanations are
 scored on the other half, by five scorers (Paulo et al. 2024, arXiv 2410.13928). An unanswered
@@ -14,18 +14,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TypeVar
 
-from pytest_sae.activations.latents import Latents
 from pytest_sae.judge.base import Judge
 from pytest_sae.measure import embedding, intervention, surprisal
-from pytest_sae.measure.detection import spot
-from pytest_sae.measure.embedding import Embed
+from pytest_sae.measure.detection import detected
+from pytest_sae.measure.given import Given
 from pytest_sae.measure.intervention import Intervened
-from pytest_sae.measure.logit_lens import promoted
+from pytest_sae.measure.logit_lens import top_tokens
 from pytest_sae.measure.subjects import AutointerpSizes, Subject, choose, explained
 from pytest_sae.metrics import autointerp_estimates as figures
 from pytest_sae.metrics.autointerp import Score
 from pytest_sae.models.absent import why_silent
-from pytest_sae.models.model import LanguageModel
 from pytest_sae.numbers.estimate import Estimate, Param, not_applicable, undefined
 
 __all__ = ["NAMES", "AutointerpSizes", "measure"]
@@ -45,40 +43,40 @@ NAMES: tuple[tuple[str, Mapping[str, Param]], ...] = tuple(
 )
 
 
-def measure(
-    latents: Latents,
-    corpus_texts: Sequence[str],
-    judge: Judge,
-    seed: int,
-    sizes: AutointerpSizes,
-    scorer: LanguageModel | None = None,
-    embedder: Embed | None = None,
-) -> list[Estimate]:
-    """Return the metrics of `NAMES`.
-
-    Args:
-        latents: of the dictionary.
-        corpus_texts: distinct texts that neither model nor dictionary were trained on.
-        judge: explains latents and reads explanations.
-        seed: the run's.
-        sizes: how much is looked at.
-        scorer: a causal language model for surprisal; without it that is not applicable.
-        embedder: for embedding; without it that is not applicable.
+def measure(given: Given) -> list[Estimate]:
+    """Return the metrics of `NAMES`; without a scorer or an embedder theirs are not applicable.
 
     Raises:
+        DataError: the run has no held-out texts.
         JudgeError: the judge cannot be asked.
     """
+    return scored(
+        given,
+        AutointerpSizes(latents=given.counts["latents"], intervened=given.counts["intervened"]),
+    )
+
+
+def scored(given: Given, sizes: AutointerpSizes) -> list[Estimate]:
+    """Return what `measure` does, looking at as much as `sizes` says.
+
+    Args:
+        given: to measure from.
+        sizes: how much is looked at.
+    """
+    latents, judge, seed = given.latents, given.asked(), given.seed
+    corpus_texts = given.corpus("interpretability").texts
+    scorer, embedder = given.scorer, given.embedder
     choice = choose(latents, corpus_texts, seed, sizes)
     drawn: dict[str, object] = {"drawn": dict(choice.strata)}
     if len(choice.subjects) < figures.FEWEST:
         return _too_few(len(choice.subjects), drawn)
     bill = _Bill(judge, len(choice.subjects))
-    tokens = promoted(latents, [each.latent for each in choice.subjects])
+    tokens = top_tokens(latents, [each.latent for each in choice.subjects])
     subjects = bill.paid("explaining", lambda: explained(choice.subjects, tokens, judge, seed))
-    spotted = bill.paid("spotting", lambda: spot(subjects, judge, seed))
+    found = bill.paid("spotting", lambda: detected(subjects, judge, seed))
     scores: dict[str, list[Score]] = {
-        DETECTION: spotted.scores["detection"],
-        FUZZING: spotted.scores["fuzzing"],
+        DETECTION: found.scores["detection"],
+        FUZZING: found.scores["fuzzing"],
     }
     steered = Intervened([], frozenset())
     if latents.model.predicts:
@@ -99,7 +97,7 @@ def measure(
         DETECTION: {**drawn, "latents": _table(subjects, scores)},
         INTERVENTION: steered.details,
     }
-    unanswered = silent | spotted.unanswered | steered.unanswered
+    unanswered = silent | found.unanswered | steered.unanswered
     missing = {**_MISSING, INTERVENTION: why_silent(latents.model)}
     failed = figures.failed(unanswered, len(subjects), details[FAILED])
     made = [

@@ -11,6 +11,7 @@ from pytest_sae.activations.latents import Latents
 from pytest_sae.data.preferences import Preferences
 from pytest_sae.data.tasks import Tasks
 from pytest_sae.measure.erasure import View, erasure_texts, quadrants, scr_probes, tpp_probes
+from pytest_sae.measure.given import Given
 from pytest_sae.metrics import concepts, preferences
 from pytest_sae.metrics.ablation import Bools, mean_difference, written
 from pytest_sae.metrics.concepts import Concept
@@ -23,17 +24,15 @@ _NO_PREFERENCES = "the data has no [preferences] table with pairs of replies"
 _SHOWN = 10  # latents of a concept whose coupling with its probe is told
 
 
-def measure(latents: Latents, tasks: Tasks, seed: int, fits: int) -> list[Estimate]:
+def measure(given: Given) -> list[Estimate]:
     """Return concept_deletion, concept_insertion and preference_auc_kept.
 
     Concepts are those of all [[scr]] and [[tpp]] tables, preferences those of [preferences].
 
     Args:
-        latents: of the dictionary; concepts need its decoder to be affine.
-        tasks: data of the run.
-        seed: the run's.
-        fits: probe fits that SCR and TPP average over; the first is read here.
+        given: to measure from.
     """
+    latents, tasks, seed, fits = given.latents, given.tasks, given.seed, given.counts["fits"]
     kept = _preferences(latents, tasks.preferences, seed)
     return [*_carried(latents, tasks, seed, fits), kept]
 

@@ -1,6 +1,6 @@
 """Detection and fuzzing: does an explanation tell in which contexts, and on which tokens?
 
-    spot(subjects, judge, seed) -> Spotted
+    detected(subjects, judge, seed) -> Detected
 
 Both scorers of Paulo et al. 2024 (arXiv 2410.13928), as questions of at most 40 contexts:
 
@@ -54,7 +54,7 @@ Page = list[Item]
 
 
 @dataclass(frozen=True)
-class Spotted:
+class Detected:
     """What the judge made of the explanations.
 
     Args:
@@ -85,13 +85,16 @@ class _Asked:
         return answers
 
 
-def spot(subjects: Sequence[Subject], judge: Judge, seed: int) -> Spotted:
+def detected(subjects: Sequence[Subject], judge: Judge, seed: int) -> Detected:
     """Score every explanation, and the borrowed ones for the floor; all is asked at once.
 
     Args:
         subjects: explained latents.
         judge: reads the explanations.
         seed: of the order of contexts and of the wrong marks.
+
+    Returns:
+        A score for each latent whose contexts are of both kinds, and the latents left unanswered.
     """
     pages = {(each.latent, kind): _PAGES[kind](each, seed) for each in subjects for kind in _PAGES}
     wanted = [
@@ -106,7 +109,7 @@ def spot(subjects: Sequence[Subject], judge: Judge, seed: int) -> Spotted:
     said: dict[tuple[int, Kind, str], list[list[bool] | None]] = {}
     for (latent, kind, whose, page, _), answer in zip(wanted, answers, strict=True):
         said.setdefault((latent, kind, whose), []).append(prompts.read(answer, len(page)))
-    return Spotted(
+    return Detected(
         {
             kind: [
                 score
@@ -143,13 +146,23 @@ def _request(kind: Kind, explanation: str, page: Page) -> Request:
 
 
 def detection_pages(subject: Subject, seed: int) -> list[Page]:
-    """Return the contexts for scoring in random order, a question of at most 40 each."""
+    """Return the contexts for scoring in random order, a question of at most 40 each.
+
+    Args:
+        subject: with its contexts for scoring.
+        seed: of their order.
+    """
     items = [Item(each, each.peak > 0) for each in subject.contexts]
     return list(_cut(_mixed(items, seed, "detection", subject.latent)))
 
 
 def fuzzing_pages(subject: Subject, seed: int) -> list[Page]:
-    """Return contexts with right and with wrong marks, the two versions of one text apart."""
+    """Return contexts with right and with wrong marks, the two versions of one text apart.
+
+    Args:
+        subject: with its contexts for scoring.
+        seed: of the wrong marks and of the order.
+    """
     latent, evidence = subject.latent, subject.evidence
     right = [
         Item(context, True, marks)

@@ -1,7 +1,7 @@
 """SCR and TPP of one dictionary: pooled once, probes fitted once per model, the rest is sums.
 
-measure_scr(latents, tasks, seed, fits) -> list[Estimate]
-measure_tpp(latents, tasks, seed, fits) -> list[Estimate]
+measure_scr(given) -> list[Estimate]
+measure_tpp(given) -> list[Estimate]
 View.of(latents, texts, train, test)       scr_probes(latents, view, task, seed, fits) -> ProbeSets
 tpp_probes(latents, view, task, seed, fits) -> ProbeSets
 """
@@ -20,6 +20,7 @@ from scipy import sparse
 from pytest_sae.activations.latents import Latents
 from pytest_sae.data.tasks import ClassTask, ClassTexts, SpuriousTask, SpuriousTexts, Tasks
 from pytest_sae.measure import written_scale
+from pytest_sae.measure.given import Given
 from pytest_sae.metrics import scr, scr_estimates, tpp, tpp_estimates
 from pytest_sae.metrics.ablation import AffineRemoval, MeasuredRemoval, Removal
 from pytest_sae.metrics.protocol import HEADLINE_N
@@ -29,33 +30,25 @@ from pytest_sae.probes import ProbeSets
 VERSION = "1"  # part of the probes' cache key: raise it when the same texts give other probes
 
 
-def measure_scr(latents: Latents, tasks: Tasks, seed: int, fits: int) -> list[Estimate]:
+def measure_scr(given: Given) -> list[Estimate]:
     """Return scr, scr.margin (both directions) and scr.canonical over the tasks' [[scr]] tables.
 
     Args:
-        latents: of the dictionary.
-        tasks: data of the run; every text of every task is encoded in one pass.
-        seed: the run's.
-        fits: probe fits that the default figures average over.
+        given: to measure from.
     """
-    if not tasks.scr:
-        return _no_tasks("scr", tasks)
+    latents, tasks, seed, fits = given.latents, given.tasks, given.seed, given.counts["fits"]
     texts = erasure_texts(tasks)
     scored = [_score_scr(latents, texts, task, seed, fits) for task in tasks.scr]
     return scr_estimates.estimates(scored, seed)
 
 
-def measure_tpp(latents: Latents, tasks: Tasks, seed: int, fits: int) -> list[Estimate]:
+def measure_tpp(given: Given) -> list[Estimate]:
     """Return tpp, tpp.margin, tpp.canonical and tpp.rescaled over the tasks' [[tpp]] tables.
 
     Args:
-        latents: of the dictionary.
-        tasks: data of the run; how strongly it writes is measured on its corpus.
-        seed: the run's.
-        fits: probe fits that the default figures average over.
+        given: to measure from.
     """
-    if not tasks.tpp:
-        return _no_tasks("tpp", tasks)
+    latents, tasks, seed, fits = given.latents, given.tasks, given.seed, given.counts["fits"]
     texts = erasure_texts(tasks)
     scored = [_score_tpp(latents, texts, task, seed, fits) for task in tasks.tpp]
     if tasks.corpus is None:
@@ -74,19 +67,6 @@ def erasure_texts(tasks: Tasks) -> tuple[str, ...]:
     """
     texts = (text for task in tasks.labelled for text in (*task.train.texts, *task.test.texts))
     return tuple(dict.fromkeys(texts))
-
-
-def _no_tasks(family: str, tasks: Tasks) -> list[Estimate]:
-    reason = f"{tasks.source} has no [[{family}]] table"
-    if family == "tpp":
-        names = ("tpp.canonical", "tpp", "tpp.margin", tpp_estimates.RESCALED)
-        return [no_data(name, reason, {"n": HEADLINE_N}) for name in names]
-    directed = [
-        no_data(name, reason, {"n": HEADLINE_N, "direction": direction})
-        for name in ("scr", "scr.margin")
-        for direction in scr.DIRECTIONS
-    ]
-    return [*directed, no_data("scr.canonical", reason, {"n": HEADLINE_N})]
 
 
 def _score_scr(
@@ -121,7 +101,15 @@ def _score_tpp(
 
 
 def scr_probes(latents: Latents, view: View, task: SpuriousTask, seed: int, fits: int) -> ProbeSets:
-    """Return the probes of an SCR task, fitted once for all dictionaries and families."""
+    """Return the probes of an SCR task, fitted once for all dictionaries and families.
+
+    Args:
+        latents: of any dictionary of the model; its store keeps the probes.
+        view: of the task, with the pooled training texts.
+        task: has the labels.
+        seed: of the resamples.
+        fits: number of bootstrap resamples.
+    """
     return _cached_probes(
         latents,
         view.x_train,
@@ -131,7 +119,15 @@ def scr_probes(latents: Latents, view: View, task: SpuriousTask, seed: int, fits
 
 
 def tpp_probes(latents: Latents, view: View, task: ClassTask, seed: int, fits: int) -> ProbeSets:
-    """Return the probes of a TPP task, fitted once for all dictionaries and families."""
+    """Return the probes of a TPP task, fitted once for all dictionaries and families.
+
+    Args:
+        latents: of any dictionary of the model; its store keeps the probes.
+        view: of the task, with the pooled training texts.
+        task: has the classes.
+        seed: of the resamples.
+        fits: number of bootstrap resamples.
+    """
     train, count = class_labels(task.train), len(task.classes)
     return _cached_probes(
         latents,

@@ -1,6 +1,6 @@
 """The erasure frontier of one dictionary, over the concepts of the SCR and TPP tasks.
 
-measure(latents, tasks, seed, fits, spliced) -> list[Estimate]
+measure(given) -> list[Estimate]
 views(latents, tasks, seed, fits) -> {"scr": [TaskView, ...], "tpp": [TaskView, ...]}
 """
 
@@ -18,11 +18,12 @@ from pytest_sae.activations.latents import Latents
 from pytest_sae.data.tasks import ClassTask, SpuriousTask, Tasks
 from pytest_sae.measure import erasure
 from pytest_sae.measure.ablated_kl import ablated_kl, why_not
+from pytest_sae.measure.given import Given
 from pytest_sae.measure.without_words import Deleted
 from pytest_sae.metrics import frontier_estimates, scr, tpp
 from pytest_sae.metrics.frontier import Ablation, Frontier, References, references, trace
 from pytest_sae.metrics.frontier_texts import Pair, TaskTexts, pairs, two_labels
-from pytest_sae.numbers.estimate import Estimate, no_data
+from pytest_sae.numbers.estimate import Estimate
 from pytest_sae.probes import ProbeSets
 
 VERSION = "1"  # part of the references' cache key: raise it when the same texts give others
@@ -34,26 +35,20 @@ _FEWEST = 4
 _FEW = "fewer than four classes: two are told apart, two others must stay told apart"
 
 
-def measure(latents: Latents, tasks: Tasks, seed: int, fits: int, spliced: int) -> list[Estimate]:
+def measure(given: Given) -> list[Estimate]:
     """Return `erasure` over all tasks, over the [[scr]] and over the [[tpp]] tables.
 
     Args:
-        latents: of the dictionary.
-        tasks: data of the run.
-        seed: the run's.
-        fits: probe fits that the figures average over.
-        spliced: held-out texts on which the model's output is compared.
+        given: to measure from.
     """
-    if not tasks.scr and not tasks.tpp:
-        reason = f"{tasks.source} has no [[scr]] and no [[tpp]] table"
-        return [no_data(name, reason, params) for name, params in frontier_estimates.NAMES]
+    latents, tasks, seed, fits = given.latents, given.tasks, given.seed, given.counts["fits"]
     frontiers = {
         group: [each for view in found for each in view.frontiers(latents, seed)]
         for group, found in views(latents, tasks, seed, fits).items()
     }
     left_out = {f"tpp/{task.name}": _FEW for task in tasks.tpp if len(task.classes) < _FEWEST}
     everything = [each for group in frontiers.values() for each in group]
-    kl = _kl(latents, everything, tasks, spliced)
+    kl = _kl(latents, everything, tasks, given.counts["spliced"])
     return frontier_estimates.estimates(frontiers, seed, kl, left_out)
 
 

@@ -81,6 +81,10 @@ def intervene(
         judge: explains the effects, and picks.
         seed: of prompts, foils and orders.
         count: how many latents, evenly over the strata.
+
+    Returns:
+        A score for each latent that was steered, and those left unanswered; neither if there are
+        too few latents or prompts.
     """
     chosen = evenly(subjects, count)
     explaining, scoring = prompts_of(texts, seed)
@@ -106,6 +110,9 @@ def judged(
         explaining: how many of the prompts, the first ones, the explanation is written from.
         judge: explains the effects, and picks.
         seed: of foils and orders.
+
+    Returns:
+        A score for each latent that was steered, those left unanswered, and what the report shows.
     """
     ordered = sorted(effects)
     asked = [_explaining(effects[each], explaining) for each in ordered]

@@ -1,6 +1,6 @@
 """A judge tested on latents whose truth is known, before anything that it says is believed.
 
-measure(judge, seed) -> list[Estimate]
+measure(given) -> list[Estimate]
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pytest_sae.judge.calibration.rules import CONCEPTS, RULES, Rule
 from pytest_sae.judge.prompts import detect, explain, rate
 from pytest_sae.judge.prompts.rate import Rating
 from pytest_sae.judge.request import Request
+from pytest_sae.measure.given import Given
 from pytest_sae.metrics import judge_calibration as metrics
 from pytest_sae.metrics.judge_calibration import Detected, Rated, Resisted, Said
 from pytest_sae.numbers.estimate import Estimate
@@ -56,7 +57,12 @@ class _Answers:
         return rate.read(self.first[kind], CONCEPTS)
 
 
-def measure(judge: Judge, seed: int, rules: Sequence[Rule] = RULES) -> list[Estimate]:
+def measure(given: Given) -> list[Estimate]:
+    """Return the four calibration figures of who judges; no dictionary has a part in it."""
+    return calibrated(given.asked(), given.seed)
+
+
+def calibrated(judge: Judge, seed: int, rules: Sequence[Rule] = RULES) -> list[Estimate]:
     """Return the four calibration figures of a judge, in the order of `NAMES`.
 
     Two stages of questions: first everything that needs no answer, then detection with the

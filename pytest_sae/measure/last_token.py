@@ -1,6 +1,6 @@
 """k-sparse probing at the last token of one dictionary: one pass of the texts' ends, one encode.
 
-measure(latents, most, seed) -> list[Estimate]
+measure(given) -> list[Estimate]
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pytest_sae.activations.latents import Latents
 from pytest_sae.activations.rows import encode_rows, last_rows
 from pytest_sae.data import sae_probes
 from pytest_sae.data.sae_probes import LastTokenTask
+from pytest_sae.measure.given import Given
 from pytest_sae.metrics import last_token_baseline
 from pytest_sae.metrics.ablation import Bools, Indices
 from pytest_sae.metrics.last_token import KS, STATISTICS, LabelledRows, estimates, score
@@ -35,15 +36,13 @@ _SETTINGS: list[tuple[str, Param | None]] = [
 ]
 
 
-def measure(latents: Latents, most: int | None, seed: int) -> list[Estimate]:
+def measure(given: Given) -> list[Estimate]:
     """Return the `sparse_probing.last_token` figures over the 113 data sets of sae-probes.
 
     Args:
-        latents: of the dictionary.
-        most: rows of each data set, None for the published sizes (and the published context of
-            1024 tokens, as far as the model has positions), 0 for none.
-        seed: the run's.
+        given: to measure from.
     """
+    latents, most, seed = given.latents, given.sizes["rows"], given.seed
     reason, missing = _inapplicable(latents, most), sae_probes.missing()
     if reason:
         return _without(not_applicable, reason)
@@ -63,7 +62,18 @@ def _without(absent: Callable[..., Estimate], reason: str) -> list[Estimate]:
 def measure_tasks(
     latents: Latents, tasks: Sequence[LastTokenTask], seed: int, published_context: bool
 ) -> list[Estimate]:
-    """Return the figures over any binary data sets; see `measure`."""
+    """Return the figures over any binary data sets.
+
+    Args:
+        latents: of the dictionary.
+        tasks: texts with two labels.
+        seed: of probes and of the bootstrap.
+        published_context: whether texts are cut where the published protocol does, not the run.
+
+    Returns:
+        The `sparse_probing.last_token` figures by default and by the published protocol, and those
+        of the activations themselves.
+    """
     context = PUBLISHED_CONTEXT if published_context else latents.context
     limit = latents.model.positions
     context = context if limit is None else min(context, limit)

@@ -18,7 +18,7 @@ from pytest_sae.models.site import Site
 _BLOCK_BYTES = 128 * 2**20  # of one block's logits
 
 
-def promoted(latents: Latents, indices: Sequence[int], count: int = 10) -> list[tuple[str, ...]]:
+def top_tokens(latents: Latents, indices: Sequence[int], count: int = 10) -> list[tuple[str, ...]]:
     """Return the tokens whose logits each latent's decoder row raises most.
 
     Direct logit attribution: `logits = W_U (g * d)` for the row d, the scale g of the model's own
@@ -54,7 +54,15 @@ def promoted(latents: Latents, indices: Sequence[int], count: int = 10) -> list[
 
 
 def normed(directions: Tensor, norm: nn.Module | None) -> Tensor:
-    """Return what a norm makes of directions (latent, d), but for dividing by the input's size."""
+    """Return what a norm makes of directions, but for dividing by the input's size.
+
+    Args:
+        directions: (latent, d).
+        norm: the final norm of the model, None if it has none.
+
+    Returns:
+        (latent, d).
+    """
     if norm is None:
         return directions
     if isinstance(norm, nn.LayerNorm):
@@ -63,11 +71,18 @@ def normed(directions: Tensor, norm: nn.Module | None) -> Tensor:
 
 
 def norm_scale(norm: nn.Module, like: Tensor) -> Tensor:
-    """Return the scale (d,) of a layer norm or RMS norm, as its own code applies it.
+    """Return the scale of a layer norm or RMS norm, as its own code applies it.
 
     The weight of some (Gemma's) is an offset from 1. A vector of ones with alternating signs has
     mean 0 and mean square 1, so the norm only scales it; the difference to its opposite has no
     bias.
+
+    Args:
+        norm: a layer norm or an RMS norm.
+        like: of any shape (..., d); its width, dtype and device are taken.
+
+    Returns:
+        (d,).
     """
     signs = 1.0 - 2.0 * (torch.arange(like.shape[-1], device=like.device) % 2)
     weight = next(norm.parameters(), like)

@@ -1,6 +1,6 @@
 """A dictionary against a supervised one, on tasks whose attributes are known.
 
-measure(latents, tasks, source, seed, sizes) -> list[Estimate]
+measure(given) -> list[Estimate]
 read_task(latents, task, seed, sizes) -> TaskReadings
 """
 
@@ -19,10 +19,10 @@ from pytest_sae.activations.patching import Codes, Prompts, next_tokens, places_
 from pytest_sae.data.attributes import AttributeTask, Labelled, PrincipledSizes, counterfactuals
 from pytest_sae.errors import DataError
 from pytest_sae.measure import attribution_patching
+from pytest_sae.measure.given import Given
 from pytest_sae.metrics import principled, supervised
 from pytest_sae.metrics.principled_estimates import (
     KS,
-    NAMES,
     Answers,
     Edits,
     TaskReadings,
@@ -30,39 +30,23 @@ from pytest_sae.metrics.principled_estimates import (
     estimates,
 )
 from pytest_sae.metrics.supervised import SupervisedDictionary, shares
-from pytest_sae.models.absent import why_silent
 from pytest_sae.numbers.bootstrap import Floats, generator
-from pytest_sae.numbers.estimate import Estimate, no_data, not_applicable
+from pytest_sae.numbers.estimate import Estimate
 
 Ints = NDArray[np.int64]
 
 _BATCH = 64
 
 
-def measure(
-    latents: Latents,
-    tasks: Sequence[AttributeTask],
-    source: str,
-    seed: int,
-    sizes: PrincipledSizes,
-) -> list[Estimate]:
+def measure(given: Given) -> list[Estimate]:
     """Return sufficiency, necessity, control, weight removed, F1, occlusion and over-splitting.
 
     Args:
-        latents: of the dictionary.
-        tasks: the `[[principled]]` tables.
-        source: of the tasks, for people.
-        seed: the run's.
-        sizes: what is spent.
+        given: to measure from.
     """
-    silent = "" if latents.model.predicts else why_silent(latents.model)
-    unable = silent or latents.in_context
-    if unable:
-        return [not_applicable(name, unable, p) for name, p in NAMES]
-    if not tasks:
-        reason = f"{source} has no [[principled]] table"
-        return [no_data(name, reason, params) for name, params in NAMES]
-    return estimates([read_task(latents, task, seed, sizes) for task in tasks], seed)
+    sizes, seed = PrincipledSizes(**given.counts), given.seed
+    read = [read_task(given.latents, task, seed, sizes) for task in given.tasks.principled]
+    return estimates(read, seed)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,6 @@
 """Sparse probing of one dictionary on the run's own labelled texts, from what is pooled anyway.
 
-measure(latents, tasks, seed) -> list[Estimate]
+measure(given) -> list[Estimate]
 datasets(latents, tasks, seed) -> list[Dataset]
 """
 
@@ -17,6 +17,7 @@ from scipy import sparse
 from pytest_sae.activations.latents import Latents
 from pytest_sae.data.tasks import ClassTask, ClassTexts, SpuriousTask, SpuriousTexts, Tasks
 from pytest_sae.measure.erasure import erasure_texts
+from pytest_sae.measure.given import Given
 from pytest_sae.metrics import probing_estimates, transfer
 from pytest_sae.metrics.probing import (
     KS,
@@ -38,7 +39,7 @@ AT_EACH_K = (
 WHOLE = ("sparse_probing.all_latents", "sparse_probing.activations", "sparse_probing.retention")
 
 
-def measure(latents: Latents, tasks: Tasks, seed: int) -> list[Estimate]:
+def measure(given: Given) -> list[Estimate]:
     """Return the `sparse_probing` figures over the tasks' [[tpp]] and [[scr]] tables.
 
     Each [[tpp]] table is a data set whose concepts are its classes, each [[scr]] table one whose
@@ -46,10 +47,9 @@ def measure(latents: Latents, tasks: Tasks, seed: int) -> list[Estimate]:
     Transfer is measured between tables that share a concept, and within [[transfer]] tables.
 
     Args:
-        latents: of the dictionary.
-        tasks: data of the run.
-        seed: the run's.
+        given: to measure from.
     """
+    latents, tasks, seed = given.latents, given.tasks, given.seed
     if not tasks.labelled:
         return [*_no_tasks(tasks), *transfer.estimates([], seed)]
     pooled = _Pooled.of(latents, erasure_texts(tasks))
@@ -83,7 +83,13 @@ class Dataset:
 
 
 def datasets(latents: Latents, tasks: Tasks, seed: int) -> list[Dataset]:
-    """Return every [[tpp]] and [[scr]] table as a data set; args as of `measure`."""
+    """Return every [[tpp]] and [[scr]] table as a data set.
+
+    Args:
+        latents: of the dictionary.
+        tasks: with the tables.
+        seed: of what is drawn.
+    """
     return _datasets(_Pooled.of(latents, erasure_texts(tasks)), tasks, seed)
 
 

@@ -1,6 +1,6 @@
 """RAVEL of one dictionary: masks trained and judged with the layers above the site alone.
 
-measure(latents, tasks, source, seed, sizes) -> list[Estimate]
+measure(given) -> list[Estimate]
 outcomes(latents, tasks, seed, sizes) -> (list[Outcome], {attribute: why it has none})
 """
 
@@ -20,11 +20,11 @@ from pytest_sae.activations.latents import Latents
 from pytest_sae.activations.patching import Codes, Prompts, next_tokens, places_of, rows_at
 from pytest_sae.activations.store import Tensors
 from pytest_sae.data.entities import SPLITS, Entity, EntityTask, RavelSizes, Split, Template
+from pytest_sae.measure.given import Given
 from pytest_sae.metrics import ravel
-from pytest_sae.metrics.ravel import NAMES, Outcome, Pairs, Schedule
-from pytest_sae.models.absent import why_silent
+from pytest_sae.metrics.ravel import Outcome, Pairs, Schedule
 from pytest_sae.numbers.bootstrap import generator
-from pytest_sae.numbers.estimate import Estimate, no_data, not_applicable
+from pytest_sae.numbers.estimate import Estimate
 
 Item = TypeVar("Item", Entity, Template)
 
@@ -35,26 +35,14 @@ _BATCH = 64
 _PROBED = 200  # training pairs on which that is found out
 
 
-def measure(
-    latents: Latents, tasks: Sequence[EntityTask], source: str, seed: int, sizes: RavelSizes
-) -> list[Estimate]:
+def measure(given: Given) -> list[Estimate]:
     """Return ravel, ravel.disentangle, ravel.cause and ravel.isolation over the tasks.
 
     Args:
-        latents: of the dictionary.
-        tasks: the `[[ravel]]` tables.
-        source: of the tasks, for people.
-        seed: the run's.
-        sizes: what is spent.
+        given: to measure from.
     """
-    silent = "" if latents.model.predicts else why_silent(latents.model)
-    unable = silent or latents.in_context
-    if unable:
-        return [not_applicable(name, unable) for name in NAMES]
-    if not tasks:
-        reason = f"{source} has no [[ravel]] table"
-        return [no_data(name, reason) for name in NAMES]
-    return ravel.estimates(*outcomes(latents, tasks, seed, sizes), seed)
+    sizes, seed = RavelSizes(**given.counts), given.seed
+    return ravel.estimates(*outcomes(given.latents, given.tasks.ravel, seed, sizes), seed)
 
 
 def outcomes(

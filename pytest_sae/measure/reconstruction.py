@@ -13,9 +13,9 @@ from pytest_sae.activations.codes import chunk_tokens
 from pytest_sae.activations.latents import Latents
 from pytest_sae.activations.pooled import paired
 from pytest_sae.activations.stream import ActivationBatch, TokenActivations, below, run
-from pytest_sae.data.tasks import Corpus
 from pytest_sae.dictionaries.base import Dictionary
 from pytest_sae.errors import DictionaryError
+from pytest_sae.measure.given import Given
 from pytest_sae.measure.spliced import Spliced, Unspliced
 from pytest_sae.metrics import behaviour, core, weights
 from pytest_sae.metrics.token_groups import GROUPS, token_groups
@@ -26,7 +26,7 @@ FAR = 3.0  # an L0 off by this factor from the declared k is another dictionary'
 _ELSEWHERE = "it reads and writes at different sites, whose directions are not comparable"
 
 
-def measure(latents: Latents, corpus: Corpus, seed: int) -> list[Estimate]:
+def measure(given: Given) -> list[Estimate]:
     """Return reconstruction, sparsity, behaviour and weight figures; see `metrics`.
 
     What a transcoder reconstructs is compared with, and spliced in place of, the activations at
@@ -34,10 +34,9 @@ def measure(latents: Latents, corpus: Corpus, seed: int) -> list[Estimate]:
     not applicable.
 
     Args:
-        latents: of the dictionary.
-        corpus: texts that neither model nor dictionary were trained on.
-        seed: of the bootstrap.
+        given: to measure from.
     """
+    latents, corpus, seed = given.latents, given.corpus("reconstruction"), given.seed
     sums, behaved = gather(latents, corpus.texts)
     figures = core.finish(sums, seed)
     _check_sparsity(latents.dictionary, figures)

@@ -37,6 +37,9 @@ def fitted(recording: Recording, sae: str, dictionary: Dictionary, model: str | 
         dictionary: its declared model, sites, BOS and widths are compared.
         model: the value of --sae-model, which overrides what is declared.
 
+    Returns:
+        The site, as the recording describes it.
+
     Raises:
         ModelError: another model, width or BOS; the message names both.
         SiteError: another site.
@@ -61,6 +64,11 @@ def fitted(recording: Recording, sae: str, dictionary: Dictionary, model: str | 
 
 def corpus_of(recording: Recording, sizes: Sizes, seed: int) -> Tasks:
     """Return the recorded texts as the corpus of a run that has no other data, without tasks.
+
+    Args:
+        recording: opened.
+        sizes: how many texts are taken.
+        seed: of the choice.
 
     Raises:
         DataError: fewer texts than a corpus needs.

@@ -1,6 +1,6 @@
 """SHIFT of one dictionary: its candidates read by a judge, the accepted ones ablated.
 
-measure(latents, tasks, judge, seed, fits) -> list[Estimate]
+measure(given) -> list[Estimate]
 NAMES          # (metric, params) of all of them
 """
 
@@ -23,14 +23,15 @@ from pytest_sae.judge.base import Answer, Judge
 from pytest_sae.judge.marking import numbered
 from pytest_sae.judge.prompts import rate
 from pytest_sae.measure import erasure
-from pytest_sae.measure.logit_lens import promoted
+from pytest_sae.measure.given import Given
+from pytest_sae.measure.logit_lens import top_tokens
 from pytest_sae.metrics import shift_estimates, words
 from pytest_sae.metrics.scr import Concept
 from pytest_sae.metrics.shift import Deleted, TaskData, score_task
 from pytest_sae.metrics.shift_estimates import NAMES
 from pytest_sae.metrics.shift_selection import Candidates, Opinion, candidates
 from pytest_sae.models.absent import NO_MODEL, AbsentModel
-from pytest_sae.numbers.estimate import Estimate, no_data
+from pytest_sae.numbers.estimate import Estimate
 
 __all__ = ["NAMES", "measure"]
 
@@ -38,26 +39,21 @@ __all__ = ["NAMES", "measure"]
 SIZES = EvidenceSizes(samples=0, scored=0, random=0, hard=0)
 
 
-def measure(latents: Latents, tasks: Tasks, judge: Judge, seed: int, fits: int) -> list[Estimate]:
+def measure(given: Given) -> list[Estimate]:
     """Return the estimates of `NAMES` over the tasks' [[scr]] tables.
 
     The judge is asked once about each latent that is a candidate of any task, and rates it for the
     concepts of all tasks.
 
     Args:
-        latents: of the dictionary.
-        tasks: data of the run.
-        judge: reads the latents.
-        seed: the run's.
-        fits: probe fits that figures average over.
+        given: to measure from.
 
     Raises:
         DataError: there are no unlabelled texts to show the latents on.
         JudgeError: the judge cannot be asked.
     """
-    if not tasks.scr:
-        reason = f"{tasks.source} has no [[scr]] table"
-        return [no_data(metric, reason, params) for metric, params in NAMES]
+    latents, tasks, judge = given.latents, given.tasks, given.asked()
+    seed, fits = given.seed, given.counts["fits"]
     corpus = _corpus(tasks)
     read = [_TaskRead.of(latents, tasks, task, seed, fits) for task in tasks.scr]
     asked = np.unique(np.concatenate([each.candidates.latents for each in read]))
@@ -158,7 +154,7 @@ def _opinions(
     seed: int,
 ) -> dict[int, Opinion]:
     evidence = latents.evidence(corpus, asked, SIZES, seed)
-    tokens = promoted(latents, asked.tolist())
+    tokens = top_tokens(latents, asked.tolist())
     requests = [
         rate.request(concepts, shown.top, raised)
         for shown, raised in zip(evidence, tokens, strict=True)
@@ -231,9 +227,15 @@ def _left(tasks: Tasks, deletions: Sequence[Deletion]) -> tuple[str, ...]:
 def means_of_deleted(
     latents: Latents, tasks: Tasks, deletions: Sequence[Deletion]
 ) -> dict[str, NDArray[np.float32]]:
-    """Mean activation of every text that deletion leaves; no dictionary has a part in it.
+    """Mean activation of every text, whole or after deletion; no dictionary has a part in it.
 
-    Texts that it leaves as they are have been read. Empty where there is no model to read others.
+    Args:
+        latents: of any dictionary of the model.
+        tasks: whose texts were read.
+        deletions: what the words of each concept leave of the texts.
+
+    Returns:
+        By text, (d,) float32; empty where there is no model to read what deletion leaves.
     """
     known, texts = erasure.erasure_texts(tasks), _left(tasks, deletions)
     if not latents.can_read(texts):

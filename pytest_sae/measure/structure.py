@@ -12,6 +12,7 @@ from scipy import sparse
 from pytest_sae.activations.latents import Latents
 from pytest_sae.dictionaries.base import Dictionary
 from pytest_sae.measure import description
+from pytest_sae.measure.given import Given
 from pytest_sae.metrics import agreement, independence, meta_structure
 from pytest_sae.numbers.bootstrap import share_estimate
 from pytest_sae.numbers.estimate import Estimate, not_applicable
@@ -21,17 +22,13 @@ NO_TWIN = (
 )
 
 
-def measure(
-    latents: Latents, texts: Sequence[str], seed: int, twin: Dictionary | None
-) -> list[Estimate]:
+def measure(given: Given) -> list[Estimate]:
     """Return live_share, meta_structure, mdl, coherence, coactivation and seed_agreement.
 
     Args:
-        latents: of the dictionary; the corpus is encoded once for all families.
-        texts: the corpus.
-        seed: of all draws and bootstraps.
-        twin: another dictionary of the same site, None where there is none.
+        given: to measure from.
     """
+    latents, texts, seed = given.latents, given.corpus("structure").texts, given.seed
     rows = latents.dictionary.decoder_rows
     densities = latents.densities(texts)
     live = densities > 0
@@ -43,7 +40,7 @@ def measure(
             *description.measure(latents, texts, seed),
             *independence.coherence(rows, torch.from_numpy(live)),
             _coactivation(latents, texts),
-            _agreement(latents.dictionary, twin, seed),
+            _agreement(latents.dictionary, given.twin, seed),
         ]
 
 

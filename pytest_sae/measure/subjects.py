@@ -99,6 +99,9 @@ def choose(latents: Latents, texts: Sequence[str], seed: int, sizes: AutointerpS
         texts: the corpus; half of it explains, half of it scores.
         seed: of the draw.
         sizes: how many.
+
+    Returns:
+        The subjects by stratum, and what became of each stratum.
     """
     densities = latents.densities(texts)
     groups = strata(densities, sizes.strata, seed)
@@ -146,6 +149,9 @@ def explained(
         promoted: tokens that each of them promotes, in their order.
         judge: is asked everything at once.
         seed: of who gets whose explanation.
+
+    Returns:
+        The subjects with explanations; None where the judge abstained.
     """
     requests = [
         explain.request((*each.evidence.top, *each.evidence.samples), tokens)
@@ -161,6 +167,10 @@ def with_borrowed(subjects: Sequence[Subject], seed: int) -> list[Subject]:
 
     Only explanations that were given are lent, and only to latents that have one themselves: the
     floor is about what explanations say, failures are counted elsewhere.
+
+    Args:
+        subjects: with explanations.
+        seed: of who gets whose.
     """
     told = {each.latent: each.explanation for each in subjects if each.explanation}
     if len(told) < 2:
@@ -176,7 +186,15 @@ def with_borrowed(subjects: Sequence[Subject], seed: int) -> list[Subject]:
 
 
 def evenly(subjects: Sequence[Subject], count: int) -> list[Subject]:
-    """Return the first subjects of each stratum, `count` of them in all if there are as many."""
+    """Return the first subjects of each stratum, `count` of them in all if there are as many.
+
+    Args:
+        subjects: of any strata.
+        count: how many in all.
+
+    Returns:
+        The first of every stratum, then the second of every stratum, and so on.
+    """
     seen: Counter[int] = Counter()
     ranked: list[tuple[int, int, Subject]] = []
     for each in subjects:

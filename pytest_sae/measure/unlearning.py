@@ -1,6 +1,6 @@
 """Unlearning by one dictionary: latents from two corpora, questions from their cached prefixes.
 
-measure(latents, tasks, source, seed, sizes) -> list[Estimate]
+measure(given) -> list[Estimate]
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from pytest_sae.activations.store import Tensors
 from pytest_sae.activations.stream import ActivationBatch, TokenActivations
 from pytest_sae.data.questions import LETTERS, Question, UnlearningSizes, UnlearningTask, orders
 from pytest_sae.dictionaries.base import Dictionary
+from pytest_sae.measure.given import Given
 from pytest_sae.metrics import unlearning
-from pytest_sae.metrics.unlearning import NAMES, SETTINGS, Curve, Setting
-from pytest_sae.models.absent import why_silent
+from pytest_sae.metrics.unlearning import SETTINGS, Curve, Setting
 from pytest_sae.models.tokenize import batches
-from pytest_sae.numbers.estimate import Estimate, no_data, not_applicable
+from pytest_sae.numbers.estimate import Estimate
 
 VERSION = "1"  # part of the cache key of what the model answers
 _FEWEST = 4  # units of questions that are left, of either kind
@@ -35,30 +35,16 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 
-def measure(
-    latents: Latents,
-    tasks: Sequence[UnlearningTask],
-    source: str,
-    seed: int,
-    sizes: UnlearningSizes,
-) -> list[Estimate]:
+def measure(given: Given) -> list[Estimate]:
     """Return unlearning and unlearning.retain over the tasks.
 
     Args:
-        latents: of the dictionary.
-        tasks: the `[[unlearning]]` tables.
-        source: of the tasks, for people.
-        seed: the run's.
-        sizes: what is spent.
+        given: to measure from.
     """
-    if not latents.model.predicts:
-        return [not_applicable(name, why_silent(latents.model)) for name in NAMES]
-    if not tasks:
-        reason = f"{source} has no [[unlearning]] table"
-        return [no_data(name, reason) for name in NAMES]
+    latents, seed, sizes = given.latents, given.seed, UnlearningSizes(**given.counts)
     curves: list[Curve] = []
     missing: dict[str, str] = {}
-    for task in tasks:
+    for task in given.tasks.unlearning:
         found = _curve(latents, task, sizes)
         if isinstance(found, Curve):
             curves.append(found)
@@ -126,6 +112,11 @@ def known(latents: Latents, task: UnlearningTask, questions: Sequence[Question])
 
     The same for every dictionary, so cached. Each order is put to those questions alone that were
     answered rightly so far.
+
+    Args:
+        latents: of any dictionary of the model.
+        task: has the prompt that questions are put in.
+        questions: of the task.
     """
     stream = latents.tokens(list(dict.fromkeys(task.prompt.of(q, orders(2)[0]) for q in questions)))
 
@@ -150,6 +141,10 @@ def known(latents: Latents, task: UnlearningTask, questions: Sequence[Question])
 
 def firing(latents: Latents, texts: Sequence[str]) -> tuple[Floats, Floats]:
     """Return how often each latent fires on the texts' valid tokens, and its mean where it does.
+
+    Args:
+        latents: of the dictionary.
+        texts: each once.
 
     Returns:
         (d_sae,) shares, and (d_sae,) means, 0 for a latent that never fires.

@@ -1,6 +1,6 @@
 """Deleting the spurious concept's words in place of latents: no dictionary has a part in it.
 
-measure(latents, tasks, seed, fits, prefix) -> list[Estimate]
+measure(given, prefix) -> list[Estimate]
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from typing import Literal
 import numpy as np
 
 from pytest_sae.activations.latents import Latents
-from pytest_sae.data.tasks import SpuriousTask, Tasks
+from pytest_sae.data.tasks import SpuriousTask
 from pytest_sae.measure import erasure
+from pytest_sae.measure.given import Given
 from pytest_sae.measure.shift import deletions, means_of_deleted
 from pytest_sae.metrics.protocol import HEADLINE_N, NS
 from pytest_sae.metrics.scr import CONCEPTS, Measure, Reading, ScrTask
@@ -25,7 +26,17 @@ Prefix = Literal["scr", "shift"]
 _MEASURES: dict[str, Measure] = {"": "accuracy", ".margin": "margin"}
 
 
-def measure(latents: Latents, tasks: Tasks, seed: int, fits: int, prefix: Prefix) -> list[Estimate]:
+def of_scr(given: Given) -> list[Estimate]:
+    """Return what deleting words reaches, as figures of `scr`."""
+    return measure(given, "scr")
+
+
+def of_shift(given: Given) -> list[Estimate]:
+    """Return what deleting words reaches, as figures of `shift`."""
+    return measure(given, "shift")
+
+
+def measure(given: Given, prefix: Prefix) -> list[Estimate]:
     """Return what deleting words reaches where `scr` (removing the spurious concept) ablates.
 
     `sum of (deleted - confounded) / sum of (clean - confounded)` over the tasks, as `scr` and
@@ -33,12 +44,11 @@ def measure(latents: Latents, tasks: Tasks, seed: int, fits: int, prefix: Prefix
     task names, or those that tell the concept's values apart in the training texts.
 
     Args:
-        latents: give the activations; their dictionary is not asked.
-        tasks: of the run.
-        seed: the run's; the draws are those of `scr`.
-        fits: probe fits that figures average over.
+        given: its latents give the activations, their dictionary is not asked; the draws are
+            those of `scr`.
         prefix: whose names the estimates have.
     """
+    latents, tasks, seed, fits = given.latents, given.tasks, given.seed, given.counts["fits"]
     gone = deletions(tasks)
     means = means_of_deleted(latents, tasks, gone)
     params: dict[str, Param] = {"n": HEADLINE_N}

@@ -34,7 +34,12 @@ def measure(latents: Latents, texts: Sequence[str], seed: int) -> WrittenScale:
 
 
 def gather(latents: Latents, texts: Sequence[str]) -> ScaleSums:
-    """Return the sums behind the factor; args as of `measure`."""
+    """Return the sums behind the factor.
+
+    Args:
+        latents: of the dictionary.
+        texts: held out, each once.
+    """
     dictionary, elsewhere = latents.dictionary, latents.written_elsewhere(texts)
     stream = latents.tokens(texts)
     run([stream] if elsewhere is None else [stream, elsewhere])

@@ -42,6 +42,13 @@ def mean_difference(z: sparse.csr_array, positive: NDArray[Any], negative: NDArr
         z: (text, d_sae) pooled latents of the training texts.
         positive: (text,) bool, or the weights of a weighted mean.
         negative: (text,) likewise; texts in neither are left out.
+
+    Returns:
+        In the latents' unit; positive where a latent is larger on the positive texts.
+
+    >>> z = sparse.csr_array(np.array([[2.0, 1.0], [4.0, 1.0], [1.0, 1.0]]))
+    >>> mean_difference(z, np.array([True, True, False]), np.array([False, False, True])).tolist()
+    [2.0, 0.0]
     """
     contrast = positive / positive.sum() - negative / negative.sum()
     difference: Floats = z.T @ contrast
@@ -54,6 +61,12 @@ def written(decoder: NDArray[np.floating], weight: NDArray[np.floating]) -> Floa
     Args:
         decoder: (d_sae, d_out) decoder rows, taken in blocks: no float64 copy of all of them.
         weight: (probe, d_out).
+
+    Returns:
+        Logits per unit of a latent.
+
+    >>> written(np.array([[1.0, 0.0], [1.0, 2.0]]), np.array([[3.0, 1.0]])).tolist()
+    [[3.0], [5.0]]
     """
     probes = np.asarray(weight, np.float64).T
     result = np.empty((len(decoder), probes.shape[1]))
@@ -73,6 +86,12 @@ def order(effects: Floats, most: int) -> Indices:
     Args:
         effects: (d_sae,).
         most: at most this many.
+
+    Returns:
+        Indices of latents, the largest effect first.
+
+    >>> order(np.array([0.2, -1.0, 0.5, 0.0]), 3).tolist()
+    [2, 0]
     """
     candidates = np.flatnonzero(effects > 0)
     if len(candidates) > most:

@@ -38,6 +38,21 @@ def estimates(absorbed: Absorbed, alphabet: Sequence[str], seed: int) -> list[Es
         absorbed: from `absorption.absorbed`.
         alphabet: name of each letter index.
         seed: the run's; words are drawn within letters.
+
+    Returns:
+        The five figures; all `undefined` if the probe reads fewer than 20 letters.
+
+    Source: Chanin et al. 2024 (arXiv 2409.14507).
+
+    Twenty letters of a word each, a quarter of which is absorbed:
+
+    >>> from pytest_sae.metrics.absorption import Share
+    >>> ones, share = np.ones(20), Share(np.full(20, 0.25), np.zeros(20, bool))
+    >>> splits = np.ones((5, 20), np.int64)
+    >>> read = Absorbed(np.arange(20), ones > 0, ones, share, share, splits, [])
+    >>> found = estimates(read, "abcdefghijklmnopqrst", seed=0)
+    >>> [(each.metric, round(each.value, 6)) for each in found[:2]]
+    [('absorption', 0.25), ('absorption.full', 0.0)]
     """
     good = np.flatnonzero(absorbed.f1 > MIN_F1)
     table = _per_letter(absorbed, alphabet)

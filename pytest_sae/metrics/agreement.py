@@ -37,6 +37,12 @@ def seed_agreement(first: Tensor | None, second: Tensor | None, seed: int) -> Es
     Returns:
         -1 to 1; higher means that the directions are the site's rather than the seed's. The
         interval is the normal one over pairs.
+
+    The same rows in another order agree:
+
+    >>> rows = torch.eye(4)
+    >>> seed_agreement(rows, rows[[2, 0, 3, 1]], seed=0).value
+    1.0
     """
     if first is None or second is None:
         return not_applicable(METRIC, "one of the two dictionaries has no fixed decoder rows")
@@ -68,6 +74,12 @@ def matched_cosines(first: Tensor, second: Tensor, dense: int = DENSE) -> Floats
         first: (row, d) of norm one.
         second: (row', d) of norm one.
         dense: see above.
+
+    Returns:
+        -1 to 1 each, in the order of the smaller set's rows.
+
+    >>> matched_cosines(torch.eye(2), torch.tensor([[0.0, 1.0], [0.6, 0.8], [1.0, 0.0]])).tolist()
+    [1.0, 1.0]
     """
     if len(first) > len(second):
         first, second = second, first

@@ -24,6 +24,9 @@ def auc(scores: Floats, positive: Bools) -> Floats:
 
     Raises:
         ValueError: texts of one label only.
+
+    >>> auc(np.array([1.0, 2.0, 3.0, 4.0]), np.array([False, True, False, True])).tolist()
+    0.75
     """
     result: Floats = contributions(scores, positive).sum(-1)
     return result
@@ -41,8 +44,14 @@ def contributions(scores: Floats, positive: Bools) -> Floats:
         scores: (..., text).
         positive: (text,) bool.
 
+    Returns:
+        Shares of the texts.
+
     Raises:
         ValueError: texts of one label only.
+
+    >>> contributions(np.array([1.0, 2.0]), np.array([False, True])).tolist()
+    [0.5, 0.5]
     """
     up, down = int(positive.sum()), int((~positive).sum())
     if not up or not down:

@@ -51,6 +51,12 @@ def balanced_accuracy(truth: Sequence[bool], said: Sequence[bool | None]) -> flo
 
     Returns:
         in [0, 1], 0.5 for any constant answer; None unless there are contexts of both kinds.
+
+    Source: the detection and fuzzing of Paulo et al. 2024 (arXiv 2410.13928).
+
+    >>> truth = [True, True, False, False]
+    >>> balanced_accuracy(truth, [True, None, False, False]), balanced_accuracy(truth, [False] * 4)
+    (0.75, 0.5)
     """
     hits: dict[bool, list[bool]] = {True: [], False: []}
     for is_match, answer in zip(truth, said, strict=True):
@@ -61,7 +67,11 @@ def balanced_accuracy(truth: Sequence[bool], said: Sequence[bool | None]) -> flo
 
 
 def constant_accuracy(truth: Sequence[bool]) -> float | None:
-    """Return the mean balanced accuracy of "all of them" and "none of them"; None as above."""
+    """Return the mean balanced accuracy of "all of them" and "none of them"; None as above.
+
+    >>> constant_accuracy([True, False, False]), constant_accuracy([True])
+    (0.5, None)
+    """
     found = [balanced_accuracy(truth, [answer] * len(truth)) for answer in (True, False)]
     return None if found[0] is None or found[1] is None else (found[0] + found[1]) / 2
 
@@ -77,6 +87,9 @@ def auc(truth: Sequence[bool], scores: Floats) -> float | None:
 
     Returns:
         in [0, 1], 0.5 for any constant score; None unless there are contexts of both kinds.
+
+    >>> auc([True, True, False], np.array([0.9, 0.1, 0.5]))
+    0.5
     """
     active = np.asarray(truth, bool)
     fires, silent = int(active.sum()), int((~active).sum())

@@ -39,6 +39,14 @@ def estimate(
         scores: one per latent, in any order.
         seed: the run's; two dictionaries' intervals use draws of the same generator.
         details: for the report, beside floors, strata and a histogram.
+
+    Returns:
+        The mean with its interval over latents; `undefined` below ten latents.
+
+    >>> scores = [Score(latent, 0, 0.75, constant=0.5, contexts=20) for latent in range(10)]
+    >>> found = estimate("autointerp.detection", scores, seed=0)
+    >>> found.value, found.se, found.n
+    (0.75, 0.0, {'latents': 10, 'contexts': 200})
     """
     ordered = sorted(scores, key=lambda score: score.latent)
     if len(ordered) < FEWEST:
@@ -71,6 +79,12 @@ def failed(latents: Set[int], count: int, details: Mapping[str, object] | None =
         latents: those with no explanation or an unanswered request.
         count: how many latents were asked about.
         details: for the report.
+
+    Returns:
+        A share from 0 to 1 with Wilson's interval.
+
+    >>> failed({3}, 10).value
+    0.1
     """
     more = {**(details or {}), "failed": sorted(latents)}
     return share_estimate("autointerp.failed", len(latents), count, "latents", more)
@@ -81,6 +95,17 @@ def withheld(estimates: Sequence[Estimate], failed: Estimate) -> list[Estimate]:
 
     Unanswered questions count as wrong, so that a mean over many of them is a statement about the
     judge's form and not about the dictionary.
+
+    Args:
+        estimates: of one judge.
+        failed: from `failed`, of the same judge.
+
+    Returns:
+        The same estimates if at most a tenth of the latents failed; without values otherwise.
+
+    >>> found = withheld([Estimate("autointerp.detection", 0.75)], failed({1, 2}, 10))
+    >>> found[0].status
+    'undefined'
     """
     if failed.value is None or failed.value <= MOST_FAILED:
         return list(estimates)
@@ -95,7 +120,18 @@ def withheld(estimates: Sequence[Estimate], failed: Estimate) -> list[Estimate]:
 
 
 def with_details(given: Estimate, more: Mapping[str, object]) -> Estimate:
-    """Return an estimate with more for the report."""
+    """Return an estimate with more for the report.
+
+    Args:
+        given: the estimate.
+        more: added to its details; what has the same name is replaced.
+
+    Returns:
+        A copy.
+
+    >>> with_details(Estimate("mse", 1.0, details={"a": 1}), {"b": 2}).details
+    {'a': 1, 'b': 2}
+    """
     return replace(given, details={**given.details, **more})
 
 

@@ -53,6 +53,12 @@ def predictions(valid: Tensor, at: Tensor | None = None) -> Tensor:
         valid: (text, pos) bool, no BOS, EOS or padding.
         at: (text, pos) bool, where else than at the valid tokens predictions are made; what is
             predicted is a valid token all the same.
+
+    Returns:
+        True at a position whose next token is predicted and counted.
+
+    >>> predictions(torch.tensor([[False, True, True, False]])).tolist()
+    [[False, True, False, False]]
     """
     at = valid if at is None else at
     mask = torch.zeros_like(valid)
@@ -70,6 +76,12 @@ def cross_entropy(logits: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
 
     Returns:
         (text,) float64 on the logits' device.
+
+    Logits that are all alike cost `ln vocab` a token, here twice ln 4:
+
+    >>> ids, mask = torch.tensor([[1, 2, 3]]), torch.tensor([[True, True, False]])
+    >>> cross_entropy(torch.zeros(1, 3, 4), ids, mask).round(decimals=4).tolist()
+    [2.7726]
     """
     sums = torch.zeros(len(ids), dtype=torch.float64, device=logits.device)
     for texts, places in _chunks(mask):
@@ -89,6 +101,12 @@ def kl(clean: Tensor, other: Tensor, mask: Tensor) -> Tensor:
 
     Returns:
         (text,) float64.
+
+    From a coin that always falls on one side to a fair one it is ln 2:
+
+    >>> sure = torch.tensor([[[0.0, -torch.inf]]])
+    >>> kl(sure, torch.zeros(1, 1, 2), torch.tensor([[True]])).round(decimals=4).tolist()
+    [0.6931]
     """
     sums = torch.zeros(len(mask), dtype=torch.float64, device=clean.device)
     for texts, places in _chunks(mask):
@@ -155,6 +173,17 @@ def finish(sums: BehaviourSums, seed: int) -> list[Estimate]:
     Args:
         sums: per-text sums; texts without a prediction are left out.
         seed: of the bootstrap over texts.
+
+    Returns:
+        Estimates; cross-entropies and KL in nats per token, lower is better for all but the shares.
+
+    Two texts of ten tokens; 1 nat each untouched, 2 spliced, 5 and 9 ablated:
+
+    >>> one = np.full(2, 10.0)
+    >>> sums = BehaviourSums(one, one, 2 * one, 5 * one, 9 * one, kl=one)
+    >>> found = {each.metric: each.value for each in finish(sums, seed=0)}
+    >>> found["ce_spliced"], found["ce_recovered"], found["ce_recovered.zero"]
+    (2.0, 0.75, 0.875)
     """
     told: dict[str, dict[str, object]] = {}
     for group, own in sums.groups.items():
@@ -188,7 +217,11 @@ def _figures(sums: BehaviourSums, seed: int) -> list[Estimate]:
 
 
 def without_predictions(reason: str) -> list[Estimate]:
-    """Return every figure of `finish` as not applicable, for a model that predicts no token."""
+    """Return every figure of `finish` as not applicable, for a model that predicts no token.
+
+    >>> {each.status for each in without_predictions("the model predicts no token")}
+    {'not_applicable'}
+    """
     return [not_applicable(metric, reason) for metric in (*_PER_TOKEN, *_RECOVERED)]
 
 

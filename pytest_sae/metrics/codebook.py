@@ -30,6 +30,10 @@ def symbols(values: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
 
     Returns:
         int64 symbols and values, both (...).
+
+    >>> found, stood_for = symbols(torch.tensor([0.0, 0.2, 1.7, -1.2]), torch.tensor(1.0))
+    >>> found.tolist(), stood_for.tolist()
+    ([0, 1, 2, -2], [0.0, 0.5, 1.5, -1.5])
     """
     place = (values.abs() / steps).floor()
     sign = values.sign()

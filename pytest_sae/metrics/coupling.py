@@ -21,6 +21,9 @@ def coupling(known: NDArray[np.floating], wanted: NDArray[np.floating]) -> Float
 
     Returns:
         (...) unbounded; NaN where y1 is zero and has no direction.
+
+    >>> coupling(np.array([[2.0, 0.0], [0.0, 0.0]]), np.array([1.0, 3.0])).tolist()
+    [0.5, nan]
     """
     first, second = np.asarray(known, np.float64), np.asarray(wanted, np.float64)
     return divide((first * second).sum(-1), np.square(first).sum(-1))

@@ -32,6 +32,17 @@ def leace(x: NDArray[np.floating], label: Bools) -> Eraser:
     Args:
         x: (text, d) of the training texts.
         label: (text,) bool.
+
+    Returns:
+        A function of (text, d) to (text, d) float64.
+
+    After it the labels' means agree, on the texts it was fitted on:
+
+    >>> x = np.tile([[0.0, 0.0], [2.0, 1.0], [0.0, 2.0], [2.0, 0.0]], (50, 1))
+    >>> label = np.arange(200) % 2 > 0
+    >>> left = leace(x, label)(x)
+    >>> bool(np.allclose(left[label].mean(0), left[~label].mean(0)))
+    True
     """
     fitter = LeaceFitter.fit(
         torch.as_tensor(np.asarray(x, np.float64)),
@@ -54,6 +65,13 @@ def mean_difference_eraser(x: NDArray[np.floating], label: Bools) -> Eraser:
     Args:
         x: (text, d) of the training texts.
         label: (text,) bool.
+
+    Returns:
+        A function of (text, d) to (text, d) float64.
+
+    >>> x = np.array([[0.0, 0.0], [2.0, 0.0], [0.0, 1.0], [2.0, 1.0]])
+    >>> mean_difference_eraser(x, np.array([False, True, False, True]))(x).tolist()
+    [[1.0, 0.0], [1.0, 0.0], [1.0, 1.0], [1.0, 1.0]]
     """
     wide = np.asarray(x, np.float64)
     mean, direction = wide.mean(0), wide[label].mean(0) - wide[~label].mean(0)

@@ -92,6 +92,25 @@ def references(texts: TaskTexts, words: Sequence[Pair | None] = ()) -> Reference
         texts: the task.
         words: per concept, the pooled training and test texts without the concept's words, None
             where it names none; empty if no concept does.
+
+    Returns:
+        Curves of one point per concept, and the directions that rank latents.
+
+    Raises:
+        MeasurementError: activations that are not finite.
+
+    Two labels, an axis each. LEACE leaves the AUC of the own probe, fitted again, at 1/2 and that
+    of the other label's probe at 1:
+
+    >>> from pytest_sae.metrics.frontier_texts import two_labels
+    >>> both = np.stack([np.arange(16) % 2, np.arange(16) // 2 % 2]) > 0
+    >>> x, cells = both.T * 2.0 - 1, np.arange(16) % 4
+    >>> drawn = 2.0 * (np.arange(16) < 8)[None]       # one fit, on the first eight texts
+    >>> concepts = two_labels(("job", "gender"), both, both)
+    >>> texts = TaskTexts("t", concepts, cells, cells, x, x, np.eye(2)[None], drawn)
+    >>> left = references(texts).curves[0]["leace"]
+    >>> round(float(left.own.sum()), 6), round(float(left.others.sum()), 6)
+    (0.5, 1.0)
     """
     x = np.asarray(texts.x_train, np.float64), np.asarray(texts.x_test, np.float64)
     curves = []
@@ -198,6 +217,28 @@ def trace(
         seed: the run's, for the random latents.
         ns: ascending numbers of latents.
         orders: random orders.
+
+    Returns:
+        One frontier per concept, in the order of the task.
+
+    Raises:
+        MeasurementError: activations that are not finite.
+
+    Two labels, an axis and a latent each. Ablating the own latent leaves the AUC of a probe fitted
+    again at 1/2 and the other label's probe at 1:
+
+    >>> from pytest_sae.metrics.ablation import AffineRemoval
+    >>> from pytest_sae.metrics.frontier_texts import two_labels
+    >>> both = np.stack([np.arange(16) % 2, np.arange(16) // 2 % 2]) > 0
+    >>> x, cells = both.T * 2.0 - 1, np.arange(16) % 4
+    >>> drawn = 2.0 * (np.arange(16) < 8)[None]       # one fit, on the first eight texts
+    >>> concepts = two_labels(("job", "gender"), both, both)
+    >>> texts = TaskTexts("t", concepts, cells, cells, x, x, np.eye(2)[None], drawn)
+    >>> z, rows = sparse.csr_array(both.T * 1.0), 2 * np.eye(2)
+    >>> ours = Ablation(z, rows, AffineRemoval(z, rows), AffineRemoval(z, rows))
+    >>> job, gender = trace(texts, references(texts), ours, seed=0, ns=(1,))
+    >>> job.latents.tolist(), float(job.sae.own.sum()), float(job.sae.others.sum())
+    ([0], 0.5, 1.0)
     """
     effects = ablation.effects(texts, references.directions)
     found = []
@@ -239,6 +280,13 @@ def matched(
         ranked: latents that are ablated, in their order.
         shuffled: all latents that fire, in random order.
         ns: ascending numbers of latents.
+
+    Returns:
+        One count per n, at most all latents that fire.
+
+    >>> strength, ranked = np.array([4.0, 1.0, 1.0, 2.0]), np.array([0, 3])
+    >>> matched(strength, ranked, np.array([1, 3, 2, 0]), (1, 2))
+    (3, 4)
     """
     if not len(ranked):
         return (0,) * len(ns)

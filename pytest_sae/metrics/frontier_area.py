@@ -18,6 +18,12 @@ def corners(removal: Floats, collateral: Floats) -> Indices:
     Args:
         removal: (point,).
         collateral: (point,).
+
+    Returns:
+        Indices of points, by ascending removal.
+
+    >>> corners(np.array([0.2, 0.5, 0.8]), np.array([0.3, 0.1, 0.9])).tolist()
+    [1]
     """
     x, y = np.append(np.minimum(removal, 1.0), 1.0), np.append(collateral, 1.0)
     at, level, found = 0.0, 0.0, []
@@ -40,6 +46,14 @@ def area(removal: Floats, collateral: Floats) -> Floats:
     Args:
         removal: (..., point), in the order of the line.
         collateral: (..., point).
+
+    Returns:
+        (...) at most 1; higher is better, below 0 for a line above the diagonal.
+
+    With a single point it is removal minus collateral:
+
+    >>> round(float(area(np.array([0.5]), np.array([0.125]))), 6)
+    0.375
     """
     ends = np.zeros((*removal.shape[:-1], 1)), np.ones((*removal.shape[:-1], 1))
     x = np.concatenate([ends[0], removal, ends[1]], axis=-1)

@@ -83,6 +83,24 @@ def estimates(
         seed: the run's; intervals of two dictionaries use the same draws.
         kl: for the report, what ablation does to the model's output.
         left_out: for the report, why there is nothing to measure on a task.
+
+    Returns:
+        0 where the dictionary is no better than random latents of its own, 1 where it is as
+        surgical as LEACE, not bounded by either; `undefined` where there is nothing to win.
+
+    One concept: the dictionary takes its probe to chance at no cost, as LEACE does; random latents
+    take half of it and half of the other concept.
+
+    >>> from pytest_sae.metrics.frontier import Readings
+    >>> def read(own, others):
+    ...     even = np.full((1, 1, 4), 0.25)
+    ...     return Readings(own * even, others * even, np.array([[own, others]]))
+    >>> clean, gone, half = read(1.0, 1.0), read(0.5, 1.0), read(0.75, 0.75)
+    >>> texts = np.arange(4)
+    >>> concept = Frontier("t", "c", (1,), texts, texts * 1.0, texts[:1], clean, gone, (half,),
+    ...     {"leace": gone})
+    >>> [(each.params, each.value) for each in estimates({"scr": [concept]}, seed=0)][:2]
+    [({}, 1.0), ({'tasks': 'scr'}, 1.0)]
     """
     drawn: dict[str, Draws] = {}
     measured = {

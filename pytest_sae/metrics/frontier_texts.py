@@ -185,6 +185,14 @@ def two_labels(names: Sequence[str], train: Bools, test: Bools) -> tuple[Concept
         names: two; the probe of each has its index.
         train: (label, text) of the training texts.
         test: (label, text) of the test texts.
+
+    Returns:
+        Two concepts, each the other's only neighbour.
+
+    >>> labels = np.array([[True, True, False, False], [True, False, True, False]])
+    >>> job, gender = two_labels(("job", "gender"), labels, labels)
+    >>> job.name, job.own.train.tolist(), list(job.others)
+    ('job', [1, 1, 0, 0], [1])
     """
     contrasts = [
         Contrast(one.astype(np.int8), two.astype(np.int8))
@@ -210,6 +218,13 @@ def pairs(
         classes: at least four; the probe of each has its index.
         train: (text,) class of each training text.
         test: (text,) class of each test text.
+
+    Returns:
+        As many concepts as classes.
+
+    >>> first, *_ = pairs("abcd", np.arange(4), np.arange(4))
+    >>> first.name, first.own.train.tolist(), first.others[2].train.tolist()
+    ('a or b', [1, 0, -1, -1], [-1, -1, 1, 0])
     """
     count = len(classes)
     found = []

@@ -43,6 +43,10 @@ def coherence(rows: Tensor | None, live: Tensor) -> list[Estimate]:
 
     Returns:
         Values in [0, 1]; lower means more independent, *given the live share* in details.
+
+    >>> rows = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]])
+    >>> [round(each.value, 4) for each in coherence(rows, torch.ones(3, dtype=torch.bool))]
+    [0.8, 0.0]
     """
     if rows is None:
         return [not_applicable(name, "the dictionary has no fixed decoder rows") for name in NAMES]
@@ -76,6 +80,12 @@ def nearest_cosines(rows: Tensor, most: int) -> Tensor:
     Args:
         rows: (row, d), two or more, none of them zero.
         most: n, or as many as there are other rows.
+
+    Returns:
+        0 to 1 each, in the order of the rows.
+
+    >>> nearest_cosines(torch.tensor([[1.0, 0.0], [0.0, 2.0], [-1.0, 0.0]]), 2).tolist()
+    [[1.0, 0.0], [0.0, 0.0], [1.0, 0.0]]
     """
     unit = normalize(rows.float())
     block, found = max(1, _SCORES // len(unit)), []
@@ -97,6 +107,12 @@ def sampled(densities: Floats, tokens: int, most: int = SAMPLED) -> Indices:
         densities: (d_sae,) share of the tokens on which a latent is not zero.
         tokens: of the stream.
         most: latents at most.
+
+    Returns:
+        Indices of latents that fire on 20 tokens or more, and on all but as few.
+
+    >>> sampled(np.array([0.0, 0.01, 0.1, 0.5, 1.0]), tokens=1000).tolist()
+    [2, 3]
     """
     fires = np.rint(densities * tokens)
     enough = np.flatnonzero((fires >= FEWEST_FIRINGS) & (fires <= tokens - FEWEST_FIRINGS))
@@ -147,6 +163,13 @@ def coactivation(sums: CoactivationSums, live_share: float) -> Estimate:
     Returns:
         At most 1; 0 for independent latents, 1 where each has a twin; lower is better, given the
         live share. The interval is the normal one over latents.
+
+    Two latents that fire together on half of the tokens:
+
+    >>> sums = CoactivationSums(np.arange(2), d_sae=2)
+    >>> sums.update(sparse.csr_array(np.repeat([[1, 1], [0, 0]], 20, axis=0)))
+    >>> coactivation(sums, live_share=1.0).value
+    1.0
     """
     details: dict[str, object] = {"live_share": live_share}
     enough = (sums.fires >= FEWEST_FIRINGS) & (sums.fires <= sums.tokens - FEWEST_FIRINGS)
@@ -163,6 +186,11 @@ def phi(sums: CoactivationSums) -> Floats:
     """Return the correlation of each asked latent's firing with each latent's, (J, d_sae).
 
     NaN where a latent always fires or never does.
+
+    >>> sums = CoactivationSums(np.arange(1), d_sae=2)
+    >>> sums.update(sparse.csr_array(np.array([[1, 0], [0, 1]])))
+    >>> phi(sums).tolist()
+    [[1.0, -1.0]]
     """
     rates = sums.fires / sums.tokens
     own = rates[sums.asked][:, None]

@@ -78,7 +78,11 @@ class Scores:
 
 
 def magnitude(z: sparse.csr_array) -> Floats:
-    """Return the mean of each column's nonzero magnitudes, (d_sae,) float64; 0 where all are 0."""
+    """Return the mean of each column's nonzero magnitudes, (d_sae,) float64; 0 where all are 0.
+
+    >>> magnitude(sparse.csr_array(np.array([[2.0, 0.0], [-4.0, 0.0], [0.0, 0.0]]))).tolist()
+    [3.0, 0.0]
+    """
     total = np.asarray(abs(z).astype(np.float64).sum(0))
     counts = np.bincount(z.indices[z.data != 0], minlength=z.shape[1])
     result: Floats = total / np.maximum(counts, 1)
@@ -93,8 +97,19 @@ def score(datasets: Sequence[LabelledRows], published: bool, seed: int) -> Score
         published: the published protocol, or the default.
         seed: of the folds.
 
+    Returns:
+        AUC, accuracy and F1 of every data set at every k; from 0 to 1, higher is better.
+
     Raises:
         MeasurementError: a data set lacks a label in training or test rows.
+
+    Source: Kantamneni et al. 2025 (arXiv 2502.16681).
+
+    >>> labels = np.arange(24) % 2 > 0
+    >>> z = sparse.csr_array(np.stack([np.ones(24), labels], axis=1) * 1.0)
+    >>> rows = LabelledRows("odd", z, labels, np.arange(20), np.arange(20, 24))
+    >>> score([rows], published=False, seed=0).values["auc"].tolist()
+    [[1.0, 1.0, 1.0, 1.0, 1.0]]
     """
     values = {name: np.empty((len(datasets), len(KS))) for name in STATISTICS}
     penalties = np.empty((len(datasets), len(KS)))
@@ -125,6 +140,15 @@ def estimates(scores: Scores, prefix: str, seed: int) -> list[Estimate]:
         scores: from `score`.
         prefix: of the metrics' names.
         seed: the run's; two dictionaries use the same draws of data sets.
+
+    Returns:
+        One estimate per statistic and k, from 0 to 1.
+
+    >>> values = {"auc": np.array([[0.5] * 5, [1.0] * 5])}
+    >>> scores = Scores(("one", "two"), 8, values, np.ones((2, 5)))
+    >>> found = estimates(scores, "sparse_probing.last_token", seed=0)[0]
+    >>> found.metric, found.params, found.value
+    ('sparse_probing.last_token.auc', {'k': 1}, 0.75)
     """
     count = len(scores.names)
     draws = resample(count, generator(seed, "last_token", "datasets"))
@@ -143,8 +167,16 @@ def estimates(scores: Scores, prefix: str, seed: int) -> list[Estimate]:
 def require_both(name: str, *labels: Bools) -> None:
     """Refuse a data set of which some rows have one label only.
 
+    Args:
+        name: of the data set, for the message.
+        labels: (row,) bool of each split.
+
     Raises:
         MeasurementError: they have.
+
+    >>> require_both("data", np.array([True, True]))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    pytest_sae.errors.MeasurementError: data set data lacks a label ...
     """
     if any(each.all() or not each.any() for each in labels):
         raise MeasurementError(
@@ -240,6 +272,13 @@ def likelihood(logits: Floats, labels: Bools, held: Bools) -> Floats:
         logits: (fit, penalty, row).
         labels: (row,).
         held: (fit, row), the rows that each fit has not seen.
+
+    Returns:
+        (penalty,) nats per row, 0 or less; higher is better.
+
+    >>> logits, labels = np.zeros((1, 1, 2)), np.array([True, False])
+    >>> likelihood(logits, labels, np.ones((1, 2), bool)).round(4).tolist()
+    [-0.6931]
     """
     margins = np.where(labels, logits, -logits)
     losses = np.logaddexp(0.0, -margins) * held[:, None]
@@ -255,6 +294,13 @@ def held_out(name: str, labels: Bools, published: bool, seed: int) -> Bools:
         labels: (row,) of the training rows, in their drawn order.
         published: the published hold-out, or five folds with both labels in equal parts.
         seed: of the folds.
+
+    Returns:
+        Each row is held out once, or the last fifth of them by the published protocol.
+
+    >>> held = held_out("data", np.arange(10) % 2 > 0, published=False, seed=0)
+    >>> held.shape, held.sum(0).tolist()
+    ((5, 10), [1, 1, 1, 1, 1, 1, 1, 1, 1, 1])
     """
     size = len(labels)
     if published and size >= _HOLD_OUT:
@@ -270,7 +316,18 @@ def held_out(name: str, labels: Bools, published: bool, seed: int) -> Bools:
 
 
 def readings(logits: Floats, labels: Bools) -> dict[str, float]:
-    """Return AUC, accuracy, and F1 averaged over both labels by their share, of (row,) logits."""
+    """Return AUC, accuracy, and F1 averaged over both labels by their share, of (row,) logits.
+
+    Args:
+        logits: (row,), above 0 where the probe says yes.
+        labels: (row,) bool.
+
+    Returns:
+        From 0 to 1 each, higher is better.
+
+    >>> readings(np.array([1.0, 2.0, -1.0, 3.0]), np.array([True, True, False, False]))["auc"]
+    0.5
+    """
     said = logits > 0
     f1 = 0.0
     for label in (True, False):

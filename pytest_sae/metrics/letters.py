@@ -38,6 +38,16 @@ def split_latents(
         targets_judged: their labels.
         most: latents per label at most.
         rise: of F1.
+
+    Returns:
+        One array of latents per label, in the order in which they were taken.
+
+    Latent 1 tells the label alone, so that no other is worth it:
+
+    >>> targets = np.arange(12)[None] % 2 > 0
+    >>> z = sparse.csr_array(np.stack([np.ones(12), targets[0]], axis=1) * 1.0)
+    >>> [each.tolist() for each in split_latents(z, targets, z, targets, most=2, rise=0.03)]
+    [[1]]
     """
     spread = deviation(z)
     scale = np.where(spread > 0, spread, np.inf)

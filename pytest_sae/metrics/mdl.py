@@ -34,6 +34,11 @@ def rate(spectrum: Floats, distortion: float) -> float:
 
     Returns:
         Bits, 0 or more; lower means easier to send.
+
+    Two directions of variance 4 at a squared error of 1 in each cost a bit each:
+
+    >>> rate(np.array([4.0, 4.0]), 2.0)
+    2.0
     """
     level = water_level(spectrum, distortion)
     above = spectrum[spectrum > level]
@@ -46,6 +51,12 @@ def water_level(spectrum: Floats, distortion: float) -> float:
     Args:
         spectrum: (d,) eigenvalues, 0 or more.
         distortion: more than 0.
+
+    Returns:
+        A squared error per direction, in the unit of the spectrum.
+
+    >>> water_level(np.array([0.5, 4.0]), 1.5)
+    1.0
     """
     ascending = np.sort(spectrum)
     if distortion >= ascending.sum():
@@ -66,6 +77,14 @@ def step(spectrum: Floats, error: float) -> float:
     Args:
         spectrum: (d,) eigenvalues of the activations' covariance.
         error: squared error that is left, as a share of the variance.
+
+    Returns:
+        In the unit of the activations, more than 0.
+
+    Of variances 4 and 4 an error of 3/8 is 3, or 1.5 in each direction:
+
+    >>> round(step(np.array([4.0, 4.0]), 3 / 8) ** 2 / 12, 6)
+    1.5
     """
     return float(np.sqrt(12 * water_level(spectrum, error * spectrum.sum())))
 
@@ -130,6 +149,19 @@ def estimates(
 
     Returns:
         Bits per token, 0 or more; lower is better.
+
+    A latent that is zero on half of the tokens and one symbol on the others costs a bit:
+
+    >>> import torch
+    >>> from pytest_sae.metrics.codebook import BookSums
+    >>> from pytest_sae.numbers.bootstrap import generator, resample
+    >>> sums = BookSums(d_sae=1)
+    >>> sums.update(torch.tensor([0]), torch.tensor([1]), tokens=2)
+    >>> stream = Described(0.1, sums.book(), np.ones(2), np.zeros(2))
+    >>> draws = resample(2, generator(0, "mdl"))
+    >>> found = estimates(stream, np.array([[1.0, 0.0], [1.0, 0.0]]), np.ones(2), draws)
+    >>> [(each.metric, each.value) for each in found]
+    [('mdl', 1.0), ('mdl.latents', 1.0), ('mdl.residual', 0.0)]
     """
     params = {"error": described.error}
     latents, left = described.latent_bits, described.residual_bits
@@ -156,6 +188,14 @@ def described_bits(spectrum: Floats, distortion: float, squares: Floats) -> Floa
         distortion: squared error that may be left.
         squares: (text, d + 1) s_i summed over a text's tokens, along the same directions; the last
             column is n, the number of tokens.
+
+    Returns:
+        Bits of each text; a text's own may be less than 0.
+
+    One text, whose residuals have just the covariance of the code:
+
+    >>> described_bits(np.array([4.0, 4.0]), 2.0, np.array([[12.0, 12.0, 3.0]])).tolist()
+    [6.0]
     """
     bits, level = rate(spectrum, distortion), water_level(spectrum, distortion)
     tokens = squares[:, -1]

@@ -63,6 +63,11 @@ def meta_structure(rows: Tensor | None, seed: int) -> Estimate:
         A value of at most 1; higher means that latents share more structure, which is *worse*:
         they are sums of fewer, more basic directions. Its interval is the normal one over rows,
         for the fit that was made.
+
+    Rows that are copies of 4 directions are explained by 16 meta-latents:
+
+    >>> round(meta_structure(torch.eye(4).repeat(16, 1), seed=0).value, 3)
+    1.0
     """
     if rows is None:
         return not_applicable(METRIC, "the dictionary has no fixed decoder rows")
@@ -105,6 +110,13 @@ def fit(rows: Tensor, seed: int, rounds: int = ROUNDS) -> MetaSAE:
         rows: (row, d) of norm one; 64 at least.
         seed: of the draw.
         rounds: alternations.
+
+    Returns:
+        The SAE, with the codes of the rows.
+
+    >>> found = fit(torch.eye(16).repeat(4, 1), seed=0)
+    >>> found.decoder.shape, found.codes.shape
+    (torch.Size([16, 16]), (64, 16))
     """
     centre = rows.mean(0)
     x = rows - centre

@@ -39,6 +39,16 @@ def auc(scores: Floats, labels: Bools) -> float:
     """Return the probability that a positive scores above a negative, ties counting half.
 
     NaN where one of the labels does not occur.
+
+    Args:
+        scores: (pair,).
+        labels: (pair,) bool.
+
+    Returns:
+        0 to 1; 0.5 for scores that say nothing.
+
+    >>> auc(np.array([0.1, 0.4, 0.4, 0.9]), np.array([False, False, True, True]))
+    0.875
     """
     positives, negatives = int(labels.sum()), int((~labels).sum())
     if not positives or not negatives:
@@ -63,6 +73,14 @@ def preference_auc_kept(train: Pairs, test: Pairs, seed: int) -> Estimate:
     Returns:
         1 keeps all that the black box knows, 0 is chance, more than 1 is possible; higher is
         better. Undefined where the black box itself is below 0.55, or one answer never occurs.
+
+    The one latent orders the pairs as the black box does:
+
+    >>> preferred = np.arange(20) % 2 > 0
+    >>> difference = sparse.csr_array(np.where(preferred, 1.0, -1.0)[:, None])
+    >>> pairs = Pairs(difference, preferred, preferred * 1.0)
+    >>> preference_auc_kept(pairs, pairs, seed=0).value
+    1.0
     """
     used = np.flatnonzero(np.abs(train.difference).sum(0) > 0)
     both = all(0 < pairs.preferred.sum() < len(pairs.preferred) for pairs in (train, test))

@@ -38,6 +38,17 @@ def exchange(change: Floats, z_base: Floats, z_other: Floats, rows: Floats, k: i
         z_other: (edit, J) latents of the counterfactual.
         rows: (J, d) what one unit of each latent writes.
         k: most latents per edit.
+
+    Returns:
+        Indices of latents, one column per edit.
+
+    Source: Makelov, Lange and Nanda 2024 (arXiv 2405.08366).
+
+    Two latents, an axis each; the change is along the second one:
+
+    >>> change, base = np.array([[0.0, 2.0]]), np.array([[1.0, 0.0]])
+    >>> exchange(change, base, np.array([[0.0, 2.0]]), np.eye(2), k=2).tolist()
+    [[1], [-1]]
     """
     steps = z_other - z_base
     squares = steps**2 * (rows**2).sum(1)
@@ -61,6 +72,13 @@ def best_latents(active: Bools, values: Ints, count: int) -> Ints:
         active: (text, J) whether a latent fires.
         values: (text,) numbers below `count`.
         count: how many values there are.
+
+    Returns:
+        Indices of latents.
+
+    >>> active = np.array([[True, False], [True, False], [True, True]])
+    >>> best_latents(active, np.array([0, 0, 1]), 3).tolist()
+    [0, 1, -1]
     """
     if active.shape[1] == 0:
         return np.full(count, -1, np.int64)
@@ -80,6 +98,13 @@ def f1_counts(predicted: Bools, values: Ints, count: int, group: Ints, groups: i
         count: how many values there are.
         group: (text,) numbers below `groups`.
         groups: how many there are.
+
+    Returns:
+        F1 is the first column's sum over the second's.
+
+    >>> predicted = np.array([[True, False], [True, False]])
+    >>> f1_counts(predicted, np.array([0, 1]), 2, np.array([0, 0]), 1).tolist()
+    [[[2.0, 3.0], [0.0, 1.0]]]
     """
     true = values[:, None] == np.arange(count)
     parts = np.stack([2.0 * (predicted & true), predicted.astype(float) + true], axis=2)
@@ -89,7 +114,18 @@ def f1_counts(predicted: Bools, values: Ints, count: int, group: Ints, groups: i
 
 
 def predictions(active: Bools, best: Ints) -> Bools:
-    """Return (text, value) whether the value's latent fires; never where it has none."""
+    """Return (text, value) whether the value's latent fires; never where it has none.
+
+    Args:
+        active: (text, J) whether a latent fires.
+        best: (value,) from `best_latents`, -1 for none.
+
+    Returns:
+        Whether a text is taken to have each value.
+
+    >>> predictions(np.array([[True, False]]), np.array([0, 1, -1])).tolist()
+    [[True, False, False]]
+    """
     if active.shape[1] == 0:
         return np.zeros((len(active), len(best)), bool)
     fired: Bools = active[:, np.maximum(best, 0)] & (best >= 0)
@@ -107,6 +143,13 @@ def specific(active: Bools, values: Ints, count: int) -> Bools:
         active: (text, J).
         values: (text,).
         count: how many values there are.
+
+    Returns:
+        True where a latent is a value's; it belongs to one value at most.
+
+    >>> active = np.array([[True, True]] * 3 + [[False, True]] * 3)
+    >>> specific(active, np.array([0, 0, 0, 1, 1, 1]), 2).tolist()
+    [[True, False], [False, False]]
     """
     hits, fired, texts = _counts(active, values, count)
     precision = np.divide(hits, fired, out=np.zeros_like(hits), where=fired > 0)
@@ -135,6 +178,14 @@ def covering(active: Bools, values: Ints, latents: Bools) -> list[Coverage]:
         active: (text, J).
         values: (text,).
         latents: (value, J) from `specific`.
+
+    Returns:
+        One entry per value.
+
+    >>> active = np.array([[True, False], [False, True], [False, False]])
+    >>> (one,) = covering(active, np.zeros(3, np.int64), np.array([[True, True]]))
+    >>> one.covered.tolist(), one.needed
+    ([True, True, False], 2)
     """
     found = []
     for value, own in enumerate(latents):

@@ -147,6 +147,26 @@ def estimates(tasks: Sequence[TaskReadings], seed: int) -> list[Estimate]:
     - `principled.splitting`: latents per value that has any.
 
     The supervised dictionary's value stands beside each in the details.
+
+    Args:
+        tasks: what was read of each.
+        seed: the run's; intervals of two dictionaries use the same draws.
+
+    Returns:
+        One estimate per entry of `NAMES`; `undefined` where no task has the figure.
+
+    Source: Makelov, Lange and Nanda 2024 (arXiv 2405.08366).
+
+    Spliced reconstructions recover half of the logit difference, and what they leave out carries a
+    quarter:
+
+    >>> clean, none = np.full(4, 8.0), np.zeros(4)
+    >>> halves = {"own": clean / 2, "supervised": clean}
+    >>> quarters = {"own": clean / 4, "supervised": none}
+    >>> answers = Answers(np.arange(4), clean, none, halves, quarters)
+    >>> found = estimates([TaskReadings("task", 4, answers, [], [])], seed=0)
+    >>> [(each.metric, each.value) for each in found[:2]]
+    [('principled.sufficiency', 0.5), ('principled.necessity', 0.75)]
     """
     drawn = {task.name: _draws(task, seed) for task in tasks}
     measured: dict[str, list[_Figure]] = {name: [] for name, _ in NAMES}

@@ -156,6 +156,16 @@ def strongest(x: Matrix, targets: Bools, weights: Floats, most: int, scaled: boo
         weights: (concept, text) of the texts in their side's mean, 0 for those left out.
         most: how many, or all columns if there are fewer.
         scaled: in units of each column's standard deviation over all texts.
+
+    Returns:
+        Per concept the columns' indices, largest difference first.
+
+    >>> x = np.array([[0.0, 0.0], [1.0, 10.0], [0.0, 0.0], [1.0, 0.0]])
+    >>> targets, weights = np.array([[False, True, False, True]]), np.full((1, 4), 0.25)
+    >>> strongest(x, targets, weights, 2, scaled=False).tolist()
+    [[1, 0]]
+    >>> strongest(x, targets, weights, 2, scaled=True).tolist()
+    [[0, 1]]
     """
     contrast = np.stack([contrast_of(*each) for each in zip(targets, weights, strict=True)])
     difference = np.abs((x.T @ contrast.T).T)
@@ -166,14 +176,29 @@ def strongest(x: Matrix, targets: Bools, weights: Floats, most: int, scaled: boo
 
 
 def contrast_of(target: NDArray[np.bool_], weights: Floats) -> Floats:
-    """Return (text,) such that `x.T @ contrast` is the positives' mean less the negatives'."""
+    """Return (text,) such that `x.T @ contrast` is the positives' mean less the negatives'.
+
+    Args:
+        target: (text,) bool, the positives.
+        weights: (text,) of the texts in their side's mean, 0 for those left out.
+
+    Returns:
+        Sums to 0: 1 over the positives and -1 over the negatives.
+
+    >>> contrast_of(np.array([True, True, False]), np.ones(3)).tolist()
+    [0.5, 0.5, -1.0]
+    """
     positive, negative = weights * target, weights * ~target
     contrast: Floats = positive / positive.sum() - negative / negative.sum()
     return contrast
 
 
 def deviation(x: Matrix) -> Floats:
-    """Return the standard deviation of each column, (column,) float64; 0 where it is constant."""
+    """Return the standard deviation of each column, (column,) float64; 0 where it is constant.
+
+    >>> deviation(np.array([[0.0, 5.0], [2.0, 5.0]])).tolist()
+    [1.0, 0.0]
+    """
     mean = np.asarray(x.mean(0, dtype=np.float64))
     squares: Any = x.astype(np.float64) ** 2 if sparse.issparse(x) else np.square(x, dtype=float)
     square = np.asarray(squares.mean(0))
@@ -183,7 +208,18 @@ def deviation(x: Matrix) -> Floats:
 
 
 def columns_of(x: Matrix, chosen: Indices) -> Floats:
-    """Return (concept, text, column) float64 of each concept's columns."""
+    """Return (concept, text, column) float64 of each concept's columns.
+
+    Args:
+        x: (text, column), dense or sparse.
+        chosen: (concept, k) indices of columns.
+
+    Returns:
+        Dense, in the order of `chosen`.
+
+    >>> columns_of(sparse.csr_array(np.array([[1.0, 2.0], [3.0, 4.0]])), np.array([[1]])).tolist()
+    [[[2.0], [4.0]]]
+    """
     lookup: Any = sparse.csc_array(x) if sparse.issparse(x) else x
     parts = [lookup[:, columns] for columns in chosen]
     dense = [part.toarray() if sparse.issparse(part) else part for part in parts]
@@ -191,7 +227,19 @@ def columns_of(x: Matrix, chosen: Indices) -> Floats:
 
 
 def standardised(train: Floats, test: Floats) -> tuple[Floats, Floats]:
-    """Shift and scale (concept, text, column) by the training texts' mean and deviation."""
+    """Shift and scale (concept, text, column) by the training texts' mean and deviation.
+
+    Args:
+        train: (concept, text, column) of the training texts.
+        test: (concept, text, column) of the test texts.
+
+    Returns:
+        Both, in units of the training texts' deviation; a constant column is only shifted.
+
+    >>> train, test = standardised(np.array([[[0.0], [4.0]]]), np.array([[[6.0]]]))
+    >>> train.tolist(), test.tolist()
+    ([[[-1.0], [1.0]]], [[[2.0]]])
+    """
     mean, spread = train.mean(1, keepdims=True), train.std(1, keepdims=True)
     scale = np.where(spread > 1e-9 * np.abs(mean), spread, 1.0)
     return (train - mean) / scale, (test - mean) / scale
@@ -214,8 +262,20 @@ def score_dataset(
         members: per split, (concept, text) the texts of the published protocol; None for a data set
             that it does not cover.
 
+    Returns:
+        What each probe says of the test texts; accuracy and AUC from 0 to 1, higher is better.
+
     Raises:
         MeasurementError: activations or latents that are not finite.
+
+    Source: SAEBench 0.6 (Karvonen et al. 2025, arXiv 2503.09532).
+
+    >>> targets = np.arange(8)[None] % 2 > 0
+    >>> z = sparse.csr_array(np.stack([np.ones(8), targets[0]], axis=1) * 1.0)
+    >>> split = ProbedTexts(z, z.toarray(), targets, np.full((1, 8), 1 / 8), np.arange(8) % 2)
+    >>> found = score_dataset("data", ["odd"], split, split)
+    >>> found.chosen[0, 0].tolist(), found.latents.auc[0].sum().tolist()
+    (1, 1.0)
     """
     return fit_dataset(train, test).read(
         name,
@@ -227,7 +287,21 @@ def score_dataset(
 
 
 def fit_dataset(train: ProbedTexts, test: ProbedTexts) -> Logits:
-    """Fit all probes but the published ones; args as of `score_dataset`."""
+    """Fit all probes but the published ones; args as of `score_dataset`.
+
+    Args:
+        train: probes are fitted, and columns ranked, on these alone.
+        test: probes are read on these.
+
+    Returns:
+        Logits of the test texts, by probe.
+
+    >>> targets = np.arange(8)[None] % 2 > 0
+    >>> z = sparse.csr_array(np.stack([np.ones(8), targets[0]], axis=1) * 1.0)
+    >>> split = ProbedTexts(z, z.toarray(), targets, np.full((1, 8), 1 / 8), np.arange(8) % 2)
+    >>> bool(((fit_dataset(split, split).latents[0] > 0) == targets).all())
+    True
+    """
     chosen = strongest(train.z, train.targets, train.weights, max(KS), scaled=True)
     neurons = strongest(train.x, train.targets, train.weights, max(KS), scaled=True)
     return Logits(

@@ -102,8 +102,21 @@ def train_mask(
         rng: orders the pairs.
         schedule: of the optimisation.
 
+    Returns:
+        True for the latents that are to be exchanged.
+
     Raises:
         ValueError: pairs of one kind only.
+
+    Two latents, of which exchanging the first makes the answer the source's, token 1:
+
+    >>> kind, same = np.arange(4) % 2, np.zeros(4, np.int64)
+    >>> pairs = Pairs(same, same, target=kind, entity=np.arange(4), cause=kind > 0)
+    >>> def answer(asked, mask):
+    ...     own = torch.from_numpy(pairs.cause[asked]).float() * mask[0] + 0 * mask[1]
+    ...     return torch.stack([1 - own, own + 0.5 * mask[1]], dim=1) * 4
+    >>> train_mask(answer, pairs, 2, np.random.default_rng(0), Schedule()).tolist()
+    [True, False]
     """
     kinds = [np.flatnonzero(pairs.cause), np.flatnonzero(~pairs.cause)]
     if not all(map(len, kinds)):
@@ -159,6 +172,19 @@ def estimates(outcomes: Sequence[Outcome], missing: Mapping[str, str], seed: int
         outcomes: of the attributes that could be measured.
         missing: of the others, why not.
         seed: the run's.
+
+    Returns:
+        Four estimates; `undefined` where no attribute has room for a mask.
+
+    Source: Huang et al. 2024 (arXiv 2402.17700).
+
+    Two pairs of each kind; the mask is right on all of them, exchanging everything on the causes:
+
+    >>> cause = np.array([True, True, False, False])
+    >>> pairs = Pairs(*np.zeros((3, 4), np.int64), np.array([0, 1, 0, 1]), cause)
+    >>> found = estimates([Outcome("city", pairs, cause | True, cause)], {}, seed=0)
+    >>> [(each.metric, each.value) for each in found[:2]]
+    [('ravel', 1.0), ('ravel.disentangle', 1.0)]
     """
     drawn = [_Drawn.of(outcome, seed) for outcome in outcomes]
     missing = {**missing, **{d.outcome.attribute: _NO_ROOM for d in drawn if not d.has_room}}

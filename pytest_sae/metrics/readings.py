@@ -55,6 +55,15 @@ def draw(cells: NDArray[np.int64], fits: int, rng: np.random.Generator) -> Draws
         fits: how many probe fits there are.
         rng: from `bootstrap.generator`, of (seed, metric, task): the same for every dictionary, so
             that their differences are paired.
+
+    Returns:
+        The sample in row 0, then a thousand replicates.
+
+    >>> draws = draw(np.array([0, 0, 1]), 2, np.random.default_rng(0))
+    >>> draws.texts.shape, draws.texts[:, :2].sum(1).tolist() == [2.0] * 1001
+    ((1001, 3), True)
+    >>> draws.fits[0].tolist()
+    [0.5, 0.5]
     """
     texts = resample(len(cells), rng, cells).counts
     chosen = resample(fits, rng).counts
@@ -65,14 +74,22 @@ def draw(cells: NDArray[np.int64], fits: int, rng: np.random.Generator) -> Draws
 
 
 def equal_cells(cells: NDArray[np.int64]) -> Floats:
-    """Return (text,) weights that sum to 1 and give every cell the same share."""
+    """Return (text,) weights that sum to 1 and give every cell the same share.
+
+    >>> equal_cells(np.array([0, 0, 1])).tolist()
+    [0.25, 0.25, 0.5]
+    """
     _, place, sizes = np.unique(cells, return_inverse=True, return_counts=True)
     weights: Floats = 1.0 / (len(sizes) * sizes[place])
     return weights
 
 
 def surely_positive(values: Floats) -> bool:
-    """Is a value (row 0) more than three of its standard errors above zero?"""
+    """Is a value (row 0) more than three of its standard errors above zero?
+
+    >>> surely_positive(np.array([1.0, 0.9, 1.1])), surely_positive(np.array([1.0, 0.0, 2.0]))
+    (True, False)
+    """
     se, _ = spread(values[1:])
     return se is not None and bool(values[0] > MIN_STANDARD_ERRORS * se)
 
@@ -86,7 +103,24 @@ def estimate_of(
     details: Mapping[str, object],
     influence: Sequence[float] = (),
 ) -> Estimate:
-    """Return the estimate whose row 0 is the value and whose other rows are replicates."""
+    """Return the estimate whose row 0 is the value and whose other rows are replicates.
+
+    Args:
+        metric: its name.
+        values: (draw,) row 0 the value, then its replicates.
+        params: setting of the estimate.
+        n: what it rests on, by kind.
+        seeds: how many random fits it averages over.
+        details: for the report.
+        influence: what each unit adds to the error, empty where that is not told.
+
+    Returns:
+        The estimate, with standard error and percentile interval of the replicates.
+
+    >>> found = estimate_of("scr", np.array([0.5, 0.4, 0.6]), {"n": 20}, {"texts": 3}, 1, {})
+    >>> found.value, round(found.se, 6)
+    (0.5, 0.141421)
+    """
     se, ci = spread(values[1:])
     return Estimate(
         metric,
@@ -107,17 +141,31 @@ def curve(ns: Sequence[int], values: Floats) -> dict[str, object]:
     Args:
         ns: numbers of ablated latents.
         values: (draw, n).
+
+    Returns:
+        By n as a string: `value`, `se`, `low` and `high`, None where unknown.
+
+    >>> curve([2, 5], np.array([[0.5, 0.75]]))["5"]
+    {'value': 0.75, 'se': None, 'low': None, 'high': None}
     """
     return {str(n): point(values[:, place]) for place, n in enumerate(ns)}
 
 
 def point(values: Floats) -> dict[str, object]:
-    """Return value, standard error and interval of (draw,) as builtins; None where unknown."""
+    """Return value, standard error and interval of (draw,) as builtins; None where unknown.
+
+    >>> point(np.array([0.5]))
+    {'value': 0.5, 'se': None, 'low': None, 'high': None}
+    """
     se, ci = spread(values[1:])
     low, high = ci if ci is not None else (None, None)
     return {"value": number(values[0]), "se": se, "low": low, "high": high}
 
 
 def number(value: float) -> float | None:
-    """Return a float, None if it is not finite: a report has no NaN."""
+    """Return a float, None if it is not finite: a report has no NaN.
+
+    >>> number(0.5), number(float("nan"))
+    (0.5, None)
+    """
     return float(value) if np.isfinite(value) else None

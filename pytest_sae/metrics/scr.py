@@ -106,6 +106,19 @@ def fit_probes(
 
     Returns:
         ProbeSets, three probes per set in the order of CONCEPTS.
+
+    Raises:
+        MeasurementError: activations that are not finite, or too few texts to fit on.
+
+    Two concepts, an axis each: every probe reads its own.
+
+    >>> quadrants = Quadrants(np.arange(40) % 4 > 1, np.arange(40) % 2 > 0)
+    >>> x = np.stack([quadrants.intended, quadrants.spurious], axis=1) * 2.0 - 1
+    >>> intended, spurious, confounded = fit_probes("task", x, quadrants, 0, fits=1).fits[0].weight
+    >>> bool(intended[0] > 10 * abs(intended[1])), bool(spurious[1] > 10 * abs(spurious[0]))
+    (True, True)
+    >>> bool(abs(confounded[0] - confounded[1]) < 0.01)
+    True
     """
     labels = np.stack([quadrants.intended, quadrants.spurious, quadrants.intended])
     agree = quadrants.intended == quadrants.spurious
@@ -136,6 +149,17 @@ def refit(
 
     Returns:
         One probe per fit.
+
+    Raises:
+        MeasurementError: activations that are not finite.
+
+    Without the spurious axis the probe has only the intended one to lean on:
+
+    >>> quadrants = Quadrants(np.arange(40) % 4 > 1, np.arange(40) % 2 > 0)
+    >>> x = np.stack([quadrants.intended, np.zeros(40)], axis=1) * 2.0 - 1
+    >>> weight = refit("task", x, quadrants, seed=0, fits=2).weight
+    >>> weight.shape, bool((weight[:, 0] > 1).all()), bool((weight[:, 1] == 0).all())
+    ((2, 2), True, True)
     """
     agree = quadrants.intended == quadrants.spurious
     labels = np.tile(quadrants.intended, (fits, 1))
@@ -143,7 +167,21 @@ def refit(
 
 
 def resamples(task: str, quadrants: Quadrants, seed: int, fits: int) -> Floats:
-    """Return how often each training text was drawn for each fit, (fit, text)."""
+    """Return how often each training text was drawn for each fit, (fit, text).
+
+    Args:
+        task: its name, part of what seeds the draws.
+        quadrants: labels of the training texts; texts are drawn within their quadrant.
+        seed: the run's.
+        fits: how many fits.
+
+    Returns:
+        Whole numbers; in each row those of a quadrant sum to its number of texts.
+
+    >>> quadrants = Quadrants(np.arange(8) % 4 > 1, np.arange(8) % 2 > 0)
+    >>> resamples("task", quadrants, seed=0, fits=3).sum(1).tolist()
+    [8.0, 8.0, 8.0]
+    """
     cells = quadrants.cells
     return resample(len(cells), generator(seed, "scr", task, "fits"), cells, fits).counts
 
@@ -214,6 +252,25 @@ def score_task(
         decoder: (d_sae, d) rows for the ranking.
         removal: `AffineRemoval(z_test, decoder)`, or a `MeasuredRemoval`.
         ns: ascending numbers of latents.
+
+    Returns:
+        The logits of all probes on the test texts, untouched and after each ablation.
+
+    Source: Karvonen et al. 2024 (arXiv 2411.18895).
+
+    Latent 0 writes the intended concept and latent 1 the spurious one, on which the confounded
+    probe leans. Ablating the latter leaves a probe that reads the intended label:
+
+    >>> from pytest_sae.metrics.ablation import AffineRemoval
+    >>> labels = Quadrants(np.array([0, 0, 1, 1], bool), np.array([0, 1, 0, 1], bool))
+    >>> x = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    >>> weight = np.array([[1, 0], [0, 1], [1, 2]], np.float32)
+    >>> probes = LinearProbes(weight, np.full(3, -0.5, np.float32))
+    >>> z, rows = sparse.csr_array(x), np.eye(2)
+    >>> sets = ProbeSets(probes, (probes,))
+    >>> task = score_task("t", sets, labels, z, labels, x, rows, AffineRemoval(z, rows), ns=(1,))
+    >>> task.fits["spurious"].confounded.tolist(), task.fits["spurious"].ablated.tolist()
+    ([[-0.5, 1.5, 0.5, 2.5]], [[[-0.5, -0.5, 0.5, 0.5]]])
     """
     sets = (probes.published, *probes.fits)
     adds = written(decoder, np.concatenate([each.weight[:2] for each in sets]))

@@ -62,8 +62,23 @@ def estimates(tasks: Sequence[ScrTask], seed: int, headline_n: int = HEADLINE_N)
         seed: the run's; intervals of two dictionaries use the same draws.
         headline_n: the n of the estimates; the others are in their details.
 
+    Returns:
+        Five estimates. Of each 1 is as good as the concept's own probe, 0 as good as doing nothing;
+        neither is a bound. Where nothing can be won: `undefined`.
+
     Raises:
         ValueError: no task, or headline_n was not measured.
+
+    Source: Karvonen et al. 2024 (arXiv 2411.18895); `scr.canonical` is theirs, the others are ours.
+
+    >>> test = Quadrants(np.array([0, 0, 1, 1], bool), np.array([0, 1, 0, 1], bool))
+    >>> clean, mixed = np.array([[-1.0, -1.0, 1.0, 1.0]]), np.array([[-1.0, 1.0, 1.0, 2.0]])
+    >>> read = Reading(clean, mixed, clean[None], np.array([1]))     # ablated as good as clean
+    >>> other = Reading(clean[:, [0, 2, 1, 3]], mixed, mixed[None], np.array([1]))    # no better
+    >>> task = ScrTask("t", (1,), test, {"spurious": read, "intended": other}, {"spurious": read,
+    ...     "intended": other})
+    >>> [(each.metric, each.value) for each in estimates([task], seed=0, headline_n=1)[:2]]
+    [('scr', 1.0), ('scr', 0.0)]
     """
     if not tasks:
         raise ValueError("SCR needs at least one task")
@@ -124,7 +139,27 @@ class _Values:
 def values_of(
     reading: Reading, task: ScrTask, direction: Concept, measure: Measure, draws: Draws
 ) -> tuple[Floats, Floats]:
-    """Return gains (draw, n, fit), ablated over confounded, and gaps (draw, fit), clean over it."""
+    """Return gains (draw, n, fit), ablated over confounded, and gaps (draw, fit), clean over it.
+
+    Args:
+        reading: what the probes of one direction say about the test texts.
+        task: that they are of.
+        direction: concept whose latents were ablated.
+        measure: what is compared, accuracy or margin.
+        draws: of the task.
+
+    Returns:
+        Differences of balanced accuracies or of correlations, row 0 those of the sample itself;
+        gains are higher the more ablation helps.
+
+    >>> test = Quadrants(np.array([0, 0, 1, 1], bool), np.array([0, 1, 0, 1], bool))
+    >>> clean, mixed = np.array([[-1.0, -1.0, 1.0, 1.0]]), np.array([[-1.0, 1.0, 1.0, 2.0]])
+    >>> read = Reading(clean, mixed, clean[None], np.array([1]))
+    >>> task, one = ScrTask("t", (1,), test, {}, {}), Draws(np.ones((1, 4)), np.ones((1, 1)))
+    >>> gains, gaps = values_of(read, task, "spurious", "accuracy", one)
+    >>> gains.tolist(), gaps.tolist()
+    ([[[0.25]]], [[0.25]])
+    """
     logits = np.concatenate([reading.own[None], reading.confounded[None], reading.ablated])
     if measure == "accuracy":
         correct = hits(logits, task.test, direction)
@@ -136,7 +171,23 @@ def values_of(
 
 
 def margins(logits: Floats, test: Quadrants, direction: Concept, draws: Draws) -> Floats:
-    """(..., text) logits to (draw, ...): their correlation with the label that is read."""
+    """(..., text) logits to (draw, ...): their correlation with the label that is read.
+
+    Args:
+        logits: (..., text).
+        test: labels of the texts.
+        direction: concept whose latents were ablated; the other one's label is read.
+        draws: of the texts.
+
+    Returns:
+        -1 to 1, higher is better; 0 where all logits are alike.
+
+    >>> test = Quadrants(np.array([0, 0, 1, 1], bool), np.array([0, 1, 0, 1], bool))
+    >>> once = Draws(np.ones((1, 4)), np.ones((1, 1)))
+    >>> logits = np.array([[-3.0, -3.0, 3.0, 3.0], [-1.0, 1.0, -1.0, 1.0]])
+    >>> margins(logits, test, "spurious", once).tolist()
+    [[1.0, 0.0]]
+    """
     return _margin(*(draws.over_texts(part) for part in _moments(logits, test, direction)))
 
 
@@ -174,6 +225,17 @@ def recovered(
         metric: name of the estimate.
         params: its setting.
         headline_n: the n of its value; the others are in its details.
+
+    Returns:
+        1 where ablation gives all that the concept's own probe has over the confounded one, 0 where
+        it gives nothing; `undefined` where no task has a usable gap.
+
+    >>> test = Quadrants(np.array([0, 0, 1, 1], bool), np.array([0, 1, 0, 1], bool))
+    >>> clean, mixed = np.array([[-1.0, -1.0, 1.0, 1.0]]), np.array([[-1.0, 1.0, 1.0, 2.0]])
+    >>> read = Reading(clean, mixed, clean[None], np.array([1]))
+    >>> task = Drawn.of(ScrTask("t", (1,), test, {}, {"spurious": read}), seed=0)
+    >>> recovered([task], "spurious", "accuracy", "scr", {"n": 1}, 1).value
+    1.0
     """
     used, coverage = _usable(drawn, direction)
     if not used:
@@ -224,7 +286,25 @@ def _usable(drawn: Sequence[Drawn], direction: Concept) -> tuple[list[Drawn], di
 def slopes_of(
     reading: Reading, test: Quadrants, direction: Concept, measure: Measure, place: int
 ) -> Slopes:
-    """Return how gain and gap at one n, the place-th, move with the texts' weights."""
+    """Return how gain and gap at one n, the place-th, move with the texts' weights.
+
+    Args:
+        reading: what the probes of one direction say about the test texts.
+        test: their labels.
+        direction: concept whose latents were ablated.
+        measure: what is compared, accuracy or margin.
+        place: which of the task's ns.
+
+    Returns:
+        Derivatives by texts' weights, and gain and gap of each fit.
+
+    >>> test = Quadrants(np.array([0, 0, 1, 1], bool), np.array([0, 1, 0, 1], bool))
+    >>> clean, mixed = np.array([[-1.0, -1.0, 1.0, 1.0]]), np.array([[-1.0, 1.0, 1.0, 2.0]])
+    >>> read = Reading(clean, mixed, clean[None], np.array([1]))
+    >>> found = slopes_of(read, test, "spurious", "accuracy", 0)
+    >>> found.gain.tolist(), found.fit_gain.tolist()
+    ([[0.0, 0.25, 0.0, 0.0]], [0.25])
+    """
     logits = np.stack([reading.own, reading.confounded, reading.ablated[place]])
     if measure == "accuracy":
         slopes = hits(logits, test, direction)

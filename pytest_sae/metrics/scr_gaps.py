@@ -59,6 +59,18 @@ def task_gaps(
         test: their labels.
         probes: from `fit_probes`.
         seed: the run's.
+
+    Returns:
+        One gap per direction, in the order of `DIRECTIONS`; larger means more to win.
+
+    >>> test = Quadrants(np.array([0, 0, 1, 1], bool), np.array([0, 1, 0, 1], bool))
+    >>> x = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    >>> weight = np.array([[1, 0], [0, 1], [1, 2]], np.float32)
+    >>> from pytest_sae.probes import LinearProbes
+    >>> probes = LinearProbes(weight, np.full(3, -0.5, np.float32))
+    >>> gaps = task_gaps("t", x, test, ProbeSets(probes, (probes,)), seed=0)
+    >>> [(each.direction, each.clean, each.confounded) for each in gaps]
+    [('spurious', 1.0, 0.75), ('intended', 1.0, 0.75)]
     """
     logits = np.stack([fit.logits(x_test) for fit in probes.fits])
     draws = draw_task(task, test, logits[:, 2], seed)
@@ -73,7 +85,24 @@ def task_gaps(
 def gap_of(
     task: str, direction: Concept, test: Quadrants, own: Floats, confounded: Floats, draws: Draws
 ) -> Gap:
-    """Return the gap from logits (fit, text) of the two probes."""
+    """Return the gap from logits (fit, text) of the two probes.
+
+    Args:
+        task: its name.
+        direction: concept whose latents are to be ablated; the other one's label is read.
+        test: labels of the test texts.
+        own: (fit, text) logits of the probe fitted for the concept that is read.
+        confounded: (fit, text) logits of the confounded probe.
+        draws: of the task.
+
+    Returns:
+        Balanced accuracies, means over the fits, and the standard error of their difference.
+
+    >>> test = Quadrants(np.array([0, 0, 1, 1], bool), np.array([0, 1, 0, 1], bool))
+    >>> own, mixed = np.array([[-1.0, -1.0, 1.0, 1.0]]), np.array([[-1.0, 1.0, 1.0, 2.0]])
+    >>> gap_of("t", "spurious", test, own, mixed, draw_task("t", test, mixed, seed=0)).size
+    0.25
+    """
     values = draws.over_fits(draws.over_texts(hits(np.stack([own, confounded]), test, direction)))
     se, _ = spread((values[:, 0] - values[:, 1])[1:])
     return Gap(task, direction, float(values[0, 0]), float(values[0, 1]), se)
@@ -90,6 +119,14 @@ def draw_task(task: str, test: Quadrants, confounded: Floats, seed: int) -> Draw
         test: labels of the test texts.
         confounded: (fit, text) logits of the confounded probes; the first fit's rank the texts.
         seed: the run's.
+
+    Returns:
+        The sample in row 0, then the replicates; all as balanced over quadrants as the sample.
+
+    >>> test = Quadrants(np.arange(8) % 4 > 1, np.arange(8) % 2 > 0)
+    >>> draws = draw_task("t", test, np.arange(8.0)[None], seed=0)
+    >>> draws.texts[0].tolist(), draws.texts.shape
+    ([1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0], (1001, 8))
     """
     ranked = np.lexsort((confounded[0], test.cells))
     draws = draw(test.cells[ranked], len(confounded), generator(seed, "scr", task))
@@ -99,7 +136,20 @@ def draw_task(task: str, test: Quadrants, confounded: Floats, seed: int) -> Draw
 
 
 def hits(logits: Floats, test: Quadrants, direction: Concept) -> Floats:
-    """(..., text) logits to weighted correctness: its sum over texts is the balanced accuracy."""
+    """(..., text) logits to weighted correctness: its sum over texts is the balanced accuracy.
+
+    Args:
+        logits: (..., text).
+        test: labels of the texts.
+        direction: concept whose latents are ablated; the other one's label is read.
+
+    Returns:
+        (..., text), a text's share of the accuracy where its logit has the right sign, else 0.
+
+    >>> test = Quadrants(np.array([0, 0, 1, 1], bool), np.array([0, 1, 0, 1], bool))
+    >>> hits(np.array([-1.0, 1.0, 1.0, 2.0]), test, "spurious").tolist()
+    [0.25, 0.0, 0.25, 0.25]
+    """
     correct = (logits > 0) == test.label(READ[direction])
     result: Floats = correct * equal_cells(test.cells)
     return result

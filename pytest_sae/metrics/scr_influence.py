@@ -51,6 +51,15 @@ def influence_of(tasks: Sequence[Slopes], score: float, gap: float) -> tuple[flo
         tasks: in the order of the tasks, which is part of what two dictionaries must share.
         score: the figure.
         gap: sum of the gaps.
+
+    Returns:
+        (unit,) the texts of a task, then its fits, task after task; the root of the sum of squares
+        is the figure's standard error.
+
+    >>> texts, fits = np.array([[0.25, 0.0, 0.25, 0.0]]), np.array([0.5])
+    >>> task = Slopes(np.zeros(4, np.int64), gain=texts, gap=texts, fit_gain=fits, fit_gap=fits)
+    >>> influence_of([task], score=0.0, gap=0.5)
+    (0.25, -0.25, 0.25, -0.25)
     """
     return tuple(value for task in tasks for value in task.influence(score, gap))
 
@@ -65,6 +74,13 @@ def margin_slopes(toward: Floats, mean: Floats, square: Floats) -> Floats:
 
     Returns:
         (..., text), 0 where the logits are all alike and the margin is 0 by definition.
+
+    Logits -2 and 2 of labels -1 and 1 have the margin 1, which grows with the root of a factor
+    common to both weights; logits 1 and 1 have the margin 0 by definition:
+
+    >>> signs, logits = np.array([-1.0, 1.0]), np.array([[-2.0, 2.0], [1.0, 1.0]])
+    >>> margin_slopes(signs * logits / 2, logits / 2, logits**2 / 2).tolist()
+    [[0.25, 0.25], [0.0, 0.0]]
     """
     sums = [part.sum(-1, keepdims=True) for part in (toward, mean, square)]
     variance = sums[2] - np.square(sums[1])

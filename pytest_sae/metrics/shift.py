@@ -163,6 +163,34 @@ def score_task(
         deleted: the task without the spurious concept's words; None leaves `words` out.
         seed: the run's; refitting takes the resamples that the probes were fitted on.
         ns: ascending numbers of latents.
+
+    Returns:
+        Logits of every selection and classifier, and what was selected.
+
+    Raises:
+        MeasurementError: activations that are not finite.
+
+    Source: Marks et al. 2024 (arXiv 2403.19647); with a model as judge
+    Karvonen et al. 2024 (arXiv 2411.18895).
+
+    Latent 0 writes the intended concept and latent 1 the spurious one, as the judge says; ablating
+    that leaves a confounded probe that reads the intended label.
+
+    >>> from pytest_sae.metrics.ablation import AffineRemoval
+    >>> from pytest_sae.metrics.shift_selection import candidates
+    >>> labels = Quadrants(np.array([0, 0, 1, 1], bool), np.array([0, 1, 0, 1], bool))
+    >>> from scipy import sparse
+    >>> z = sparse.csr_array(np.stack([labels.intended, labels.spurious], axis=1) * 1.0)
+    >>> weight = np.array([[1, 0], [0, 1], [1, 2]], np.float32)
+    >>> probes = LinearProbes(weight, np.full(3, -0.5, np.float32))
+    >>> sets, gone = ProbeSets(probes, (probes,)), AffineRemoval(z, np.eye(2))
+    >>> x, found = z.toarray(), candidates(sets, labels, z, np.eye(2))
+    >>> data = TaskData("t", sets, labels, labels, x, x, gone, gone)
+    >>> said = {0: Opinion({"job": 4, "gender": 0}), 1: Opinion({"job": 0, "gender": 4})}
+    >>> about = {"intended": "job", "spurious": "gender"}
+    >>> task = score_task(data, found, said, about, None, seed=0, ns=(1,))
+    >>> task.sets["judge"].tolist(), task.readings["judge"]["plain"].tolist()
+    ([1], [[-0.5, -0.5, 0.5, 0.5]])
     """
     probes = data.confounded
     nested = _nested(data, candidates, opinions, about, ns)

@@ -71,8 +71,32 @@ def estimates(
         seed: the run's; the draws are those of `scr`.
         left_out: what could not be done, such as a selection, and why, for the report.
 
+    Returns:
+        Estimates; of `shift` 1 is as good as the intended concept's own probe, 0 as doing nothing.
+
     Raises:
         ValueError: no task.
+
+    Latent 0 writes the intended concept and latent 1 the spurious one, as the judge says:
+
+    >>> from pytest_sae.metrics.ablation import AffineRemoval
+    >>> from pytest_sae.metrics.shift import TaskData, score_task
+    >>> from pytest_sae.metrics.shift_selection import candidates
+    >>> from pytest_sae.probes import LinearProbes, ProbeSets
+    >>> labels = Quadrants(np.array([0, 0, 1, 1], bool), np.array([0, 1, 0, 1], bool))
+    >>> from scipy import sparse
+    >>> z = sparse.csr_array(np.stack([labels.intended, labels.spurious], axis=1) * 1.0)
+    >>> weight = np.array([[1, 0], [0, 1], [1, 2]], np.float32)
+    >>> probes = LinearProbes(weight, np.full(3, -0.5, np.float32))
+    >>> sets, gone = ProbeSets(probes, (probes,)), AffineRemoval(z, np.eye(2))
+    >>> x, found = z.toarray(), candidates(sets, labels, z, np.eye(2))
+    >>> data = TaskData("t", sets, labels, labels, x, x, gone, gone)
+    >>> said = {0: Opinion({"job": 4, "gender": 0}), 1: Opinion({"job": 0, "gender": 4})}
+    >>> about = {"intended": "job", "spurious": "gender"}
+    >>> task = score_task(data, found, said, about, None, seed=0, ns=(1,))
+    >>> values = {each.metric: each.value for each in estimates([task], {}, seed=0)}
+    >>> values["shift"], values["shift.accepted"], values["shift.abstained"]
+    (1.0, 0.5, 0.0)
     """
     if not tasks:
         raise ValueError("SHIFT needs at least one task")

@@ -65,6 +65,18 @@ def candidates(
         z_train: (text, d_sae) their pooled latents.
         decoder: (d_sae, d) rows.
         most: latents per concept.
+
+    Returns:
+        The latents by concept, and all effects.
+
+    >>> labels = Quadrants(np.array([0, 0, 1, 1], bool), np.array([0, 1, 0, 1], bool))
+    >>> z = sparse.csr_array(np.stack([labels.intended, labels.spurious], axis=1) * 1.0)
+    >>> from pytest_sae.probes import LinearProbes
+    >>> weight = np.array([[1, 0], [0, 1], [1, 1]], np.float32)
+    >>> probes = LinearProbes(weight, np.zeros(3, np.float32))
+    >>> found = candidates(ProbeSets(probes, (probes,)), labels, z, np.eye(2))
+    >>> {concept: latents.tolist() for concept, latents in found.orders.items()}
+    {'spurious': [1], 'intended': [0]}
     """
     effects = {
         concept: np.abs(mean_difference(z_train, train.label(concept), ~train.label(concept)))
@@ -111,7 +123,20 @@ def accepted(
     opinions: Mapping[int, Opinion],
     about: Mapping[Concept, str],
 ) -> Indices:
-    """Return the latents that are accepted for the spurious concept, in their order."""
+    """Return the latents that are accepted for the spurious concept, in their order.
+
+    Args:
+        latents: indices, in any order.
+        opinions: of the judge, by latent.
+        about: names of the task's concepts, as the opinions spell them.
+
+    Returns:
+        Indices of latents.
+
+    >>> opinions = {3: Opinion({"job": 0, "gender": 4}), 5: Opinion({"job": 3, "gender": 2})}
+    >>> accepted([5, 3], opinions, {"intended": "job", "spurious": "gender"}).tolist()
+    [3]
+    """
     chosen = [each for each in latents if opinions[int(each)].accepted(about) == "spurious"]
     return np.array(chosen, np.int64)
 
@@ -172,6 +197,13 @@ def validation(train: Quadrants, confounded: Floats) -> Bools:
     Args:
         train: labels of the training texts.
         confounded: (fit, text) logits of the confounded probes; the first fit's rank the texts.
+
+    Returns:
+        True for those that are looked at.
+
+    >>> labels = Quadrants(np.arange(8) % 4 > 1, np.arange(8) % 2 > 0)
+    >>> validation(labels, np.arange(8.0)[None]).tolist()
+    [True, True, True, True, False, False, False, False]
     """
     chosen = np.zeros(len(train.cells), bool)
     for cell in range(4):

@@ -74,8 +74,17 @@ def fit(x: Floats, values: Ints) -> SupervisedDictionary:
         x: (text, d).
         values: (text, attribute), numbered from 0 for each attribute, every number used.
 
+    Returns:
+        The mean of all texts, and of each value its texts' mean less that.
+
     Raises:
         ValueError: a number that no text has.
+
+    Source: Makelov, Lange and Nanda 2024 (arXiv 2405.08366).
+
+    >>> found = fit(np.array([[0.0], [2.0], [4.0], [6.0]]), np.array([[0], [0], [1], [1]]))
+    >>> found.mean.tolist(), found.features[0].tolist()
+    ([3.0], [[-2.0], [2.0]])
     """
     mean = x.mean(0)
     features = []
@@ -90,7 +99,18 @@ def fit(x: Floats, values: Ints) -> SupervisedDictionary:
 
 
 def shares(products: Floats, whole: Floats) -> Floats:
-    """Divide (text,) inner products by the squared norm of (text, d); 0 where that is 0."""
+    """Divide (text,) inner products by the squared norm of (text, d); 0 where that is 0.
+
+    Args:
+        products: (text,) inner products with `whole`.
+        whole: (text, d).
+
+    Returns:
+        (text,).
+
+    >>> shares(np.array([2.0, 1.0]), np.array([[2.0, 0.0], [0.0, 0.0]])).tolist()
+    [0.5, 0.0]
+    """
     squares = (whole**2).sum(1)
     result: Floats = np.divide(products, squares, out=np.zeros(len(whole)), where=squares > 0)
     return result

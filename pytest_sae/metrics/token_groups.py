@@ -23,6 +23,12 @@ def token_groups(valid: Tensor, attention: Tensor) -> dict[Group, Tensor]:
     Returns:
         `first`: each text's first valid token; `ordinary`: its other valid tokens; `special`: BOS,
         EOS and those of a chat template.
+
+    >>> import torch
+    >>> valid = torch.tensor([[False, True, True, False]])
+    >>> found = token_groups(valid, torch.tensor([[True, True, True, False]]))
+    >>> {group: mask[0].nonzero()[:, 0].tolist() for group, mask in found.items()}
+    {'ordinary': [2], 'first': [1], 'special': [0]}
     """
     first = valid & (valid.cumsum(1) == 1)
     return {"ordinary": valid & ~first, "first": first, "special": attention & ~valid}

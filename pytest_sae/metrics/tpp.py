@@ -107,6 +107,13 @@ def fit_probes(
 
     Raises:
         DataError: a class without texts, or a single class.
+
+    Three classes, an axis each:
+
+    >>> labels = np.arange(30) % 3
+    >>> sets = fit_probes("task", np.eye(3)[labels], labels, 3, seed=0, fits=1)
+    >>> sets.fits[0].weight.argmax(1).tolist()
+    [0, 1, 2]
     """
     targets = one_versus_rest(labels, classes)
     chosen = members(labels, classes, generator(seed, "tpp", task, "train"))
@@ -118,15 +125,38 @@ def fit_probes(
 
 
 def resamples(task: str, labels: Indices, seed: int, fits: int) -> Floats:
-    """Return how often each training text was drawn for each fit, (fit, text)."""
+    """Return how often each training text was drawn for each fit, (fit, text).
+
+    Args:
+        task: its name, part of what seeds the draws.
+        labels: (text,) class indices; texts are drawn within their class.
+        seed: the run's.
+        fits: how many fits.
+
+    Returns:
+        Whole numbers; in each row those of a class sum to its number of texts.
+
+    >>> resamples("task", np.array([0, 0, 1]), seed=0, fits=2)[:, 2].tolist()
+    [1.0, 1.0]
+    """
     return resample(len(labels), generator(seed, "tpp", task, "fits"), labels, fits).counts
 
 
 def one_versus_rest(labels: Indices, classes: int) -> Bools:
     """(text,) class indices to (class, text) bool.
 
+    Args:
+        labels: (text,) class indices.
+        classes: how many classes there are.
+
+    Returns:
+        Row c is true for the texts of class c.
+
     Raises:
         DataError: a class without texts, or a single class.
+
+    >>> one_versus_rest(np.array([0, 1, 1]), 2).tolist()
+    [[True, False, False], [False, True, True]]
     """
     targets: Bools = labels == np.arange(classes)[:, None]
     empty = np.flatnonzero(~targets.any(1))
@@ -139,7 +169,18 @@ def one_versus_rest(labels: Indices, classes: int) -> Bools:
 
 
 def balanced(labels: Indices, classes: int) -> Floats:
-    """Return (class, text) weights: half to the class, half to the others in equal shares."""
+    """Return (class, text) weights: half to the class, half to the others in equal shares.
+
+    Args:
+        labels: (text,) class indices.
+        classes: how many classes there are.
+
+    Returns:
+        Shares; each row sums to 1.
+
+    >>> balanced(np.array([0, 1, 2, 2]), 3)[0].tolist()
+    [0.5, 0.25, 0.125, 0.125]
+    """
     targets = one_versus_rest(labels, classes)
     share = equal_cells(labels) * classes
     weights: Floats = np.where(targets, share / 2, share / (2 * (classes - 1)))
@@ -151,6 +192,17 @@ def members(labels: Indices, classes: int, rng: np.random.Generator) -> Bools:
 
     All of its class, and `ceil(n / (classes - 1))` of each other class (all of it if smaller).
     Drawn once: clean and ablated values must be read on the same negatives.
+
+    Args:
+        labels: (text,) class indices.
+        classes: how many classes there are.
+        rng: chooses the negatives.
+
+    Returns:
+        Row c is true for the texts that class c's probe is fitted or read on.
+
+    >>> members(np.array([0, 0, 1, 2, 2]), 3, np.random.default_rng(0)).sum(1).tolist()
+    [4, 3, 4]
     """
     targets = one_versus_rest(labels, classes)
     chosen = targets.copy()
@@ -192,6 +244,27 @@ def score_task(
         removal: `AffineRemoval(z_test, decoder)`, or a `MeasuredRemoval`.
         seed: the run's, for the canonical negatives.
         ns: ascending numbers of latents.
+
+    Returns:
+        What ablation does to the probes, by variant.
+
+    Raises:
+        DataError: a class without training or test texts, or a single class.
+
+    Source: Karvonen et al. 2024 (arXiv 2411.18895).
+
+    Three classes and a latent for each. Ablating one takes its own probe from a balanced accuracy
+    of 1 to chance, and no other:
+
+    >>> from pytest_sae.metrics.ablation import AffineRemoval
+    >>> labels, x = np.arange(3), np.eye(3)
+    >>> probes = LinearProbes(np.eye(3, dtype=np.float32), np.full(3, -0.5, np.float32))
+    >>> z, sets = sparse.csr_array(x), ProbeSets(probes, (probes,))
+    >>> removal = AffineRemoval(z, np.eye(3))
+    >>> task = score_task("t", "abc", sets, labels, z, labels, x, np.eye(3), removal, 0, ns=(1,))
+    >>> found = task.effects["accuracy"]
+    >>> found.intended.sum(-1).tolist(), found.unintended.sum(-1).tolist()
+    ([[0.5]], [[0.0]])
     """
     read = read_probes(probes, train, z_train, x_test, decoder, removal, ns)
     return read.score(task, classes, test, seed)
@@ -206,7 +279,31 @@ def read_probes(
     removal: Removal,
     ns: Sequence[int] = NS,
 ) -> ProbeReadings:
-    """Return what the probes read in every test text; args as of `score_task`."""
+    """Return what the probes read in every test text; args as of `score_task`.
+
+    Args:
+        probes: from `fit_probes`.
+        train: (text,) class indices of the training texts.
+        z_train: (text, d_sae) their pooled latents.
+        x_test: (text, d) pooled activations of the test texts.
+        decoder: (d_sae, d) rows for the ranking.
+        removal: what ablation takes from the test texts.
+        ns: ascending numbers of latents.
+
+    Returns:
+        Logits of all probes, untouched and after the ablation of each class.
+
+    Three classes and a latent for each: what each ablation takes from each probe, over the texts.
+
+    >>> from pytest_sae.metrics.ablation import AffineRemoval
+    >>> labels, x = np.arange(3), np.eye(3)
+    >>> probes = LinearProbes(np.eye(3, dtype=np.float32), np.full(3, -0.5, np.float32))
+    >>> z, sets = sparse.csr_array(x), ProbeSets(probes, (probes,))
+    >>> removal = AffineRemoval(z, np.eye(3))
+    >>> read = read_probes(sets, labels, z, x, np.eye(3), removal, ns=(1,))
+    >>> read.sets[0].removed[:, 0].sum(-1).tolist()
+    [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+    """
     sets = (probes.published, *probes.fits)
     count = len(probes.published.weight)
     adds = written(decoder, np.concatenate([each.weight for each in sets]))

@@ -45,8 +45,23 @@ def estimates(
         headline_n: the n of the estimates; the others are in their details.
         scale: what `tpp.rescaled` multiplies by; None leaves it out.
 
+    Returns:
+        One estimate per variant; `undefined` where the probes know nothing that could be lost.
+
     Raises:
         ValueError: no task, or headline_n was not measured.
+
+    Source: Karvonen et al. 2024 (arXiv 2411.18895); `tpp.canonical` is theirs, the others are ours.
+
+    Three classes, a text each. Ablation takes each class' own probe from 1 to chance, no other:
+
+    >>> from pytest_sae.metrics.tpp import Effects
+    >>> lost, kept = np.full((1, 1, 3), 0.5 / 3), np.zeros((1, 1, 3))
+    >>> effects = Effects(lost, kept, lost[0], np.eye(3)[None] / 2, np.ones((1, 3), np.int64))
+    >>> every = dict.fromkeys(("accuracy", "margin", "canonical"), effects)
+    >>> task = TppTask("t", ("a", "b", "c"), (1,), np.arange(3), every)
+    >>> [(each.metric, each.value) for each in estimates([task], seed=0, headline_n=1)]
+    [('tpp', 1.0), ('tpp.margin', 1.0), ('tpp.canonical', 0.5)]
     """
     if not tasks:
         raise ValueError("TPP needs at least one task")

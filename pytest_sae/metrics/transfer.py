@@ -86,6 +86,22 @@ def fit_and_read(
         train: its training texts.
         home: its test texts.
         targets: test texts of data sets that share the concept.
+
+    Returns:
+        One task per target, with the AUC's shares by pooling; from 0 to 1, higher is better.
+
+    Raises:
+        MeasurementError: training texts of one label only.
+
+    Source: after Gallifant et al. 2025 (arXiv 2502.11367).
+
+    >>> positive = np.arange(8) % 2 > 0
+    >>> z = sparse.csr_array(np.stack([np.ones(8), positive], axis=1) * 1.0)
+    >>> texts = PooledTexts("data", dict.fromkeys(("mean", "max", "sum", "last"), z), positive,
+    ...     np.arange(8) % 2)
+    >>> (task,) = fit_and_read(texts, texts, [texts])
+    >>> float(task.shares["mean", False].sum()), task.at_home["mean", False]
+    (1.0, 1.0)
     """
     read = [home, *targets]
     shares: dict[Variant, list[Floats]] = {}
@@ -115,6 +131,15 @@ def estimates(tasks: Sequence[TransferTask], seed: int) -> list[Estimate]:
     Args:
         tasks: ordered pairs from `fit_and_read`; empty where no concept is shared.
         seed: the run's.
+
+    Returns:
+        One estimate per pooling, from 0 to 1; `no_data` without tasks.
+
+    >>> shares = dict.fromkeys(VARIANTS, np.array([0.25, 0.5]))
+    >>> task = TransferTask("here", "there", np.arange(2), shares, dict.fromkeys(VARIANTS, 1.0))
+    >>> found = estimates([task], seed=0)[0]
+    >>> found.value, found.params, found.details["at_home"]
+    (0.75, {'pooling': 'mean', 'binarised': False}, 1.0)
     """
     if not tasks:
         return [no_data(METRIC, NO_PAIR, _params(variant)) for variant in VARIANTS]

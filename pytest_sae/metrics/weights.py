@@ -36,6 +36,10 @@ def weight_estimates(
 
     Returns:
         Estimates with normal intervals over latents.
+
+    >>> rows = torch.tensor([[1.0, 0.0], [0.0, 3.0]])
+    >>> [(each.metric, each.value) for each in weight_estimates(rows, rows)]
+    [('encoder_decoder_cosine', 1.0), ('max_decoder_cosine', 0.0), ('decoder_norm', 2.0)]
     """
     if decoder is None:
         reason = "the dictionary has no fixed decoder rows"
@@ -63,6 +67,11 @@ def encoder_estimate(encoder: Tensor | None) -> Estimate:
     Returns:
         An estimate with a normal interval over latents; lower means that latents read more
         different directions.
+
+    Two of three rows point the same way, `(1 + 1 + 0) / 3`:
+
+    >>> round(encoder_estimate(torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.0, 3.0]])).value, 4)
+    0.6667
     """
     if encoder is None:
         return not_applicable("max_encoder_cosine", "the dictionary has no encoder rows")
@@ -85,6 +94,12 @@ def largest_cosines(rows: Tensor, some: Tensor | None = None) -> Tensor:
     Args:
         rows: (row, d), none of them zero; a single row has no other, and gives an empty result.
         some: rising indices of the rows that are asked for, None for all.
+
+    Returns:
+        -1 to 1, in the order of the rows.
+
+    >>> largest_cosines(torch.tensor([[1.0, 0.0], [0.0, 3.0], [2.0, 0.0]])).tolist()
+    [1.0, 0.0, 1.0]
     """
     if len(rows) < 2:
         return rows.new_zeros(0)

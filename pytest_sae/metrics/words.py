@@ -35,6 +35,14 @@ def choose(
         intended: (text,) bool.
         spurious: (text,) bool.
         most: words at most.
+
+    Returns:
+        Words; none if none is surely associated.
+
+    >>> spurious = np.arange(80) % 2 > 0
+    >>> said = [{"the", "she" if each else "he"} for each in spurious]
+    >>> choose(said, np.arange(80) % 4 > 1, spurious)
+    ('he', 'she')
     """
     names, present = _presence(said)
     frequent = np.flatnonzero(present.sum(0) >= _FEWEST)
@@ -59,6 +67,15 @@ def association(present: sparse.csr_array, label: Bools, within: Bools) -> Float
         present: (text, column) 0 or 1.
         label: (text,) bool.
         within: (text,) bool, its two values are the strata.
+
+    Returns:
+        0 or more; larger means more surely associated, in either direction.
+
+    A word in just the four positives of eight texts, in one stratum: `2^2 / (4 4 4 4 / (64 7))`.
+
+    >>> label = np.arange(8) < 4
+    >>> association(sparse.csr_array(label[:, None] * 1.0), label, np.ones(8, bool)).tolist()
+    [7.0]
     """
     excess, variance = (np.zeros(present.shape[1]) for _ in range(2))
     for stratum in (within, ~within):

@@ -74,6 +74,15 @@ def finish(sums: ScaleSums, seed: int) -> WrittenScale:
     Args:
         sums: what `update` has gathered.
         seed: of the bootstrap; the same for every dictionary, so that differences are paired.
+
+    Returns:
+        The factor: 1 where what is written is as strong as it should be, more where it is too weak.
+
+    >>> sums = ScaleSums(n_texts=2, d=1)
+    >>> x, written = torch.tensor([[0.0], [2.0]]), torch.tensor([[0.0], [1.0]])
+    >>> sums.update(x, written, torch.tensor([0, 1]))
+    >>> finish(sums, seed=0).value
+    2.0
     """
     kept = (sums.products[:, 0] > 0).cpu().numpy()
     products, totals = sums.products.cpu().numpy()[kept], sums.sums.cpu().numpy()[kept]

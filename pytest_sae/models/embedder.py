@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from pytest_sae.errors import ModelError
+from pytest_sae.models import hub
 from pytest_sae.models.load import _device, _directory, _quiet_transformers, _tokenizer
 from pytest_sae.numbers.bootstrap import Floats
 
@@ -123,7 +124,7 @@ def load(name_or_path: str, device: str = "auto") -> Embedder:
 
     Args:
         name_or_path: a directory in transformers' or sentence-transformers' format, or a name on
-            the hub.
+            the hub, `owner/model` or `owner/model@revision`.
         device: as for `models.load`.
 
     Raises:
@@ -133,7 +134,7 @@ def load(name_or_path: str, device: str = "auto") -> Embedder:
     path = _directory(name_or_path) or _fetched(name_or_path)
     recipe = _recipe(path)
     with _quiet_transformers():
-        tokenizer = _tokenizer(str(path), name_or_path)
+        tokenizer = _tokenizer(hub.HubName(str(path)), name_or_path)
         hf = _encoder(path, name_or_path)
     if tokenizer.pad_token_id is None or hf.config.is_encoder_decoder:
         what = "has a decoder" if hf.config.is_encoder_decoder else "has no padding token"
@@ -145,15 +146,22 @@ def _fetched(name: str) -> Path:
     """Download what an encoder needs, or find it in the hub's cache; nothing that is code."""
     from huggingface_hub import snapshot_download
 
+    named = hub.parse(name)
     wanted = ["*.json", "*.safetensors", "*.txt", "*.model", "*/config.json"]
     try:
-        return Path(snapshot_download(name, allow_patterns=wanted, ignore_patterns=["onnx/*"]))
+        found = snapshot_download(
+            named.repo,
+            revision=named.revision,
+            allow_patterns=wanted,
+            ignore_patterns=["onnx/*"],
+        )
+        return Path(found)
     except Exception as error:  # the hub client raises its own, requests' and OS errors
         reason = str(error).strip().split("\n")[0]
         raise ModelError(
             f"the embedder {name} is neither a directory here nor to be had from the hub "
             f"({type(error).__name__}: {reason}): pass a directory, or fetch it first "
-            f"(hf download {name})"
+            f"({hub.download_command(named)})"
         ) from error
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from pytest_sae.errors import ModelError
+from pytest_sae.models import hub
 from pytest_sae.models.model import LanguageModel
 
 WORLD = "pytest-sae/world"
@@ -29,8 +30,9 @@ def load(
     without a head: it predicts no next token.
 
     Args:
-        name_or_path: a directory in transformers' format, a name on the Hugging Face hub (used
-            from its local cache where it is there), or `pytest-sae/world`, the bundled model.
+        name_or_path: a directory in transformers' format, a name on the Hugging Face hub
+            (`owner/model` or `owner/model@revision`, used from its local cache where it is
+            there), or `pytest-sae/world`, the bundled model.
         device: `auto` (a GPU if there is one), or any of torch's (`cpu`, `cuda:1`).
         dtype: None takes float32 on the CPU, so that numbers are exact, and the checkpoint's own
             type elsewhere.
@@ -41,13 +43,13 @@ def load(
     """
     place = _device(device)
     path = _directory(name_or_path)
-    source = str(path) if path else name_or_path
+    source = hub.HubName(str(path)) if path else hub.pinned(hub.parse(name_or_path))
     wanted = dtype or (torch.float32 if place.type == "cpu" else "auto")
     with _quiet_transformers():
         tokenizer = _tokenizer(source, name_or_path)
         hf, predicts = _weights(source, name_or_path, wanted)
     hf = hf.to(place).eval().requires_grad_(False)
-    fingerprint = _of_files(path) if path else _of_commit(hf, name_or_path)
+    fingerprint = _of_files(path) if path else _of_commit(source)
     described = _of_tokenizer(tokenizer)
     return LanguageModel(hf, tokenizer, name_or_path, fingerprint, described, predicts)
 
@@ -55,7 +57,7 @@ def load(
 @cache
 def world_fingerprint() -> str:
     """Return the fingerprint of the bundled model, wherever it is loaded from."""
-    from pytest_sae.data.sources import bundled_world
+    from pytest_sae import bundled_world
 
     return _of_files(bundled_world() / "model")
 
@@ -77,7 +79,7 @@ def _device(name: str) -> torch.device:
 
 def _directory(name_or_path: str) -> Path | None:
     if name_or_path == WORLD:
-        from pytest_sae.data.sources import bundled_world
+        from pytest_sae import bundled_world
 
         path = Path(bundled_world()) / "model"
     else:
@@ -124,23 +126,26 @@ def _quiet_transformers() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _tokenizer(source: str, name: str) -> Any:
+def _tokenizer(source: hub.HubName, name: str) -> Any:
     from transformers import AutoTokenizer
 
+    place, revision = source.repo, source.revision or "main"
     try:
-        return AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+        return AutoTokenizer.from_pretrained(place, revision=revision, trust_remote_code=False)
     except Exception as error:  # transformers and tokenizers raise anything, even bare Exception
         raise _cannot_load("tokenizer", name, error) from error
 
 
-def _weights(source: str, name: str, dtype: torch.dtype | str) -> tuple[Any, bool]:
+def _weights(source: hub.HubName, name: str, dtype: torch.dtype | str) -> tuple[Any, bool]:
     """Return the model and whether it predicts next tokens."""
     from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
+    place = source.repo
+    options: dict[str, Any] = {"revision": source.revision or "main", "trust_remote_code": False}
     try:
-        encodes = _is_encoder(AutoConfig.from_pretrained(source, trust_remote_code=False))
+        encodes = _is_encoder(AutoConfig.from_pretrained(place, **options))
         loaded: Any = (AutoModel if encodes else AutoModelForCausalLM).from_pretrained(
-            source, dtype=dtype, trust_remote_code=False, output_loading_info=True
+            place, dtype=dtype, output_loading_info=True, **options
         )
     except Exception as error:  # as above; safetensors' own error has no common base with others
         raise _cannot_load("model", name, error) from error
@@ -169,15 +174,22 @@ def _is_encoder(config: Any) -> bool:
 def _cannot_load(what: str, name: str, error: Exception) -> ModelError:
     reason = str(error).strip().split("\n")[0]
     if "connect" in reason or "offline" in str(error) or "Connection" in type(error).__name__:
-        return ModelError(
-            f"{name} is neither a directory here nor in the hub's local cache, and the hub cannot "
-            f"be reached: fetch it where there is a network (hf download {name}), or pass "
-            "--sae-model with a directory"
-        )
+        return ModelError(hub.unreachable(hub.parse(name)))
     return ModelError(
         f"cannot load the {what} {name}: {type(error).__name__}: {reason}. Expected a causal "
         "language model or an encoder of transformers, whole and without code of its own"
+        f"{_perhaps_not_whole(name)}"
     )
+
+
+def _perhaps_not_whole(name: str) -> str:
+    """What to add offline, where transformers does not tell absent files from damaged ones."""
+    from huggingface_hub import constants
+
+    if not constants.HF_HUB_OFFLINE or Path(name).expanduser().exists() or name == WORLD:
+        return ""
+    command = hub.download_command(hub.parse(name))
+    return f" (HF_HUB_OFFLINE is set: does the hub's cache have all of its files? {command})"
 
 
 def _of_files(path: Path) -> str:
@@ -192,12 +204,9 @@ def _of_files(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _of_commit(hf: Any, name: str) -> str:
+def _of_commit(named: hub.HubName) -> str:
     # A hub commit names its content, so gigabytes of weights need not be read again.
-    commit = getattr(hf.config, "_commit_hash", None)
-    if not commit:
-        raise ModelError(f"{name}: the hub gives no commit for it; download it and pass its path")
-    return hashlib.sha256(f"{name}@{commit}".encode()).hexdigest()
+    return hashlib.sha256(str(named).encode()).hexdigest()
 
 
 def _of_tokenizer(tokenizer: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
 
 import torch
@@ -12,33 +13,41 @@ _SCALE = 1e3  # beside it a norm's epsilon is nothing
 
 @torch.no_grad()
 def ignores_mean(norm: nn.Module, width: int) -> bool:
-    """Return whether adding a constant to all of its input changes nothing: a LayerNorm."""
+    """Return whether adding a constant to all of its input changes nothing: a LayerNorm.
+
+    Args:
+        norm: a LayerNorm or an RMSNorm.
+        width: of its input.
+    """
     x = _example(norm, width)
     # Tolerant of bfloat16; an RMSNorm is off by its whole output.
     return torch.allclose(norm(x).float(), norm(x + _SCALE).float(), rtol=0.05, atol=0.05)
 
 
-@torch.no_grad()
-def bare(norm: nn.Module) -> nn.Module:
-    """Return a copy of a norm that neither scales nor shifts at its end, and has no hooks."""
-    copy = deepcopy(norm)
-    copy._forward_hooks.clear()
-    copy._forward_pre_hooks.clear()
-    for parameter in copy.parameters():
-        parameter.zero_()
-    weight = dict(copy.named_parameters()).get("weight")
-    # Gemma keeps its weight less one, so that zeros leave the normalised input as it is.
-    if weight is not None and not copy(_example(copy, len(weight))).any():
-        weight.fill_(1)
-    return copy
+def bare(norm: nn.Module) -> Callable[[Tensor], Tensor]:
+    """Return what a norm does, without the scale and shift at its end and without its hooks."""
+    return _plain(norm).forward
 
 
 @torch.no_grad()
 def affine(norm: nn.Module) -> tuple[Tensor | float, Tensor | float]:
     """Return the scale and shift (d,) that a norm applies at its end, float32."""
-    own, plain = dict(norm.named_parameters()), dict(bare(norm).named_parameters())
+    own, plain = dict(norm.named_parameters()), dict(_plain(norm).named_parameters())
     scale = own["weight"].float() - plain["weight"].float() + 1 if "weight" in own else 1.0
     return scale, own["bias"].float() if "bias" in own else 0.0
+
+
+@torch.no_grad()
+def _plain(norm: nn.Module) -> nn.Module:
+    """A copy that neither scales nor shifts; only its `forward` is free of the norm's hooks."""
+    copy = deepcopy(norm)
+    for parameter in copy.parameters():
+        parameter.zero_()
+    weight = dict(copy.named_parameters()).get("weight")
+    # Gemma keeps its weight less one, so that zeros leave the normalised input as it is.
+    if weight is not None and not copy.forward(_example(copy, len(weight))).any():
+        weight.fill_(1)
+    return copy
 
 
 def _example(norm: nn.Module, width: int) -> Tensor:

@@ -65,7 +65,13 @@ def compare(
 
 @torch.no_grad()
 def differences(half: Tensor, full: Tensor, encode: tuple[Encode, Encode] | None) -> Precision:
-    """Return what half precision changes, from the activations (token, d) of both runs."""
+    """Return what half precision changes.
+
+    Args:
+        half: (token, d) activations of the run in half precision.
+        full: (token, d) activations of the same tokens in float32.
+        encode: what makes latents (token, d_sae) of each of the two, None without a dictionary.
+    """
     low, high = (x.to("cpu", torch.float64) for x in (half, full))
     apart = low - high
     relative = apart.norm(dim=1) / high.norm(dim=1).clamp_min(torch.finfo(torch.float64).tiny)
@@ -86,7 +92,17 @@ def differences(half: Tensor, full: Tensor, encode: tuple[Encode, Encode] | None
 def activations(
     model: LanguageModel, site: Site, texts: Sequence[str], prepend_bos: bool
 ) -> Tensor:
-    """Return the activations of the texts' valid tokens at a site, (token, d)."""
+    """Return the activations of the texts' valid tokens at a site.
+
+    Args:
+        model: is run up to the site.
+        site: what is read.
+        texts: any length, cut to 64 tokens.
+        prepend_bos: whether every text begins with BOS.
+
+    Returns:
+        (token, d).
+    """
     parts = batches(texts, model.tokenizer, _CONTEXT, prepend_bos)
     return torch.cat([model.capture(part, [site])[site][part.valid] for part in parts])
 

@@ -17,6 +17,10 @@ def centres(hook_name: str, hf: Any) -> bool:
     It does with LayerNorm, and then the stream is x - mean(x) at every token; with RMSNorm it
     leaves the weights alone.
 
+    Args:
+        hook_name: of the site, for the message.
+        hf: model of transformers.
+
     Raises:
         SiteError: the model has norms in the stream itself, whose outputs are not centred.
     """
@@ -38,6 +42,15 @@ def require_one_meaning(hook_name: str, hf: Any, module: str, processing: Proces
 
     TransformerLens emits it before the norm's weight since 3.0, and after it in 1.x and 2.x; of a
     folded norm, and of an RMSNorm, both emit the normalised stream.
+
+    Args:
+        hook_name: of the site, for the message.
+        hf: model of transformers.
+        module: path of the norm in it.
+        processing: that the SAE was trained under.
+
+    Raises:
+        SiteError: the two meanings would differ.
     """
     norm, width = hf.get_submodule(module), hf.config.get_text_config().hidden_size
     if processing.fold_ln or next(norm.parameters(), None) is None:
@@ -55,6 +68,11 @@ def drops_mean(hf: Any, module: str, processing: Processing) -> bool:
 
     What a LayerNorm gives has mean zero, so TransformerLens takes the mean out of the weights that
     read it; a reconstruction's mean is lost on them.
+
+    Args:
+        hf: model of transformers.
+        module: path of the norm in it.
+        processing: that the SAE was trained under.
     """
     width = hf.config.get_text_config().hidden_size
     return processing.fold_ln and norms.ignores_mean(hf.get_submodule(module), width)

@@ -25,6 +25,10 @@ def prove(model: LanguageModel, site: Site) -> None:
     running only the layers above gives the same outputs (logits, or an encoder's last hidden
     state) as a full pass with a replacing hook.
 
+    Args:
+        model: is run on a few random tokens.
+        site: of that model.
+
     Raises:
         SiteError: one of the three does not hold, or the site gives no (text, pos, d) tensor.
         ModelError: the model's outputs are not finite.
@@ -60,7 +64,16 @@ def prove(model: LanguageModel, site: Site) -> None:
 
 
 def captured(model: LanguageModel, batch: Batch, site: Site) -> tuple[Tensor, Tensor | None]:
-    """Return a site's activations, and the input of its block where a splice needs it."""
+    """Return a site's activations, and the input of its block where a splice needs it.
+
+    Args:
+        model: is run up to the site.
+        batch: of tokens.
+        site: what is read.
+
+    Returns:
+        (text, pos, d) activations, and (text, pos, d) or None.
+    """
     below = model.stream_below(site)
     seen = model.capture(batch, [site] if below is None else [site, below])
     return seen[site], None if below is None else seen[below]
@@ -68,7 +81,17 @@ def captured(model: LanguageModel, batch: Batch, site: Site) -> tuple[Tensor, Te
 
 @torch.no_grad()
 def fully_spliced(model: LanguageModel, batch: Batch, site: Site, x: Tensor) -> Tensor:
-    """Return the outputs of a full pass with x put in place by a hook: the slow witness."""
+    """Return the outputs of a full pass with x put in place by a hook: the slow witness.
+
+    Args:
+        model: is run from its start.
+        batch: of tokens.
+        site: where x is put.
+        x: (text, pos, d).
+
+    Returns:
+        (text, pos, vocab) logits, or the last hidden state (text, pos, width) of an encoder.
+    """
     if not site.stream:
         with model.placed(batch, site, x):
             return model.outputs(batch)

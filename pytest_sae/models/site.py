@@ -155,7 +155,12 @@ def resolve(
 
 
 def block_input(layer: int, hf_model: Any) -> Site:
-    """Return the site of the residual stream before a block."""
+    """Return the site of the residual stream before a block.
+
+    Args:
+        layer: of the block, from 0.
+        hf_model: model of transformers.
+    """
     return resolve(f"blocks.{layer}.hook_resid_pre", hf_model)
 
 

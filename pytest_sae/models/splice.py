@@ -41,6 +41,10 @@ def replaced_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator
 
     Its attributes stay (Gemma and Qwen ask their blocks for the kind of attention), which they
     would not if another module stood in its place.
+
+    Args:
+        module: any.
+        forward: what it computes meanwhile, with the arguments of its own.
     """
     before = vars(module).get("forward")
     module.forward = forward

@@ -107,7 +107,14 @@ def tokenize(texts: Sequence[str], tokenizer: Any, context: int, prepend_bos: bo
 def tokenize_ends(texts: Sequence[str], tokenizer: Any, context: int, prepend_bos: bool) -> Tokens:
     """Return the token ids of each text, cut to `context` from the left: its end is kept.
 
-    Args and errors as `tokenize`.
+    Args:
+        texts: any length, any number.
+        tokenizer: of transformers.
+        context: tokens per text at most, BOS, CLS and SEP included.
+        prepend_bos: as in `tokenize`.
+
+    Raises:
+        DataError, ModelError: as `tokenize`.
     """
     bodies = [body for part in _parts(texts) for body in _bodies(part, tokenizer)]
     _require_valid(texts, bodies, _special_ids(tokenizer))
@@ -122,6 +129,9 @@ def framed(bodies: Sequence[list[int]], tokenizer: Any, context: int, prepend_bo
         tokenizer: of transformers.
         context: tokens at most, special ones included.
         prepend_bos: as in `tokenize`.
+
+    Returns:
+        The framed ids, a list for each body.
     """
     prefix, suffix = _frame(["a"], _bodies(["a"], tokenizer), tokenizer, prepend_bos)
     room = context - len(prefix) - len(suffix)
@@ -133,7 +143,12 @@ def framed(bodies: Sequence[list[int]], tokenizer: Any, context: int, prepend_bo
 
 
 def padded(tokens: Tokens, tokens_per_batch: int = 4096) -> list[Batch]:
-    """Return token ids in batches of similar length, as `batches` does for texts."""
+    """Return token ids in batches of similar length, as `batches` does for texts.
+
+    Args:
+        tokens: of some texts.
+        tokens_per_batch: padding included; a longer text has its own batch.
+    """
     return [_pad(tokens, group) for group in _buckets(tokens.ids, tokens_per_batch)]
 
 
@@ -148,6 +163,13 @@ def batches(
 
     Deterministic: sorted by length, then by index; a batch is closed when one more text would
     make it larger than `tokens_per_batch`, padding included (a longer text has its own batch).
+
+    Args:
+        texts: any length, any number.
+        tokenizer: of transformers.
+        context: tokens per text at most, BOS, CLS and SEP included.
+        prepend_bos: as in `tokenize`.
+        tokens_per_batch: padding included.
 
     Raises:
         DataError, ModelError: as `tokenize`.

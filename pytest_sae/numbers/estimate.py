@@ -51,14 +51,40 @@ def undefined(
     params: Mapping[str, Param] | None = None,
     details: Mapping[str, object] | None = None,
 ) -> Estimate:
-    """Return the estimate of something that could not be computed, with the reason."""
+    """Return the estimate of something that could not be computed, with the reason.
+
+    Args:
+        metric: its name.
+        reason: why, in a sentence for the report.
+        params: setting of the estimate.
+        details: for the report.
+
+    Returns:
+        An estimate without a value, of status `undefined`; the gate never takes it for passed.
+
+    >>> found = undefined("mse", "the stream has no valid token")
+    >>> found.value is None, found.status, found.reason
+    (True, 'undefined', 'the stream has no valid token')
+    """
     return Estimate(
         metric, None, params or {}, status="undefined", reason=reason, details=details or {}
     )
 
 
 def not_applicable(metric: str, reason: str, params: Mapping[str, Param] | None = None) -> Estimate:
-    """Return the estimate of something that does not exist here by declaration."""
+    """Return the estimate of something that does not exist here by declaration.
+
+    Args:
+        metric: its name.
+        reason: why, in a sentence for the report.
+        params: setting of the estimate.
+
+    Returns:
+        An estimate without a value, of status `not_applicable`.
+
+    >>> not_applicable("encoder_decoder_cosine", "the dictionary has no encoder rows").status
+    'not_applicable'
+    """
     return Estimate(metric, None, params or {}, status="not_applicable", reason=reason)
 
 
@@ -66,5 +92,16 @@ def no_data(metric: str, reason: str, params: Mapping[str, Param] | None = None)
     """Return the estimate of something that the run has no data for, such as a task file's table.
 
     Whether that is red is for the gate's rule to say (`optional`).
+
+    Args:
+        metric: its name.
+        reason: what is missing, in a sentence for the report.
+        params: setting of the estimate.
+
+    Returns:
+        An estimate without a value, of status `no_data`.
+
+    >>> no_data("ravel", "the task file has no [[ravel]] table").status
+    'no_data'
     """
     return Estimate(metric, None, params or {}, status="no_data", reason=reason)

@@ -11,7 +11,18 @@ if TYPE_CHECKING:
 
 
 def metric_key(metric: str, params: Mapping[str, Param]) -> str:
-    """Return `metric:name=value,...` with the parameters sorted by name."""
+    """Return `metric:name=value,...` with the parameters sorted by name.
+
+    Args:
+        metric: its name.
+        params: the setting by name; empty for none.
+
+    Returns:
+        The key, `metric` alone without parameters.
+
+    >>> metric_key("scr", {"task": "professor/nurse", "n": 20})
+    'scr:n=20,task=professor/nurse'
+    """
     if not params:
         return metric
     return metric + ":" + ",".join(f"{name}={params[name]}" for name in sorted(params))
@@ -22,6 +33,9 @@ def parse_key(key: str) -> tuple[str, dict[str, Param]]:
 
     Raises:
         ValueError: the key is not spelled `metric` or `metric:name=value,...`.
+
+    >>> parse_key("scr:n=20,task=professor/nurse")
+    ('scr', {'n': 20, 'task': 'professor/nurse'})
     """
     metric, colon, rest = key.partition(":")
     pairs = [pair.partition("=") for pair in rest.split(",")] if colon else []
@@ -38,8 +52,32 @@ def _param(text: str) -> Param:
     return float(text) if re.fullmatch(r"-?\d+\.\d+", text) else text
 
 
+def fits(name: str, metric: str, params: Mapping[str, Param]) -> bool:
+    """Return whether a rule of this name is about a metric at a setting.
+
+    >>> fits("scr:n=20", "scr", {"n": 20, "direction": "spurious"}), fits("scr", "scr.margin", {})
+    (True, False)
+
+    Args:
+        name: a key, whose parameters are those that matter.
+        metric: a metric's name.
+        params: its setting.
+
+    Returns:
+        True where metric and named parameters are the same.
+    """
+    own, wanted = parse_key(name)
+    return own == metric and all(
+        key in params and str(params[key]) == str(value) for key, value in wanted.items()
+    )
+
+
 def id_of_key(key: str) -> str:
-    """Return the key as it stands in a test id: pytest's -k takes neither `=` nor `,`."""
+    """Return the key as it stands in a test id: pytest's -k takes neither `=` nor `,`.
+
+    >>> id_of_key("scr:n=20,task=professor/nurse")
+    'scr:n:20+task:professor_nurse'
+    """
     metric, params = parse_key(key)
     pairs = (
         f"{name}:{re.sub(r'[^A-Za-z0-9._]', '_', str(params[name]))}" for name in sorted(params)
@@ -48,7 +86,11 @@ def id_of_key(key: str) -> str:
 
 
 def key_of_id(text: str) -> str | None:
-    """Return the key whose test id begins text (other parameters may follow), None if none does."""
+    """Return the key whose test id begins text (other parameters may follow), None if none does.
+
+    >>> key_of_id("scr:n:20-sae")
+    'scr:n=20'
+    """
     found = re.match(r"([A-Za-z0-9_.]+)(:[A-Za-z0-9_.:+]+)?(-|$)", text)
     if not found:
         return None

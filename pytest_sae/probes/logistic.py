@@ -57,6 +57,13 @@ def fit_logistic(
 def shares_of(labels: Bools, weights: Floats) -> Tensor:
     """Return each text's part in each probe's mean loss, (probe, text).
 
+    Args:
+        labels: (probe, text) bool.
+        weights: (probe, text), not negative; 0 leaves a text out.
+
+    Returns:
+        float64; each row sums to 1.
+
     Raises:
         MeasurementError: a probe sees one label only.
     """

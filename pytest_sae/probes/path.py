@@ -38,6 +38,9 @@ def fit_path(
         l2s: penalties as of `fit_logistic`; each fit starts from the one before, so begin with the
             largest.
 
+    Returns:
+        One LinearProbes per penalty, in their order.
+
     Raises:
         MeasurementError: as `fit_logistic`.
     """

@@ -69,6 +69,15 @@ class Schedule:
 def schedule(members: Indices, d: int, recipe: Recipe, rng: np.random.Generator) -> Schedule:
     """Draw initial values (as nn.Linear does), validation part and batches of one probe.
 
+    Args:
+        members: indices of the texts that the probe is fitted on.
+        d: width of the activations.
+        recipe: hyperparameters.
+        rng: from `bootstrap.generator`, of this probe alone.
+
+    Returns:
+        The plan; validation and training texts share out the members.
+
     Raises:
         MeasurementError: too few members for a training and a validation part.
     """

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pytest_sae.numbers.spec import Direction
+from pytest_sae.records.fields import Strict
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class AuditTruth(_Strict):
+@dataclass(frozen=True)
+class AuditTruth(Strict):
     """How much of the truth a dictionary has recovered."""
 
     f1: float
@@ -19,7 +18,8 @@ class AuditTruth(_Strict):
     both: float
 
 
-class AuditStanding(_Strict):
+@dataclass(frozen=True)
+class AuditStanding(Strict):
     """A dictionary of a panel, and where it stands in truth."""
 
     member: str
@@ -32,15 +32,17 @@ class AuditStanding(_Strict):
     erased: AuditTruth
 
 
-class AuditWorld(_Strict):
+@dataclass(frozen=True)
+class AuditWorld(Strict):
     """A world, its panel, and how often a part of it was measured again."""
 
     world: str
     seeds: int
-    panel: list[AuditStanding]
+    panel: tuple[AuditStanding, ...]
 
 
-class AuditRank(_Strict):
+@dataclass(frozen=True)
+class AuditRank(Strict):
     """A rank correlation with its interval."""
 
     value: float | None
@@ -48,12 +50,13 @@ class AuditRank(_Strict):
     high: float | None
 
 
-class AuditMetric(_Strict):
+@dataclass(frozen=True)
+class AuditMetric(Strict):
     """What was found of one metric at one setting; see `audit.lenses.MetricAudit`."""
 
     metric: str
     setting: str
-    direction: Literal["higher", "lower", "none"]
+    direction: Direction
     cv: float | None
     noise: float | None
     task: AuditRank
@@ -67,12 +70,13 @@ class AuditMetric(_Strict):
     oracle_first: float | None
     controls_last: float | None
     undefined: float
-    misses: list[str]
+    misses: tuple[str, ...]
 
 
-class Audit(_Strict):
+@dataclass(frozen=True)
+class Audit(Strict):
     """The audit of the metrics on worlds whose truth is known."""
 
     size: str
-    worlds: list[AuditWorld]
-    metrics: list[AuditMetric]
+    worlds: tuple[AuditWorld, ...]
+    metrics: tuple[AuditMetric, ...]

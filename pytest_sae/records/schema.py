@@ -1,4 +1,4 @@
-"""The schema of report.json: pydantic models, and the checked way to read and write it.
+"""The schema of report.json, and the checked way into and out of JSON.
 
 Import it lazily: pydantic takes a while.
 """
@@ -7,190 +7,86 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from pytest_sae.errors import PytestSAEError
-from pytest_sae.gate.verdict import VerdictName
-from pytest_sae.numbers.control import Expected
-from pytest_sae.records.audit import Audit
+from pytest_sae.records.report import Report
 
 NAME = "report.json"
-Outcome = Literal[
-    "passed", "failed", "error", "skipped", "xfailed", "xpassed", "crashed", "missing"
-]
-Param = bool | int | float | str
+T = TypeVar("T")
+
+#: What the published schema calls the classes that have another name here.
+_PUBLISHED = {
+    "Row": "Measurement",
+    "AppliedRule": "Rule",
+    "Against": "Baseline",
+    "JudgedControl": "Control",
+}
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+_adapters: dict[type[Any], Any] = {}
 
 
-class Regression(_Strict):
-    """How much worse than a baseline is too much: more than the tolerance and than the noise."""
-
-    abs: float
-    rel: float
-    sigma: float
-
-
-class Rule(_Strict):
-    """The bounds that a measurement was judged by."""
-
-    name: str
-    min: float | None
-    max: float | None
-    max_se: float | None
-    regression: Regression | None
-    gate: bool
-    optional: bool
-    reason: str
-    override: str
-    file: str
-    line: int
+def _adapter(kind: type[Any]) -> Any:
+    # Each is built when it is first needed, and takes a while.
+    if kind not in _adapters:
+        _adapters[kind] = TypeAdapter(kind)
+    return _adapters[kind]
 
 
-class Baseline(_Strict):
-    """What a measurement was compared with."""
+def parsed(kind: type[T], told: str | bytes) -> T:
+    """Return a record that stands in JSON.
 
-    source: str
-    value: float | None
-    se: float | None
-    differs: list[str]
-    required: bool
-    paired: float | None
+    Args:
+        kind: its class.
+        told: the JSON.
 
-
-class Control(_Strict):
-    """What the metric of a measurement says of a control, and whether that is as it must be."""
-
-    control: str
-    expected: Expected
-    direction: Literal["higher", "lower", "none"]
-    value: float | None
-    se: float | None
-    ci: list[float | None] | None
-    n: dict[str, int]
-    status: Literal["ok", "undefined", "not_applicable", "no_data"]
-    reason: str
-    chance: float
-    fingerprint: str
-    paired: float | None
-    holds: bool | None
+    Raises:
+        pydantic.ValidationError: it is not what the class says.
+    """
+    record: T = _adapter(kind).validate_json(told)
+    return record
 
 
-class Measurement(_Strict):
-    """One metric of one SAE at one setting, with its verdict."""
-
-    sae: str
-    metric: str
-    params: dict[str, Param]
-    value: float | None
-    se: float | None
-    ci: list[float | None] | None
-    n: dict[str, int]
-    seeds: int
-    direction: Literal["higher", "lower", "none"]
-    unit: str
-    range: list[float | None] = Field(min_length=2, max_length=2)
-    status: Literal["ok", "undefined", "not_applicable", "no_data"]
-    reason: str
-    verdict: VerdictName
-    rule: Rule | None
-    baseline: Baseline | None
-    # Reports from before there were controls have none.
-    controls: list[Control] = []
-    seconds: float
-    peak_memory: int
-    fingerprints: dict[str, str]
-    details: dict[str, JsonValue]
-    nodeid: str
-    outcome: Outcome
-    worker: str
+def checked(kind: type[T], told: Mapping[str, Any]) -> T:
+    """Return a record that travelled as builtins; `parsed` says the rest."""
+    # As JSON, whose lists become tuples: no conversion of any other kind is let through.
+    return parsed(kind, json.dumps(told))
 
 
-class SAE(_Strict):
-    """A dictionary of the run."""
-
-    id: str
-    path: str
-    text: str
-
-
-class Notable(_Strict):
-    """A test that left no record, or did not simply pass."""
-
-    nodeid: str
-    sae: str | None
-    outcome: Outcome
-    reason: str
-
-
-class ThresholdsFile(_Strict):
-    """A file of bounds that was used."""
-
-    file: str
-    sha256: str
-
-
-class Update(_Strict):
-    """What a run did to the baseline."""
-
-    baseline: str
-    changes: list[str]
-    files: list[str]
-
-
-class Shard(_Strict):
-    """Which part of the SAEs a run evaluated, and which SAEs there are."""
-
-    which: int
-    count: int
-    saes: list[str]
-
-
-class Report(_Strict):
-    """report.json: everything that a run measured and decided."""
-
-    schema_version: Literal[1]
-    complete: bool
-    verdict: VerdictName
-    problems: list[str]
-    exit_status: int
-    started: str
-    duration: float
-    argv: list[str]
-    versions: dict[str, str]
-    options: dict[str, JsonValue]
-    thresholds: list[ThresholdsFile]
-    saes: list[SAE]
-    shard: Shard | None
-    update: Update | None
-    measurements: list[Measurement]
-    tests: list[Notable]
-    environment: dict[str, JsonValue]
-    models: dict[str, JsonValue]
-    data: dict[str, JsonValue]
-    work: dict[str, JsonValue]
-    audit: Audit | None = None
+def builtins(record: Any) -> dict[str, Any]:
+    """Return a record as builtins: for another process, or for JSON."""
+    told: dict[str, Any] = _adapter(type(record)).dump_python(record, mode="json")
+    return told
 
 
 def json_schema() -> str:
     """Return the JSON Schema of report.json, as committed in schema.json."""
-    return json.dumps(Report.model_json_schema(), indent=2, sort_keys=True) + "\n"
+    schema = _adapter(Report).json_schema()
+    for each in (schema, *schema["$defs"].values()):
+        if "description" in each:
+            each["description"] = each["description"].partition("\n\n")[0]
+    text = re.sub(r'"(#/\$defs/)?(\w+)"', _renamed, json.dumps(schema))
+    return json.dumps(json.loads(text), indent=2, sort_keys=True) + "\n"
 
 
-def write_report(report: Mapping[str, Any], directory: Path) -> Path:
+def _renamed(found: re.Match[str]) -> str:
+    return f'"{found[1] or ""}{_PUBLISHED.get(found[2], found[2])}"'
+
+
+def write_report(report: Report, directory: Path) -> Path:
     """Check a report and write it, whole or not at all.
 
     Raises:
         pydantic.ValidationError: the report is not what the schema says (a defect of this package).
     """
-    checked = Report.model_validate(report).model_dump(mode="json")
-    text = json.dumps(checked, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    told = builtins(checked(Report, builtins(report)))
+    text = json.dumps(told, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
     return write_whole(directory / NAME, text)
 
 
@@ -203,14 +99,14 @@ def write_whole(path: Path, text: str) -> Path:
     return path
 
 
-def read_report(path: Path) -> dict[str, Any]:
+def read_report(path: Path) -> Report:
     """Read a report.json.
 
     Raises:
         PytestSAEError: no file, no JSON, or not of this schema; says where.
     """
     try:
-        return Report.model_validate_json(path.read_bytes()).model_dump(mode="json")
+        return parsed(Report, path.read_bytes())
     except OSError as error:
         raise PytestSAEError(f"{path} cannot be read: {error.strerror}.") from None
     except ValidationError as error:
@@ -219,19 +115,3 @@ def read_report(path: Path) -> dict[str, Any]:
         raise PytestSAEError(
             f"{path} is no report of this version: {where}: {first['msg']}."
         ) from None
-
-
-# What may differ between two runs of the same thing: when, how long, by whom, into what.
-_RUN_TIMES = ("started", "duration", "argv", "work")
-_ROW_TIMES = ("seconds", "peak_memory", "worker")
-
-
-def without_times(report: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a report without what differs from run to run: times, memory, workers, argv."""
-    kept = {key: value for key, value in report.items() if key not in _RUN_TIMES}
-    kept["options"] = {k: v for k, v in report["options"].items() if k not in ("report", "cache")}
-    kept["measurements"] = [
-        {key: value for key, value in row.items() if key not in _ROW_TIMES}
-        for row in report["measurements"]
-    ]
-    return kept

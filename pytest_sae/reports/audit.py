@@ -8,15 +8,13 @@ html_audit(audit) -> str                        # for report.html
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
-from typing import Any
 
+from pytest_sae.families.registry import known
 from pytest_sae.metrics.protocol import HEADLINE_N
-from pytest_sae.numbers.registry import known
+from pytest_sae.records.audit import Audit, AuditMetric
 
-Audit = Mapping[str, Any]
-Metric = Mapping[str, Any]
 Cells = tuple[str, ...]
 
 HEADER: Cells = (
@@ -38,22 +36,22 @@ KEY = (
 
 def audit_line(audit: Audit) -> str:
     """Return in one line how many metrics reach every goal, and which."""
-    shown = [each for each in _headlines(audit) if each["metric"] in known()]
-    good = [_name(each) for each in shown if not each["misses"]]
+    shown = [each for each in _headlines(audit) if each.metric in known()]
+    good = [_name(each) for each in shown if not each.misses]
     which = f": {', '.join(good)}" if good else ""
-    worlds = len(audit["worlds"])
+    worlds = len(audit.worlds)
     return (
-        f"audit ({audit['size']}, {worlds} world{'s' * (worlds != 1)}): "
+        f"audit ({audit.size}, {worlds} world{'s' * (worlds != 1)}): "
         f"{len(good)} of {len(shown)} metrics reach every goal{which}"
     )
 
 
 def headline_rows(audit: Audit) -> list[Cells]:
     """Return a line for each metric of the suite at its headline setting, the header first."""
-    return rows_of(each for each in _headlines(audit) if each["metric"] in known())
+    return rows_of(each for each in _headlines(audit) if each.metric in known())
 
 
-def rows_of(metrics: Iterable[Metric]) -> list[Cells]:
+def rows_of(metrics: Iterable[AuditMetric]) -> list[Cells]:
     """Return a line for each metric and setting, the header first."""
     return [HEADER, *map(_cells, metrics)]
 
@@ -89,44 +87,44 @@ def html_audit(audit: Audit | None) -> str:
     )
 
 
-def _headlines(audit: Audit) -> list[Metric]:
+def _headlines(audit: Audit) -> list[AuditMetric]:
     """Every metric at its headline setting: at its largest k where it has none of that size."""
     largest: dict[str, int] = {}
-    for each in audit["metrics"]:
+    for each in audit.metrics:
         k = int(_parts(each).get("k", 0))
         if k <= _HEADLINE_K:
-            largest[each["metric"]] = max(k, largest.get(each["metric"], 0))
+            largest[each.metric] = max(k, largest.get(each.metric, 0))
     return [
         each
-        for each in audit["metrics"]
+        for each in audit.metrics
         if _parts(each).get("n") in (None, str(HEADLINE_N))
-        and _parts(each).get("k") in (None, str(largest.get(each["metric"])))
+        and _parts(each).get("k") in (None, str(largest.get(each.metric)))
     ]
 
 
-def _parts(metric: Metric) -> dict[str, str]:
-    return dict(part.partition("=")[::2] for part in metric["setting"].split(","))
+def _parts(metric: AuditMetric) -> dict[str, str]:
+    return dict(part.partition("=")[::2] for part in metric.setting.split(","))
 
 
-def _name(metric: Metric) -> str:
-    return f"{metric['metric']}:{metric['setting']}" if metric["setting"] else metric["metric"]
+def _name(metric: AuditMetric) -> str:
+    return f"{metric.metric}:{metric.setting}" if metric.setting else metric.metric
 
 
-def _cells(metric: Metric) -> Cells:
-    task = metric["task"]
+def _cells(metric: AuditMetric) -> Cells:
+    task = metric.task
     return (
         _name(metric),
-        _share(metric["cv"], 1),
-        _number(metric["noise"]),
-        _number(task["value"]),
-        "-" if task["low"] is None else f"{task['low']:.2f} to {task['high']:.2f}",
-        _number(metric["everything"]["value"]),
-        _share(metric["ordered"]),
-        "-" if metric["cv"] is None else _number(metric["detects"], "never"),
-        _number(metric["consistency"]),
-        _share(metric["oracle_first"]),
-        _share(metric["controls_last"]),
-        ", ".join(metric["misses"]) or "nothing",
+        _share(metric.cv, 1),
+        _number(metric.noise),
+        _number(task.value),
+        "-" if task.low is None else f"{task.low:.2f} to {task.high:.2f}",
+        _number(metric.everything.value),
+        _share(metric.ordered),
+        "-" if metric.cv is None else _number(metric.detects, "never"),
+        _number(metric.consistency),
+        _share(metric.oracle_first),
+        _share(metric.controls_last),
+        ", ".join(metric.misses) or "nothing",
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from pytest_sae.gate.verdict import as_number
+from pytest_sae.numbers.plain import as_number
 
 _WIDTH, _HEIGHT = 360, 190
 _LEFT, _RIGHT, _TOP, _BOTTOM = 42, 12, 10, 24

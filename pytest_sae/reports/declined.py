@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_sae.records.row import Row, is_declined, key_of
+from pytest_sae.records.row import Row
 
 #: So many rows of one SAE with one reason are told in one line.
 MANY = 4
@@ -21,20 +21,18 @@ def fold(rows: Sequence[Row]) -> tuple[list[Row], list[list[Row]]]:
     """
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
-        if is_declined(row):
-            groups.setdefault((row["sae"], row["reason"]), []).append(row)
+        if row.declined:
+            groups.setdefault((row.sae, row.reason), []).append(row)
     large = {key: group for key, group in groups.items() if len(group) >= MANY}
-    shown = [
-        row for row in rows if not is_declined(row) or (row["sae"], row["reason"]) not in large
-    ]
+    shown = [row for row in rows if not row.declined or (row.sae, row.reason) not in large]
     return shown, [*large.values()]
 
 
 def told(group: Sequence[Row]) -> str:
     """Return the line of a group: how many, which, and why."""
-    return f"{names(group)}: {group[0]['reason']} [{group[0]['sae']}]"
+    return f"{names(group)}: {group[0].reason} [{group[0].sae}]"
 
 
 def names(group: Sequence[Row]) -> str:
     """Return how many rows a group has, with the first and the last of them."""
-    return f"{len(group)} metrics, {key_of(group[0])} to {key_of(group[-1])}"
+    return f"{len(group)} metrics, {group[0].key} to {group[-1].key}"

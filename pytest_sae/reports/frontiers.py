@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from pytest_sae.gate.verdict import as_number
+from pytest_sae.numbers.plain import as_number
 from pytest_sae.reports.curves import levels
 
 _WIDTH, _HEIGHT = 360, 230

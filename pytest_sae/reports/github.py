@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from pytest_sae.records.row import Row, headline_of
-from pytest_sae.reports.summary import Report, red_rows
+from pytest_sae.records.report import Report
+from pytest_sae.records.row import Row
+from pytest_sae.reports.summary import red_rows
 
 # GitHub drops the whole summary of a step above 1 MiB, and shows ten annotations of a kind.
 _MOST_BYTES = 1024 * 1024
@@ -41,9 +42,9 @@ def workflow_commands(report: Report, environment: Mapping[str, str]) -> list[st
 
 
 def _annotation(row: Row) -> str:
-    rule = row["rule"]
-    place = f"file={_property(rule['file'])},line={rule['line']}," if rule else ""
-    return f"::error {place}title=SAE gate::{_data(headline_of(row))}"
+    rule = row.rule
+    place = f"file={_property(rule.file)},line={rule.line}," if rule else ""
+    return f"::error {place}title=SAE gate::{_data(row.headline)}"
 
 
 def _data(text: str) -> str:

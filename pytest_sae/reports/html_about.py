@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from pytest_sae.gate.verdict import as_number
+from pytest_sae.numbers.plain import as_number
+from pytest_sae.records.report import Report
 from pytest_sae.records.row import Row
-from pytest_sae.reports.summary import Report, update_lines
+from pytest_sae.reports.summary import update_lines
 
 Pairs = Iterable[tuple[str, str]]
 
@@ -16,17 +17,17 @@ Pairs = Iterable[tuple[str, str]]
 def about(report: Report) -> str:
     """Return everything that somebody needs to make the report again, closed until opened."""
     parts = [
-        _part("Command", [("pytest", " ".join(report["argv"]))]),
-        _part("Versions", _pairs(report["versions"])),
-        _part("Options", _pairs(report["options"])),
-        _part("Where", _pairs(report["environment"])),
-        _part("SAEs", ((each["id"], each["text"]) for each in report["saes"])),
-        _part("Bounds", ((each["file"], each["sha256"]) for each in report["thresholds"])),
+        _part("Command", [("pytest", " ".join(report.argv))]),
+        _part("Versions", _pairs(report.versions)),
+        _part("Options", _pairs(report.options)),
+        _part("Where", _pairs(report.environment)),
+        _part("SAEs", ((each.id, each.text) for each in report.saes)),
+        _part("Bounds", ((each.file, each.sha256) for each in report.thresholds)),
         _part("Baseline", ((line, "") for line in update_lines(report))),
-        _part("Models", _pairs(report["models"])),
-        _part("Data", _pairs(report["data"])),
-        *(_work(str(worker), work) for worker, work in report["work"].items()),
-        _part("Fingerprints", _fingerprints(report["measurements"])),
+        _part("Models", _pairs(report.models)),
+        _part("Data", _pairs(report.data)),
+        *(_work(str(worker), work) for worker, work in report.work.items()),
+        _part("Fingerprints", _fingerprints(report.measurements)),
     ]
     return (
         "<details><summary>How it was made</summary>"
@@ -87,9 +88,9 @@ def _fingerprints(rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
     """Tell each fingerprint once: those that all SAEs share without naming them."""
     saes: dict[tuple[str, str], list[str]] = {}
     for row in rows:
-        for kind, mark in row["fingerprints"].items():
-            saes.setdefault((kind, mark), []).append(row["sae"])
-    everyone = {row["sae"] for row in rows}
+        for kind, mark in row.fingerprints.items():
+            saes.setdefault((kind, mark), []).append(row.sae)
+    everyone = {row.sae for row in rows}
     for (kind, mark), named in sorted(saes.items()):
         whose = "" if set(named) == everyone else f" of {', '.join(dict.fromkeys(named))}"
         yield f"{kind}{whose}", mark

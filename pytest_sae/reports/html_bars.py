@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from pytest_sae.gate.verdict import number
-from pytest_sae.records.row import Row
+from pytest_sae.numbers.plain import number
+from pytest_sae.records.row import JudgedControl, Row
 
 _HEIGHT = 14
 _SEEN = 0.005  # a smaller share of the scale is under a pixel
@@ -35,16 +35,14 @@ def scale_of(rows: Sequence[Row]) -> Scale | None:
 
     They say something against a largest possible value, a bound, or other values.
     """
-    measured = [row for row in rows if row["value"] is not None]
-    values = [row["value"] for row in measured]
+    measured = [row for row in rows if row.value is not None]
+    values = [row.value for row in measured if row.value is not None]
     limits = [limit for row in measured for limit in limits_of(row)]
-    ranges = [end for row in measured for end in row["range"] if end is not None]
+    ranges = [end for row in measured for end in row.range if end is not None]
     ends = [end for row in measured for end in interval_of(row)]
     marks = [0.0, *values, *limits, *ranges, *ends, *baselines_of(measured)]
     scale = Scale(min(marks), max(marks))
-    bounded = (
-        limits or baselines_of(measured) or any(row["range"][1] is not None for row in measured)
-    )
+    bounded = limits or baselines_of(measured) or any(row.range[1] is not None for row in measured)
     return scale if bounded or _differ(values, scale) else None
 
 
@@ -54,43 +52,45 @@ def _differ(values: Sequence[float], scale: Scale) -> bool:
 
 def limits_of(row: Row) -> list[float]:
     """Return the bounds of a row that are given."""
-    rule = row["rule"] or {"min": None, "max": None}
-    return [rule[end] for end in ("min", "max") if rule[end] is not None]
+    ends = (row.rule.min, row.rule.max) if row.rule else ()
+    return [end for end in ends if end is not None]
 
 
 def baselines_of(rows: Sequence[Row]) -> list[float]:
     """Return the values that rows were compared with, those that were comparable."""
-    told = [row["baseline"] for row in rows if row["baseline"]]
-    return [each["value"] for each in told if each["value"] is not None and not each["differs"]]
+    told = [row.baseline for row in rows if row.baseline]
+    return [each.value for each in told if each.value is not None and not each.differs]
 
 
 def interval_of(row: Row) -> list[float]:
     """Return both ends of the interval of a row, none if it has no finite one."""
-    ends = sorted(end for end in row["ci"] or [] if end is not None)
+    ends = sorted(end for end in row.ci or [] if end is not None)
     return ends if len(ends) == 2 else []
 
 
 def bar(row: Row, scale: Scale, colour: str) -> str:
     """Return the bar from zero to the value, with its interval and its bounds."""
-    if row["value"] is None:
+    if row.value is None:
         return ""
     within = " to ".join(map(number, interval_of(row)))
     title = f"interval {within or '-'}; scale {number(scale.low)} to {number(scale.high)}"
-    zero, value = scale.x(0.0), scale.x(row["value"])
+    zero, value = scale.x(0.0), scale.x(row.value)
     return (
         f'<svg class="bar {colour}" height="{_HEIGHT}" role="img"><title>{title}</title>'
         f"{_rect('track', 0, 100, 2)}{_forbidden(row, scale)}{_rect('value', zero, value, 8)}"
         f"{_whiskers(row, scale)}{_upright('end', value, 8)}{_upright('zero', zero, 12)}"
         f"{''.join(_upright('bound', scale.x(limit), _HEIGHT) for limit in limits_of(row))}"
         f"{''.join(_baseline(scale.x(before)) for before in baselines_of([row]))}"
-        f"{''.join(_control(each, scale) for each in row['controls'])}</svg>"
+        f"{''.join(_control(each, scale) for each in row.controls)}</svg>"
     )
 
 
 def _forbidden(row: Row, scale: Scale) -> str:
-    rule = row["rule"] or {"min": None, "max": None}
-    below = "" if rule["min"] is None else _rect("outside", 0, scale.x(rule["min"]), _HEIGHT)
-    above = "" if rule["max"] is None else _rect("outside", scale.x(rule["max"]), 100, _HEIGHT)
+    if row.rule is None:
+        return ""
+    low, high = row.rule.min, row.rule.max
+    below = "" if low is None else _rect("outside", 0, scale.x(low), _HEIGHT)
+    above = "" if high is None else _rect("outside", scale.x(high), 100, _HEIGHT)
     return below + above
 
 
@@ -112,13 +112,13 @@ def _baseline(at: float) -> str:
     )
 
 
-def _control(control: Row, scale: Scale) -> str:
+def _control(control: JudgedControl, scale: Scale) -> str:
     """A tick above the bar; at the edge, where the control lies beyond the scale."""
-    if control["value"] is None:
+    if control.value is None:
         return ""
-    at = min(100.0, max(0.0, scale.x(control["value"])))
-    kind = "control missed" if control["holds"] is False else "control"
-    title = escape(f"{control['control']} {number(control['value'])}")
+    at = min(100.0, max(0.0, scale.x(control.value)))
+    kind = "control missed" if control.holds is False else "control"
+    title = escape(f"{control.control} {number(control.value)}")
     return (
         f'<line class="{kind}" x1="{at:.2f}%" x2="{at:.2f}%" y1="-2" y2="{_HEIGHT / 2 - 1}">'
         f"<title>{title}</title></line>"

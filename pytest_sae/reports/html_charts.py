@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pytest_sae.gate.verdict import as_number
+from pytest_sae.families.registry import place_of
 from pytest_sae.numbers.keys import metric_key
+from pytest_sae.numbers.plain import as_number
 from pytest_sae.records.row import Row
 from pytest_sae.reports.curves import Line, Reference, chart, points
-from pytest_sae.reports.families import place_of
 from pytest_sae.reports.frontiers import Lines, frontier_chart, read
 from pytest_sae.reports.html_marks import legend, metric_name
 
@@ -43,7 +43,7 @@ def frontiers(rows: Sequence[Row], saes: Mapping[str, str]) -> str:
 
 
 def _frontier(rows: Sequence[Row], saes: Mapping[str, str]) -> str:
-    found = ((row["sae"], read(row["details"].get("frontier"))) for row in rows)
+    found = ((row.sae, read(row.details.get("frontier"))) for row in rows)
     lines = [Lines(sae, saes[sae], curves) for sae, curves in found if curves]
     return frontier_chart(metric_name(rows[0], without="n"), lines) if lines else ""
 
@@ -66,33 +66,33 @@ def charts(rows: Sequence[Row], saes: Mapping[str, str]) -> str:
 
 def _groups(rows: Sequence[Row]) -> list[list[Row]]:
     groups: dict[str, list[Row]] = {}
-    for row in sorted(rows, key=lambda row: place_of(row["metric"])):
-        others = {name: value for name, value in row["params"].items() if name != _axis(row)}
-        groups.setdefault(metric_key(row["metric"], others), []).append(row)
+    for row in sorted(rows, key=lambda row: place_of(row.metric)):
+        others = {name: value for name, value in row.params.items() if name != _axis(row)}
+        groups.setdefault(metric_key(row.metric, others), []).append(row)
     return list(groups.values())
 
 
 def _axis(row: Row) -> str:
     """The setting that a row's curve goes over."""
-    return "n" if "n" in row["params"] else "k"
+    return "n" if "n" in row.params else "k"
 
 
 def _chart(rows: Sequence[Row], saes: Mapping[str, str]) -> str:
-    curves = ((row["sae"], tuple(points(row["details"].get("curve")))) for row in rows)
+    curves = ((row.sae, tuple(points(row.details.get("curve")))) for row in rows)
     # The settings of n share their curve: it is drawn once.
     distinct = dict.fromkeys((sae, curve) for sae, curve in curves if len(curve) > 1)
     lines = [Line(sae, saes[sae], curve) for sae, curve in distinct]
-    shown = {as_number(row["params"].get(_axis(row))) for row in rows} - {None}
+    shown = {as_number(row.params.get(_axis(row))) for row in rows} - {None}
     marked = sorted(n for n in shown if n is not None)
     held = dict.fromkeys(each for row in rows for each in _references(row, saes))
     return chart(metric_name(rows[0], _axis(rows[0])), lines, marked, [*held]) if lines else ""
 
 
 def _references(row: Row, saes: Mapping[str, str]) -> list[Reference]:
-    told = row["details"].get("references")
+    told = row.details.get("references")
     found = told.items() if isinstance(told, Mapping) else ()
     values = ((str(name), as_number(value)) for name, value in found)
-    sae = row["sae"]
+    sae = row.sae
     return [
         Reference(f"{name}, {sae}", saes[sae], value) for name, value in values if value is not None
     ]

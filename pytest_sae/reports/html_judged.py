@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from pytest_sae.gate.verdict import as_number, number
+from pytest_sae.numbers.plain import as_number, number
 from pytest_sae.records.row import Row
 from pytest_sae.reports.html_marks import swatch
 
@@ -57,11 +57,11 @@ def judged(rows: Sequence[Row], saes: Mapping[str, str]) -> str:
 
 
 def _details_of(rows: Sequence[Row], metric: str, wanted: str) -> Iterable[Row]:
-    return (row for row in rows if row["metric"] == metric and row["details"].get(wanted))
+    return (row for row in rows if row.metric == metric and row.details.get(wanted))
 
 
 def _shift(row: Row, saes: Mapping[str, str]) -> str:
-    table = _mapping(row["details"]["table"])
+    table = _mapping(row.details["table"])
     groups = "".join(
         f'<th scope="colgroup" colspan="{len(_COLUMNS)}">{escape(title)}</th>'
         for title in _CLASSIFIERS.values()
@@ -104,7 +104,7 @@ def _accuracy(point: Mapping[str, Any]) -> str:
 
 
 def _candidates(row: Row) -> str:
-    found = [_mapping(each) for each in _list(row["details"].get("candidates"))]
+    found = [_mapping(each) for each in _list(row.details.get("candidates"))]
     taken = [each for each in found if _accepted(each)]
     if not found:
         return ""
@@ -112,7 +112,7 @@ def _candidates(row: Row) -> str:
     more = f"<p>and {len(taken) - _SHOWN} more</p>" if len(taken) > _SHOWN else ""
     return (
         f"<details><summary>{len(taken)} of {len(found)} candidate latents of "
-        f"{escape(row['sae'])} were accepted as spurious</summary>"
+        f"{escape(row.sae)} were accepted as spurious</summary>"
         f'<div class="latents">{lines}</div>{more}</details>'
     )
 
@@ -147,7 +147,7 @@ def marked(text: str) -> str:
 
 
 def _explained(row: Row, saes: Mapping[str, str]) -> str:
-    found = [_mapping(each) for each in _list(row["details"].get("latents"))]
+    found = [_mapping(each) for each in _list(row.details.get("latents"))]
     scorers = list(dict.fromkeys(name for each in found for name in _mapping(each.get("scores"))))
     ordered = sorted(found, key=lambda each: -(_score(each, "detection") or 0))
     names = "".join(f'<th scope="col">{escape(str(name))}</th>' for name in scorers)
@@ -178,7 +178,7 @@ def _score(each: Mapping[str, Any], name: str) -> float | None:
 
 
 def _name(row: Row, saes: Mapping[str, str]) -> str:
-    return f"{swatch(saes.get(row['sae'], ''))}{escape(row['sae'])}"
+    return f"{swatch(saes.get(row.sae, ''))}{escape(row.sae)}"
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from pytest_sae.gate.verdict import as_number, number
+from pytest_sae.numbers.plain import as_number, number
 from pytest_sae.records.row import Row
 from pytest_sae.reports.html_marks import legend, swatch
 
@@ -29,7 +29,7 @@ def latents(rows: Sequence[Row], saes: Mapping[str, str]) -> str:
         rows: the measurements.
         saes: the colour of each SAE.
     """
-    drawn = "".join(_histograms(row, saes) for row in rows if row["metric"] == "dead_share")
+    drawn = "".join(_histograms(row, saes) for row in rows if row.metric == "dead_share")
     table = _table(rows, saes)
     if not drawn and not table:
         return ""
@@ -39,13 +39,13 @@ def latents(rows: Sequence[Row], saes: Mapping[str, str]) -> str:
 
 def _histograms(row: Row, saes: Mapping[str, str]) -> str:
     """Over all tokens that count, then over each kind by itself."""
-    told: list[tuple[str, Any]] = [("", row["details"].get("density"))]
-    groups = row["details"].get("groups")
+    told: list[tuple[str, Any]] = [("", row.details.get("density"))]
+    groups: Any = row.details.get("groups")
     for name, title in _GROUPS.items() if isinstance(groups, Mapping) else ():
         group = groups.get(name)
         if isinstance(group, Mapping):
             told.append((f", {title}", group.get("density")))
-    return "".join(_histogram(row["sae"], title, density, saes) for title, density in told)
+    return "".join(_histogram(row.sae, title, density, saes) for title, density in told)
 
 
 def _histogram(sae: str, which: str, told: Any, saes: Mapping[str, str]) -> str:
@@ -87,13 +87,13 @@ def _table(rows: Sequence[Row], saes: Mapping[str, str]) -> str:
 
 
 def _line(row: Row, saes: Mapping[str, str]) -> str:
-    groups = row["details"].get("groups")
+    groups: Any = row.details.get("groups")
     if not isinstance(groups, Mapping) or not any(name in groups for name in _GROUPS):
         return ""
     cells = "".join(f"<td>{_cell(groups.get(name))}</td>" for name in _GROUPS)
     return (
-        f'<tr><th scope="row">{escape(row["metric"])}</th>'
-        f"<td>{swatch(saes.get(row['sae'], ''))}{escape(row['sae'])}</td>{cells}</tr>"
+        f'<tr><th scope="row">{escape(row.metric)}</th>'
+        f"<td>{swatch(saes.get(row.sae, ''))}{escape(row.sae)}</td>{cells}</tr>"
     )
 
 

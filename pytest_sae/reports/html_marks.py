@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from html import escape
 
-from pytest_sae.gate.verdict import RED, UNDISCRIMINATING, difference, number
-from pytest_sae.records.row import Row, doubt_of, is_red_row, shown_baseline
-from pytest_sae.reports.controls import shown_control, told_control
-from pytest_sae.reports.summary import Report
+from pytest_sae.numbers.plain import number
+from pytest_sae.records.report import Report
+from pytest_sae.records.row import Row
+from pytest_sae.records.told import shown_baseline, shown_control, told_control
+from pytest_sae.records.verdicts import RED, UNDISCRIMINATING, difference
 
 COLOURS = 8
 _DASHES = 3
@@ -28,8 +29,8 @@ def sort_of(verdict: str) -> str:
 
 def sort_of_row(row: Row) -> str:
     """Return how a row is coloured: a failure that was declared is not bad."""
-    sort = sort_of(row["verdict"])
-    return "plain" if sort == "bad" and not is_red_row(row) else sort
+    sort = sort_of(row.verdict)
+    return "plain" if sort == "bad" and not row.red else sort
 
 
 def badge(row: Row) -> str:
@@ -39,7 +40,7 @@ def badge(row: Row) -> str:
 
 
 def _told(row: Row) -> str:
-    return f"{row['verdict']}{' (xfail)' if row['outcome'] == 'xfailed' else ''}"
+    return f"{row.verdict}{' (xfail)' if row.outcome == 'xfailed' else ''}"
 
 
 _MOVED = {"regressed": "bad", "improved": "good"}
@@ -47,21 +48,17 @@ _MOVED = {"regressed": "bad", "improved": "good"}
 
 def moved(row: Row) -> str:
     """Return the difference of a row to its baseline, coloured where it matters."""
-    baseline = row["baseline"]
-    if baseline is None or baseline["value"] is None or row["value"] is None:
+    baseline = row.baseline
+    if baseline is None or baseline.value is None or row.value is None:
         return ""
-    tone = _MOVED.get(row["verdict"], "plain")
-    shown = number(baseline["value"]) if baseline["differs"] else _signed(row)
+    tone = _MOVED.get(row.verdict, "plain")
+    shown = number(baseline.value) if baseline.differs else difference(row.value, baseline.value)
     return f'<span class="moved {tone}" title="baseline {shown_baseline(row)}">△ {shown}</span>'
-
-
-def _signed(row: Row) -> str:
-    return difference(row["value"], row["baseline"]["value"])
 
 
 def doubted(row: Row) -> str:
     """Return the mark of a metric that does not tell the SAE from its controls."""
-    why = doubt_of(row)
+    why = row.doubt
     if not why:
         return ""
     return f'<span class="badge doubt" title="{escape(why)}">? {UNDISCRIMINATING}</span>'
@@ -69,13 +66,13 @@ def doubted(row: Row) -> str:
 
 def beside(row: Row) -> str:
     """Return the controls of a row with their values, those that are amiss in bold."""
-    if not row["controls"]:
+    if not row.controls:
         return ""
     shown = "".join(
-        f"<li{' class=missed' if each['holds'] is False else ''} "
-        f'title="{escape(told_control(each))}">{escape(each["control"].replace("_", " "))} '
+        f"<li{' class=missed' if each.holds is False else ''} "
+        f'title="{escape(told_control(each))}">{escape(each.control.replace("_", " "))} '
         f"{escape(shown_control(each))}</li>"
-        for each in row["controls"]
+        for each in row.controls
     )
     return f'<ul class="controls">{shown}</ul>'
 
@@ -95,16 +92,16 @@ def metric_name(row: Row, without: str = "") -> str:
     """Return metric, arrow to the better side, and settings but the one left out."""
     settings = "".join(
         f'<span class="setting">{escape(f"{name}={value}")}</span>'
-        for name, value in sorted(row["params"].items())
+        for name, value in sorted(row.params.items())
         if name != without
     )
-    return f"<code>{escape(row['metric'])}</code>{_ARROWS.get(row['direction'], '')}{settings}"
+    return f"<code>{escape(row.metric)}</code>{_ARROWS.get(row.direction, '')}{settings}"
 
 
 def colours(report: Report) -> dict[str, str]:
     """Return the class of every SAE, in the order of the report: a colour, then a dash."""
-    named = [str(each["id"]) for each in report["saes"]]
-    saes = dict.fromkeys([*named, *(str(row["sae"]) for row in report["measurements"])])
+    named = [each.id for each in report.saes]
+    saes = dict.fromkeys([*named, *(row.sae for row in report.measurements)])
     return {
         sae: f"c{place % COLOURS} d{place // COLOURS % _DASHES}" for place, sae in enumerate(saes)
     }

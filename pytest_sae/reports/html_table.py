@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from html import escape
 from itertools import groupby
 
-from pytest_sae.gate.verdict import number
-from pytest_sae.records.row import Row, key_of, shown_bound, sort_key, told_baseline, told_repeats
+from pytest_sae.families.registry import heading_of, place_of
+from pytest_sae.numbers.plain import number
+from pytest_sae.records.row import Row
+from pytest_sae.records.told import shown_bound, told_baseline, told_repeats
 from pytest_sae.reports.declined import fold
 from pytest_sae.reports.declined import names as named
-from pytest_sae.reports.families import family_of, place_of
 from pytest_sae.reports.html_bars import Scale, bar, scale_of
 from pytest_sae.reports.html_marks import (
     badge,
@@ -51,9 +53,9 @@ def comparison(rows: Sequence[Row], saes: Mapping[str, str]) -> str:
     """
     if not rows:
         return ""
-    families = groupby(_lines(rows), key=lambda line: family_of(line[0]["metric"]))
-    more = _BASELINE_KEY if any(row["baseline"] for row in rows) else ""
-    more += _CONTROL_KEY if any(row["controls"] for row in rows) else ""
+    families = groupby(_lines(rows), key=lambda line: heading_of(line[0].metric))
+    more = _BASELINE_KEY if any(row.baseline for row in rows) else ""
+    more += _CONTROL_KEY if any(row.controls for row in rows) else ""
     body = "\n".join(_family(title, lines, saes) for title, lines in families)
     return (
         f'<section><h2>Measurements</h2><p class="key">{_KEY}{more}</p>'
@@ -66,12 +68,12 @@ def _lines(rows: Sequence[Row]) -> list[list[Row]]:
     """Return the rows that stand in one line: same metric, same setting."""
     lines: dict[str, list[Row]] = {}
     for row in rows:
-        lines.setdefault(key_of(row), []).append(row)
+        lines.setdefault(row.key, []).append(row)
     return sorted(lines.values(), key=lambda line: _place(line[0]))
 
 
 def _place(row: Row) -> tuple[object, ...]:
-    return place_of(row["metric"]), sort_key({**row, "sae": "", "nodeid": ""})
+    return place_of(row.metric), replace(row, sae="", nodeid="").order
 
 
 def _header(rows: Sequence[Row], saes: Mapping[str, str]) -> str:
@@ -85,7 +87,7 @@ def _header(rows: Sequence[Row], saes: Mapping[str, str]) -> str:
 def _tally(rows: Sequence[Row], sae: str) -> str:
     told = (
         f'<span class="{sort}">{count} {escape(verdict)}</span>'
-        for sort, verdict, count in tallies(row for row in rows if row["sae"] == sae)
+        for sort, verdict, count in tallies(row for row in rows if row.sae == sae)
         if verdict != "ungated"
     )
     return f'<div class="tally">{" · ".join(told) or "nothing gated"}</div>'
@@ -106,18 +108,17 @@ def _family(title: str, lines: Iterable[Sequence[Row]], saes: Mapping[str, str])
 
 def _declined(group: Sequence[Row], saes: Mapping[str, str]) -> str:
     cells = "".join(
-        f'<td><p class="reason">{escape(group[0]["reason"]) if sae == group[0]["sae"] else ""}</p>'
-        "</td>"
+        f'<td><p class="reason">{escape(group[0].reason) if sae == group[0].sae else ""}</p></td>'
         for sae in saes
     )
     return f'<tr class="quiet"><th scope="row">{escape(named(group))}</th>{cells}</tr>'
 
 
 def _line(line: Sequence[Row], saes: Mapping[str, str]) -> str:
-    scale, unit = scale_of(line), escape(line[0]["unit"])
-    quiet = ' class="quiet"' if all(row["verdict"] == "ungated" for row in line) else ""
+    scale, unit = scale_of(line), escape(line[0].unit)
+    quiet = ' class="quiet"' if all(row.verdict == "ungated" for row in line) else ""
     cells = "".join(
-        f"<td>{''.join(_measured(row, scale, colour) for row in line if row['sae'] == sae)}</td>"
+        f"<td>{''.join(_measured(row, scale, colour) for row in line if row.sae == sae)}</td>"
         for sae, colour in saes.items()
     )
     return (
@@ -128,19 +129,15 @@ def _line(line: Sequence[Row], saes: Mapping[str, str]) -> str:
 
 def _why(line: Sequence[Row]) -> str:
     """Return why the metric gates as it does, or why it does not: as the rules say."""
-    reasons = dict.fromkeys(
-        row["rule"]["reason"] for row in line if row["rule"] and row["value"] is not None
-    )
+    reasons = dict.fromkeys(row.rule.reason for row in line if row.rule and row.value is not None)
     return "".join(f'<small class="why">{escape(each)}</small>' for each in reasons if each)
 
 
 def _measured(row: Row, scale: Scale | None, colour: str) -> str:
-    before = f"baseline {told_baseline(row)}" if row["baseline"] else ""
-    title = escape(
-        "  ".join(filter(None, [row["reason"], source_of(row), before, told_repeats(row)]))
-    )
-    if row["value"] is None:
-        shown = f'<p class="reason">{escape(row["reason"])}</p>'
+    before = f"baseline {told_baseline(row)}" if row.baseline else ""
+    title = escape("  ".join(filter(None, [row.reason, source_of(row), before, told_repeats(row)])))
+    if row.value is None:
+        shown = f'<p class="reason">{escape(row.reason)}</p>'
     else:
         shown = bar(row, scale, colour) if scale else ""
     return (
@@ -150,12 +147,10 @@ def _measured(row: Row, scale: Scale | None, colour: str) -> str:
 
 
 def _figure(row: Row) -> str:
-    error = "" if row["se"] is None else f'<span class="se"> ± {number(row["se"])}</span>'
-    value = (
-        "" if row["value"] is None else f'<span class="number">{number(row["value"])}{error}</span>'
-    )
-    gated = row["verdict"] != "ungated" or row["value"] is None
-    bound = shown_bound(row) if row["rule"] else "-"
+    error = "" if row.se is None else f'<span class="se"> ± {number(row.se)}</span>'
+    value = "" if row.value is None else f'<span class="number">{number(row.value)}{error}</span>'
+    gated = row.verdict != "ungated" or row.value is None
+    bound = shown_bound(row) if row.rule else "-"
     told = "" if bound == "-" else f'<span class="rule">{escape(bound)}</span>'
     marks = f"{badge(row) if gated else ''}{told}{moved(row)}{doubted(row)}"
     return f'<div class="figure">{value}{marks}</div>'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_sae.reports.summary import Report
+from pytest_sae.records.report import Report
 
 if TYPE_CHECKING:
     import pytest
@@ -22,8 +22,8 @@ def add_suite_properties(config: pytest.Config, report: Report) -> None:
     xml = config.stash.get(xml_key, None)
     if xml is None:
         return
-    xml.add_global_property("sae.verdict", report["verdict"])
-    xml.add_global_property("sae.complete", str(report["complete"]))
-    xml.add_global_property("sae.suite", str(report["options"].get("suite", "")))
-    for each in report["thresholds"]:
-        xml.add_global_property("sae.thresholds", f"{each['file']} {each['sha256']}")
+    xml.add_global_property("sae.verdict", report.verdict)
+    xml.add_global_property("sae.complete", str(report.complete))
+    xml.add_global_property("sae.suite", str(report.options.get("suite", "")))
+    for each in report.thresholds:
+        xml.add_global_property("sae.thresholds", f"{each.file} {each.sha256}")

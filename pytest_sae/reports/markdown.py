@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_sae.records.row import Row, is_red_row, key_of, shown_bound, shown_value
+from pytest_sae.records.report import Report
+from pytest_sae.records.row import Row
+from pytest_sae.records.told import shown_bound, shown_value
 from pytest_sae.reports.audit import markdown_audit
 from pytest_sae.reports.controls import control_cells, doubt_lines
 from pytest_sae.reports.summary import (
-    Report,
     failures,
     judge_lines,
     source_of,
@@ -24,9 +25,9 @@ _BASELINE = 4  # the column before which the baseline stands, where there is one
 
 def markdown(report: Report) -> str:
     """Return the report as Markdown, drawn from report.json alone."""
-    rows = report["measurements"]
-    red = [row for row in rows if is_red_row(row)]
-    rest = [row for row in rows if not is_red_row(row)]
+    rows = report.measurements
+    red = [row for row in rows if row.red]
+    rest = [row for row in rows if not row.red]
     judges = "\n\n".join(map(_escaped, judge_lines(report)))
     parts = [f"## {_escaped(verdict_line(report))}", judges, _failures(report)]
     if red:
@@ -35,8 +36,8 @@ def markdown(report: Report) -> str:
         parts.append(_folded(f"{len(rest)} measurements that do not fail", _table(rest)))
     parts.append(_controls(rows))
     parts.append("\n".join(f"- {_escaped(line)}" for line in update_lines(report)))
-    if report.get("audit"):
-        parts.append(_folded("audit of the metrics", markdown_audit(report["audit"])))
+    if report.audit:
+        parts.append(_folded("audit of the metrics", markdown_audit(report.audit)))
     parts.append(_footer(report))
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -56,7 +57,7 @@ def _controls(rows: Sequence[Row]) -> str:
 
 def _table(rows: Sequence[Row]) -> str:
     lines = [_HEADER, *map(_cells, rows)]
-    if any(row["baseline"] for row in rows):
+    if any(row.baseline for row in rows):
         lines = with_baseline(lines, rows, _BASELINE)
     return _lines(lines)
 
@@ -68,7 +69,7 @@ def _lines(lines: Sequence[tuple[str, ...]]) -> str:
 
 def _cells(row: Row) -> tuple[str, ...]:
     return (
-        row["sae"], key_of(row), shown_value(row), shown_bound(row), row["verdict"], source_of(row),
+        row.sae, row.key, shown_value(row), shown_bound(row), row.verdict, source_of(row),
     )  # fmt: skip
 
 
@@ -77,9 +78,9 @@ def _folded(title: str, content: str) -> str:
 
 
 def _footer(report: Report) -> str:
-    told = [f"{name} {version}" for name, version in report["versions"].items()]
-    files = [f"{each['file']} ({each['sha256'][:8]})" for each in report["thresholds"]]
-    suite = report["options"].get("suite", "")
+    told = [f"{name} {version}" for name, version in report.versions.items()]
+    files = [f"{each.file} ({each.sha256[:8]})" for each in report.thresholds]
+    suite = report.options.get("suite", "")
     return _escaped(f"suite {suite}; bounds {', '.join(files) or 'none'}; {', '.join(told)}")
 
 

@@ -6,16 +6,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pytest_sae.records.row import Row, headline_of, is_red_row, shown_baseline
-
-Report = Mapping[str, Any]
+from pytest_sae.records.report import Report
+from pytest_sae.records.row import Row
+from pytest_sae.records.told import shown_baseline
 
 
 def verdict_line(report: Report) -> str:
     """Return the verdict of the run with its counts, in one line."""
-    saes = len({row["sae"] for row in report["measurements"]})
-    cut = "" if report["complete"] else ", incomplete"
-    return f"SAE gate: {report['verdict']}{cut} ({counts(report)}; {saes} SAE{'s' * (saes != 1)})"
+    saes = len({row.sae for row in report.measurements})
+    cut = "" if report.complete else ", incomplete"
+    return f"SAE gate: {report.verdict}{cut} ({counts(report)}; {saes} SAE{'s' * (saes != 1)})"
 
 
 def judge_lines(report: Report) -> list[str]:
@@ -24,7 +24,7 @@ def judge_lines(report: Report) -> list[str]:
 
 
 def _judges(report: Report) -> dict[str, Mapping[str, Any]]:
-    told = report["environment"].get("judges", {})
+    told = report.environment.get("judges", {})
     found = told.items() if isinstance(told, Mapping) else ()
     return {str(name): each for name, each in found if isinstance(each, Mapping)}
 
@@ -41,12 +41,12 @@ def _judge_line(name: str, judge: Mapping[str, Any]) -> str:
 
 def update_lines(report: Report) -> list[str]:
     """Return what the run did to its baseline, one line for each value that changed."""
-    update = report["update"]
+    update = report.update
     if update is None:
         return []
-    if not update["files"]:
-        return [f"baseline {update['baseline']} unchanged", *update["changes"]]
-    return [f"baseline updated: {', '.join(update['files'])}", *update["changes"]]
+    if not update.files:
+        return [f"baseline {update.baseline} unchanged", *update.changes]
+    return [f"baseline updated: {', '.join(update.files)}", *update.changes]
 
 
 def with_baseline(
@@ -60,32 +60,32 @@ def with_baseline(
 
 def counts(report: Report) -> str:
     """Return how many rows have which verdict: `2 fail, 31 pass, 4 ungated`."""
-    counted = Counter(row["verdict"] for row in report["measurements"])
+    counted = Counter(row.verdict for row in report.measurements)
     return ", ".join(f"{counted[name]} {name}" for name in sorted(counted)) or "nothing measured"
 
 
 def red_rows(report: Report) -> list[Row]:
     """Return the rows that fail the run, in the order of the report."""
-    return [row for row in report["measurements"] if is_red_row(row)]
+    return [row for row in report.measurements if row.red]
 
 
 def source_of(row: Row) -> str:
     """Return file:line of the rule of a row, empty where it has none."""
-    return f"{row['rule']['file']}:{row['rule']['line']}" if row["rule"] else ""
+    return row.rule.source if row.rule else ""
 
 
 def failures(report: Report) -> list[str]:
     """Return a line for everything that makes the run red: problems, rows, then tests."""
     rows = [_failure(row) for row in red_rows(report)]
-    shown = {row["nodeid"] for row in report["measurements"] if is_red_row(row)}
+    shown = {row.nodeid for row in report.measurements if row.red}
     tests = [
-        f"{test['nodeid']} {test['outcome']}: {test['reason'] or 'see the test run'}"
-        for test in report["tests"]
-        if test["nodeid"] not in shown and test["outcome"] not in ("passed", "xfailed")
+        f"{test.nodeid} {test.outcome}: {test.reason or 'see the test run'}"
+        for test in report.tests
+        if test.nodeid not in shown and test.outcome not in ("passed", "xfailed")
     ]
-    return [*report["problems"], *rows, *tests]
+    return [*report.problems, *rows, *tests]
 
 
 def _failure(row: Row) -> str:
     source = source_of(row)
-    return f"{headline_of(row)}{f'  {source}' if source else ''}"
+    return f"{row.headline}{f'  {source}' if source else ''}"

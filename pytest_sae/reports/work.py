@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pytest_sae.gate.verdict import as_number
+from pytest_sae.numbers.plain import as_number
+from pytest_sae.records.report import Report
 
 _STAGES = 6  # that took longest
 _RUNS = (
@@ -14,11 +15,11 @@ _RUNS = (
 )
 
 
-def work_lines(report: Mapping[str, Any]) -> list[str]:
+def work_lines(report: Report) -> list[str]:
     """Return passes, tokens, texts that were repeated, bytes and seconds of every worker."""
     return [
         f"work of {worker}: {_told(work)}"
-        for worker, work in report["work"].items()
+        for worker, work in report.work.items()
         if isinstance(work, Mapping) and "model_passes" in work
     ]
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from pytest_sae.gate.influence_file import Influence, write_influence
+from pytest_sae.records.influence_file import Influence, write_influence
+from pytest_sae.records.report import Report
 from pytest_sae.records.row import values_of
 from pytest_sae.records.schema import write_report, write_whole
 from pytest_sae.reports.github import append_summary
@@ -17,7 +16,7 @@ from pytest_sae.reports.markdown import markdown
 _NONE: Influence = {}
 
 
-def write_all(report: Mapping[str, Any], directory: Path, influence: Influence = _NONE) -> None:
+def write_all(report: Report, directory: Path, influence: Influence = _NONE) -> None:
     """Write report.json with what stands beside it, report.md and report.html.
 
     Args:
@@ -26,17 +25,17 @@ def write_all(report: Mapping[str, Any], directory: Path, influence: Influence =
         influence: what each text adds to the errors of its values.
     """
     path = write_report(report, directory)
-    limit = int(report["options"].get("baseline_texts", 0))
-    write_influence(path, values_of(report["measurements"]), influence, limit)
+    limit = int(report.options.get("baseline_texts", 0))
+    write_influence(path, values_of(report.measurements), influence, limit)
     draw(report, directory)
 
 
-def draw(report: Mapping[str, Any], directory: Path) -> None:
+def draw(report: Report, directory: Path) -> None:
     """Write what is drawn from a report: report.md and report.html."""
     write_whole(directory / "report.md", markdown(report))
     write_whole(directory / "report.html", html(report))
 
 
-def publish(report: Mapping[str, Any]) -> None:
+def publish(report: Report) -> None:
     """Append the report to the summary of a GitHub step, if this is one."""
     append_summary(markdown(report), os.environ)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_sae.gate.verdict import headline, judge
+from pytest_sae.gate.verdict import judge
+from pytest_sae.records.verdicts import headline
 from pytest_sae.run.measured import Measured, guarded
 
 if TYPE_CHECKING:

@@ -7,19 +7,33 @@ import json
 import os
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pytest_sae.gate.whole_run import run_verdict
+from pytest_sae.records.audit import Audit
+from pytest_sae.records.builtin import to_builtin, writable
+from pytest_sae.records.described import united
+from pytest_sae.records.report import (
+    SAE,
+    SCHEMA_VERSION,
+    Report,
+    Shard,
+    ThresholdsFile,
+)
 from pytest_sae.records.row import Row
-from pytest_sae.reports import assemble
+from pytest_sae.run.attaching import outcome_of, received, sae_of, sendable
 from pytest_sae.run.journal import Journal
 from pytest_sae.run.ledger import Ledger
-from pytest_sae.run.recording import outcome_of, spec_of
 from pytest_sae.run.run import Run, shown_path
+from pytest_sae.run.versions import versions
 
+# What the first line of the journal says.
+_KNOWN_AT_ONCE = ("started", "argv", "options", "saes", "shard", "update")
 _ENDED_BY_ITSELF = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
 
 
@@ -33,7 +47,7 @@ class Controller:
         self._journal: Journal | None = None
         self._described: dict[str, dict[str, Any]] = {}
         self._started = time.time()
-        self._report: dict[str, Any] | None = None
+        self._report: Report | None = None
         self._thresholds: dict[str, str] = {}
         self._influence: dict[tuple[str, str], list[float]] = {}
         self._audits: list[dict[str, Any]] = []
@@ -46,7 +60,7 @@ class Controller:
         only_shown = ("collectonly", "setuponly", "setupplan")
         self._idle = any(self._config.getoption(name, False) for name in only_shown)
         self._expect([item.nodeid for item in session.items])
-        if not self._idle and any(spec_of(item) for item in session.items):
+        if not self._idle and any(sae_of(item) for item in session.items):
             self._open()
 
     @pytest.hookimpl(optionalhook=True)
@@ -80,9 +94,7 @@ class Controller:
             self._finished(report, sae)
 
     def _finished(self, report: pytest.TestReport, sae: str | None) -> None:
-        rows: list[Row] = [
-            {**row, "worker": _worker_of(report)} for row in getattr(report, "sae_rows", [])
-        ]
+        rows = received(report)
         self._thresholds |= getattr(report, "sae_thresholds", {})
         told = getattr(report, "sae_influence", [])
         self._influence |= {(sae, key): influence for sae, key, influence in told}
@@ -92,16 +104,17 @@ class Controller:
     def _open(self) -> None:
         """Begin the journal, and replace an older report, which a killed run must not leave."""
         if self._journal is None:
-            directory = Path(self._run.options.report)
-            self._journal = _journal(directory)
-            self._journal.append("start", **self._identity())
-            self._write_files(
-                self._assembled(-1, complete=False, problems=["the run has not ended"])
-            )
+            from pytest_sae.records.schema import builtins
 
-    def _write(self, rows: Iterable[Row]) -> None:
-        for row in rows:
-            self._append("row", row=row)
+            self._journal = _journal(Path(self._run.options.report))
+            begun = self._assembled(-1, complete=False, problems=["the run has not ended"])
+            told = builtins(begun)
+            self._journal.append("start", **{name: told[name] for name in _KNOWN_AT_ONCE})
+            self._write_files(begun)
+
+    def _write(self, rows: Sequence[Row]) -> None:
+        for told in sendable(rows):
+            self._append("row", row=told)
 
     def _append(self, event: str, **said: object) -> None:
         if self._journal is not None:
@@ -184,70 +197,66 @@ class Controller:
         if self._run.options.update and complete:
             from pytest_sae.run.update import update
 
-            report["update"] = update(self._run, report["measurements"], self._influence)
+            changed = update(self._run, report.measurements, self._influence)
+            report = replace(report, update=changed)
         self._write_files(report)
         publish(report)
-        self._journal.append("end", exit_status=status, verdict=report["verdict"])
+        self._journal.append("end", exit_status=status, verdict=report.verdict)
         self._journal.close()
         self._report = report
         add_suite_properties(self._config, report)
 
-    def _identity(self) -> dict[str, Any]:
-        return {
-            "started": datetime.fromtimestamp(self._started, UTC).isoformat(timespec="seconds"),
-            "argv": [str(arg) for arg in self._config.invocation_params.args],
-            "options": _jsonable(dataclasses.asdict(self._run.options)),
-            "saes": [
-                {
-                    "id": spec.id,
-                    "path": shown_path(self._config, Path(spec.path)),
-                    "text": spec.text,
-                }
-                for spec in self._run.specs
-            ],
-            "shard": self._shard(),
-            "update": None,
-        }
+    def _assembled(self, status: int, complete: bool, problems: list[str]) -> Report:
+        rows, tests = tuple(self._ledger.rows), tuple(self._ledger.tests())
+        described = united(self._described)
+        return Report(
+            schema_version=SCHEMA_VERSION,
+            complete=complete,
+            verdict=run_verdict(rows, tests, problems, self._run.options.gate),
+            problems=tuple(problems),
+            exit_status=status,
+            started=datetime.fromtimestamp(self._started, UTC).isoformat(timespec="seconds"),
+            duration=round(time.time() - self._started, 3),
+            argv=tuple(str(arg) for arg in self._config.invocation_params.args),
+            versions=versions(),
+            options=to_builtin(dataclasses.asdict(self._run.options)),
+            thresholds=tuple(
+                ThresholdsFile(name, digest) for name, digest in sorted(self._thresholds.items())
+            ),
+            saes=tuple(self._saes()),
+            shard=self._shard(),
+            update=None,
+            measurements=rows,
+            tests=tests,
+            environment=described.environment,
+            models=described.models,
+            data=described.data,
+            work=described.work,
+            audit=self._audit(complete),
+        )
 
-    def _shard(self) -> dict[str, Any] | None:
+    def _saes(self) -> Iterable[SAE]:
+        for spec in self._run.specs:
+            yield SAE(spec.id, shown_path(self._config, Path(spec.path)), spec.text)
+
+    def _shard(self) -> Shard | None:
         if self._run.options.shard is None:
             return None
         from pytest_sae.run.shard import parse_shard
 
         which, count = parse_shard(self._run.options.shard)
-        return {"which": which, "count": count, "saes": [each.id for each in self._run.all_specs]}
+        return Shard(which, count, tuple(each.id for each in self._run.all_specs))
 
-    def _assembled(self, status: int, complete: bool, problems: list[str]) -> dict[str, Any]:
-        rows, tests = self._ledger.rows, self._ledger.tests()
-        gate = self._run.options.gate
-        return {
-            "schema_version": assemble.SCHEMA_VERSION,
-            "complete": complete,
-            "verdict": assemble.run_verdict(rows, tests, problems, gate),
-            "problems": problems,
-            "exit_status": status,
-            "duration": round(time.time() - self._started, 3),
-            "versions": assemble.versions(),
-            "thresholds": [
-                {"file": name, "sha256": digest}
-                for name, digest in sorted(self._thresholds.items())
-            ],
-            "measurements": rows,
-            "tests": tests,
-            "audit": self._audit(complete),
-            **self._identity(),
-            **assemble.merged(self._described),
-        }
-
-    def _audit(self, complete: bool) -> dict[str, Any] | None:
+    def _audit(self, complete: bool) -> Audit | None:
         if not complete or not self._audits:
             return None
         from pytest_sae.audit.summary import audit_record
-        from pytest_sae.audit.world import SIZE
+        from pytest_sae.records.schema import checked
+        from pytest_sae.run.audited_worlds import SIZE
 
-        return audit_record(SIZE[self._run.options.suite], self._audits)
+        return checked(Audit, audit_record(SIZE[self._run.options.suite], self._audits))
 
-    def _write_files(self, report: dict[str, Any]) -> None:
+    def _write_files(self, report: Report) -> None:
         from pytest_sae.reports.write import write_all
 
         write_all(report, Path(self._run.options.report), self._influence)
@@ -277,17 +286,6 @@ def _journal(directory: Path) -> Journal:
         ) from None
 
 
-def _jsonable(options: dict[str, Any]) -> dict[str, Any]:
-    return {
-        key: list(value) if isinstance(value, tuple) else value for key, value in options.items()
-    }
-
-
-def _worker_of(report: pytest.TestReport) -> str:
-    node = getattr(report, "node", None)
-    return str(node.gateway.id) if node is not None else "main"
-
-
 def _first_line(report: pytest.TestReport) -> str:
     if hasattr(report, "wasxfail"):
         return f"xfail: {report.wasxfail}"
@@ -295,4 +293,4 @@ def _first_line(report: pytest.TestReport) -> str:
     # A skip has file, line and reason in place of a traceback.
     skip = report.longrepr[2] if isinstance(report.longrepr, tuple) else None
     text = crash.message if crash is not None else str(skip or report.longrepr or "")
-    return next(iter(text.splitlines()), "")
+    return writable(next(iter(text.splitlines()), ""))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from pytest_sae.records.row import Row, is_declined, is_red_row, sort_key, unmeasured_row
+from pytest_sae.records.report import Notable
+from pytest_sae.records.row import Outcome, Row, unmeasured_row
 from pytest_sae.run.parametrise import key_of_nodeid, sae_of_nodeid
 
 _FINE = frozenset({"passed", "xfailed"})
@@ -17,13 +18,13 @@ class Entry:
 
     Args:
         sae: id of its SAE, None for a test without.
-        outcome: passed, failed, error, skipped, xfailed, xpassed, crashed; empty while unknown.
+        outcome: None while unknown.
         reason: first line of what went wrong.
         rows: what it measured.
     """
 
     sae: str | None = None
-    outcome: str = ""
+    outcome: Outcome | None = None
     reason: str = ""
     rows: list[Row] = field(default_factory=list)
 
@@ -54,7 +55,7 @@ class Ledger:
         self.entries[nodeid] = Entry(sae=sae)
 
     def finished(
-        self, nodeid: str, sae: str | None, outcome: str, reason: str, rows: Sequence[Row]
+        self, nodeid: str, sae: str | None, outcome: Outcome, reason: str, rows: Sequence[Row]
     ) -> None:
         """Note how a test ended, with what it measured."""
         entry = self.entries.setdefault(nodeid, Entry())
@@ -65,10 +66,13 @@ class Ledger:
 
     def crashed(self, nodeid: str, reason: str) -> Row | None:
         """Note that a worker died in a test; return the row that stands for what it was to do."""
+        return self._lost(nodeid, reason, "crashed")
+
+    def _lost(self, nodeid: str, reason: str, outcome: Outcome) -> Row | None:
         sae, key = self._by_id(nodeid) or (sae_of_nodeid(nodeid, self._sae_ids()), None)
         known = self.entries.get(nodeid, Entry()).sae
-        row = unmeasured_row(sae, key, reason, nodeid, "crashed") if sae and key else None
-        self.entries[nodeid] = Entry(known or (sae if key else None), "crashed", reason)
+        row = unmeasured_row(sae, key, reason, nodeid, outcome) if sae and key else None
+        self.entries[nodeid] = Entry(known or (sae if key else None), outcome, reason)
         self.entries[nodeid].rows += [row] if row else []
         return row
 
@@ -81,16 +85,14 @@ class Ledger:
         reason = "not run: the run was stopped early" if stopped else "its report never arrived"
         missing = [nodeid for nodeid, entry in self.entries.items() if not entry.outcome]
         for nodeid in missing:
-            self.crashed(nodeid, reason)
-            self.entries[nodeid].outcome = "missing"
-            for row in self.entries[nodeid].rows:
-                row["outcome"] = "missing"
+            self._lost(nodeid, reason, "missing")
         return missing
 
     @property
     def rows(self) -> list[Row]:
         """All rows, in the order of the report."""
-        return sorted((row for entry in self.entries.values() for row in entry.rows), key=sort_key)
+        rows = [row for entry in self.entries.values() for row in entry.rows]
+        return sorted(rows, key=lambda row: row.order)
 
     @property
     def ran_saes(self) -> bool:
@@ -99,25 +101,25 @@ class Ledger:
 
     def red(self) -> bool:
         """Whether a row or a test with an SAE fails the run."""
-        return any(map(is_red_row, self.rows)) or any(
+        return any(row.red for row in self.rows) or any(
             entry.sae and entry.outcome not in _FINE and not _declined(entry)
             for entry in self.entries.values()
         )
 
     def ungated(self) -> list[str]:
         """Return the SAEs that no rule judged, sorted; what is unmeasured is red already."""
-        ungated = {row["sae"] for row in self.rows if row["verdict"] == "ungated"}
-        return sorted(ungated - {row["sae"] for row in self.rows if row["verdict"] != "ungated"})
+        ungated = {row.sae for row in self.rows if row.verdict == "ungated"}
+        return sorted(ungated - {row.sae for row in self.rows if row.verdict != "ungated"})
 
     def declined(self, sae: str) -> str:
         """Return why nothing of an SAE was measured, empty where something was."""
-        rows = [row for row in self.rows if row["sae"] == sae]
-        return str(rows[0]["reason"]) if rows and all(map(is_declined, rows)) else ""
+        rows = [row for row in self.rows if row.sae == sae]
+        return rows[0].reason if rows and all(row.declined for row in rows) else ""
 
-    def tests(self) -> list[dict[str, str | None]]:
+    def tests(self) -> list[Notable]:
         """Return the tests to look at: without a record, or with an SAE and not simply passed."""
         return [
-            {"nodeid": nodeid, "sae": entry.sae, "outcome": entry.outcome, "reason": entry.reason}
+            Notable(nodeid, entry.sae, entry.outcome or "missing", entry.reason)
             for nodeid, entry in sorted(self.entries.items())
             if entry.outcome in ("missing", "crashed") or (entry.sae and _notable(entry))
         ]
@@ -134,4 +136,5 @@ def _notable(entry: Entry) -> bool:
 
 def _declined(entry: Entry) -> bool:
     """Whether a test was skipped because all that it measures is declared not to exist here."""
-    return entry.outcome == "skipped" and bool(entry.rows) and all(map(is_declined, entry.rows))
+    declined = all(row.declined for row in entry.rows)
+    return entry.outcome == "skipped" and bool(entry.rows) and declined

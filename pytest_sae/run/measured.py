@@ -13,7 +13,7 @@ import pytest
 from pytest_sae.errors import MeasurementError, PytestSAEError
 
 if TYPE_CHECKING:
-    from pytest_sae.numbers.measurement import Measurement
+    from pytest_sae.records.measurement import Measurement
 
 T = TypeVar("T")
 

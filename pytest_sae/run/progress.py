@@ -22,6 +22,7 @@ class Progress:
     """
 
     def __init__(self, config: pytest.Config) -> None:
+        self._config = config
         self._reporter: Any = config.pluginmanager.getplugin("terminalreporter")
         self._capture: Any = config.pluginmanager.getplugin("capturemanager")
         self._shown = 0
@@ -54,7 +55,7 @@ class Progress:
 
     def _rewrite(self, line: str) -> None:
         self._reporter.ensure_newline()
-        width = max(20, self._reporter._tw.fullwidth - 1)
+        width = max(20, self._config.get_terminal_writer().fullwidth - 1)
         text = line[:width]
         self._reporter.write(
             "\r" + text.ljust(min(self._shown, width)) + ("" if line else "\r"), flush=True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from pytest_sae.dictionaries.spec import SAESpec
     from pytest_sae.gate.baseline import Baseline
     from pytest_sae.gate.rules import Thresholds
-    from pytest_sae.gate.verdict import Against
-    from pytest_sae.numbers.measurement import Measurement
+    from pytest_sae.records.row import Against, Row
 
 THRESHOLDS = "thresholds.toml"
 
@@ -133,19 +132,17 @@ class Run:
                 return Baseline(shown, ())
         return read_baseline(path, shown)
 
-    def against(self, measurement: Measurement) -> Against | None:
-        """Return what the baseline says about a measurement, None where it has no say."""
+    def against(self, row: Row, influence: Sequence[float]) -> Against | None:
+        """Return what the baseline says about a row, None where it has no say.
+
+        Args:
+            row: of what was measured.
+            influence: what each unit adds to the error of its value; empty where it has none.
+        """
         if self.baseline is None or self.options.update == "all":
             return None
         required = self.options.ci and not self.options.update
-        key = (measurement.sae, measurement.key)
-        return self.baseline.against(
-            key,
-            measurement.spec.direction,
-            measurement.fingerprints,
-            required,
-            measurement.estimate.influence,
-        )
+        return self.baseline.against((row.sae, row.key), row.fingerprints, required, influence)
 
     @property
     def workers(self) -> int:
@@ -169,7 +166,7 @@ class Run:
     def describe(self) -> dict[str, Any] | None:
         """Return what the evaluation session says about itself, None if there was none."""
         if self.session is not None:
-            from pytest_sae.records.row import to_builtin
+            from pytest_sae.records.builtin import to_builtin
 
             try:
                 self._description = to_builtin(self.session.describe())
@@ -251,7 +248,7 @@ def _baseline_of(sent: dict[str, Any] | None) -> Baseline | None:
 
 def bundled_sae() -> Path:
     """Return the directory of the SAE that is evaluated when none is named."""
-    from pytest_sae.data.sources import bundled_world
+    from pytest_sae import bundled_world
 
     return bundled_world() / "saes" / "topk"
 

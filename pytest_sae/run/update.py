@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_sae.gate.baseline import changes, entries_of, updated
-from pytest_sae.records.row import Row, key_of
+from pytest_sae.records.report import Notable, Update
+from pytest_sae.records.row import Row
 from pytest_sae.run.run import shown_path
 
 if TYPE_CHECKING:
-    from pytest_sae.gate.influence_file import Influence
+    from pytest_sae.records.influence_file import Influence
     from pytest_sae.run.run import Run
 
 
 def refusal(
-    rows: Sequence[Row], tests: Sequence[Mapping[str, Any]], stopped: bool, problems: Sequence[str]
+    rows: Sequence[Row], tests: Sequence[Notable], stopped: bool, problems: Sequence[str]
 ) -> str:
     """Return why a run must not become a baseline, empty if it may.
 
@@ -26,8 +27,8 @@ def refusal(
         stopped: whether it was stopped early.
         problems: what else is amiss.
     """
-    unmeasured = [f"{key_of(row)} of {row['sae']}" for row in rows if _unmeasured(row)]
-    lost = [str(test["nodeid"]) for test in tests if test["outcome"] in _LOST]
+    unmeasured = [f"{row.key} of {row.sae}" for row in rows if _unmeasured(row)]
+    lost = [test.nodeid for test in tests if test.outcome in _LOST]
     if stopped:
         return "the run was stopped early"
     if problems:
@@ -47,10 +48,10 @@ _LOST = ("missing", "crashed", "error")
 
 
 def _unmeasured(row: Row) -> bool:
-    return bool(row["verdict"] == "unmeasured")
+    return bool(row.verdict == "unmeasured")
 
 
-def update(run: Run, rows: Sequence[Row], influence: Influence) -> dict[str, Any]:
+def update(run: Run, rows: Sequence[Row], influence: Influence) -> Update:
     """Write the baseline of a run anew; return what changed, as the report tells it.
 
     Args:
@@ -67,8 +68,9 @@ def update(run: Run, rows: Sequence[Row], influence: Influence) -> dict[str, Any
     after = updated(before, measured, only_new=run.options.update == "new")
     path, limit = Path(run.options.baseline), run.options.baseline_texts
     files, left_out = write_baseline(path, after, limit)
-    return {
-        "baseline": run.baseline.source,
-        "changes": [*changes(before, after, {entry.key for entry in measured}), *left_out],
-        "files": [shown_path(run.config, file) for file in files],
-    }
+    changed = changes(before, after, {entry.key for entry in measured})
+    return Update(
+        baseline=run.baseline.source,
+        changes=(*changed, *left_out),
+        files=tuple(shown_path(run.config, file) for file in files),
+    )

@@ -16,7 +16,7 @@ from pytest_sae.models.load import load as load_model
 if TYPE_CHECKING:
     from pytest_sae.activations.store import Store
     from pytest_sae.dictionaries.base import Dictionary
-    from pytest_sae.session.session import LoadedSAE
+    from pytest_sae.session.loaded import LoadedSAE
 
 HALF = (torch.bfloat16, torch.float16)
 TEXTS = 8  # as many are enough to see an overflow, or thresholds that are passed

@@ -18,14 +18,11 @@ if TYPE_CHECKING:
     from pytest_sae.judge.settings import JudgeSettings
     from pytest_sae.measure.embedding import Embed
     from pytest_sae.models.model import LanguageModel
-    from pytest_sae.numbers.estimate import Estimate
     from pytest_sae.options import Options
 
-NOBODY = "no judge: name one with --sae-judge=MODEL (README, A judge)"
 
-
-class Judging:
-    """Makes each judge once, and calibrates it once.
+class Judges:
+    """Makes each judge once.
 
     Args:
         options: of the run.
@@ -35,7 +32,6 @@ class Judging:
     def __init__(self, options: Options, workers: int) -> None:
         self._options = options
         self._workers = workers
-        self._calibrated: dict[str, list[Estimate]] = {}
         self._embedder: Embed | None = None
 
     def judge_of(self, model: LanguageModel) -> Judge | None:
@@ -56,14 +52,6 @@ class Judging:
             "of the bundled world and nothing else. Expected a language model: "
             "--sae-judge=openai/gpt-4o-mini, or any other that litellm reaches."
         )
-
-    def calibration(self, judge: Judge) -> list[Estimate]:
-        """Return how well a judge recovers rules that are known; measured once."""
-        if judge.name not in self._calibrated:
-            from pytest_sae.measure import judge_calibration
-
-            self._calibrated[judge.name] = judge_calibration.measure(judge, self._options.seed)
-        return self._calibrated[judge.name]
 
     def embedder(self, device: str) -> Embed | None:
         """Return the embedding model, loaded once; None if none was named.
@@ -138,7 +126,7 @@ class Judging:
 
     @cached_property
     def _rules(self) -> RulesJudge:
-        from pytest_sae.data.sources import bundled_world
+        from pytest_sae import bundled_world
         from pytest_sae.judge.rules import RulesJudge
         from pytest_sae.judge.rules.lexicon import load
 

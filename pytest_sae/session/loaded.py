@@ -17,7 +17,7 @@ from pytest_sae.models.model import LanguageModel
 from pytest_sae.models.site import Site
 from pytest_sae.numbers.control import Control
 from pytest_sae.numbers.estimate import Estimate
-from pytest_sae.numbers.measurement import Measurement
+from pytest_sae.records.measurement import Measurement
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,13 @@ class LoadedSAE:
 
 def sites_of(info: DictionaryInfo, model: LanguageModel) -> tuple[Site, Site]:
     """Return where a dictionary reads and where it writes; one object if that is one tensor.
+
+    Args:
+        info: of the dictionary, with the hooks that it declares.
+        model: whose modules they are looked up in.
+
+    Returns:
+        (read, written).
 
     Raises:
         SiteError: the model has no such site, or it writes several at once.

@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from copy import copy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -17,14 +16,16 @@ from pytest_sae.activations.recorded import Recording
 from pytest_sae.activations.store import Store
 from pytest_sae.data.sources import named_tasks
 from pytest_sae.data.summary import summary
-from pytest_sae.data.tasks import Corpus, Tasks
+from pytest_sae.data.tasks import Tasks
 from pytest_sae.dictionaries.base import Dictionary, site_width
 from pytest_sae.dictionaries.load import load
 from pytest_sae.dictionaries.preflight import require_site
 from pytest_sae.dictionaries.spec import resolve
-from pytest_sae.errors import DataError, JudgeError, OptionError
-from pytest_sae.families import FAMILIES, Family
+from pytest_sae.errors import OptionError
+from pytest_sae.families.card import Card
+from pytest_sae.families.registry import card_of
 from pytest_sae.measure import erasure, recorded
+from pytest_sae.measure.given import Given, measured
 from pytest_sae.measure.recorded import RecordedLatents
 from pytest_sae.models.absent import AbsentModel
 from pytest_sae.models.load import load as load_model
@@ -33,23 +34,49 @@ from pytest_sae.models.prove import check_fit, prove
 from pytest_sae.numbers.control import Control
 from pytest_sae.numbers.estimate import Estimate, not_applicable, undefined
 from pytest_sae.numbers.keys import metric_key
-from pytest_sae.numbers.measurement import Measurement
+from pytest_sae.records.measurement import Measurement
 from pytest_sae.session import half_precision, repeats
-from pytest_sae.session.controlled import Controlled
-from pytest_sae.session.judges import NOBODY, Judging
+from pytest_sae.session.controls import Controls
+from pytest_sae.session.judges import Judges
 from pytest_sae.session.loaded import LoadedSAE, peak_memory, sites_of
 from pytest_sae.session.suites import SUITES, Suite
 from pytest_sae.session.threads import threads
 
 if TYPE_CHECKING:
     from pytest_sae.dictionaries.spec import SAESpec
-    from pytest_sae.judge.base import Judge
     from pytest_sae.measure.embedding import Embed
     from pytest_sae.options import Options
 
 __all__ = ["EvalSession", "LoadedSAE"]
 
 Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Estimated:
+    """What a family found, before it is tied to an SAE.
+
+    Args:
+        estimates: all of it.
+        controls: by metric key, what the same metrics say of controls.
+        seconds: that the family took, controls left out.
+    """
+
+    estimates: Sequence[Estimate]
+    controls: Mapping[str, tuple[Control, ...]]
+    seconds: float
+
+    def measurements(self, sae: LoadedSAE, code: str) -> tuple[Measurement, ...]:
+        """Return all of it as measurements of an SAE."""
+        return tuple(
+            sae.measured(
+                each,
+                seconds=self.seconds,
+                code=code,
+                controls=self.controls.get(metric_key(each.metric, each.params), ()),
+            )
+            for each in self.estimates
+        )
 
 
 class EvalSession:
@@ -65,14 +92,14 @@ class EvalSession:
         self, options: Options, progress: Progress | None = None, workers: int = 1
     ) -> None:
         self.options = options
-        self.judging = Judging(options, workers)
+        self.judges = Judges(options, workers)
         self.suite: Suite = SUITES[options.suite]
         self.progress = progress or _silent
         self.store = Store(options.cache)
         self._models: dict[str, LanguageModel] = {}
         self._latents: dict[str, Latents] = {}
-        self._controlled: dict[str, Controlled] = {}
-        self._measured: dict[tuple[str, str], tuple[Measurement, ...]] = {}
+        self._controlled: dict[str, Controls] = {}
+        self._estimated: dict[tuple[str, str], Estimated] = {}
         self._precision: dict[str, dict[str, object]] = {}
         self._threads = ExitStack()
         self._threads.enter_context(threads(options.threads))
@@ -80,7 +107,7 @@ class EvalSession:
     def close(self) -> None:
         """Give threads back and drop everything that was loaded."""
         self._threads.close()
-        self.judging.close()
+        self.judges.close()
         self._models.clear()
         self._latents.clear()
         self._controlled.clear()
@@ -198,57 +225,39 @@ class EvalSession:
             DataError: the run's data lacks what the family needs.
             JudgeError: the judge cannot be asked.
         """
-        key = (family, sae.id)
-        if key not in self._measured:
+        card = card_of(family)
+        given = self.given(card, sae)
+        subject = given.asked().name if card.of_judge and given.judge else sae.id
+        if (family, subject) not in self._estimated:
             started = time.perf_counter()
-            estimates = self._repeated(FAMILIES[family], sae)
-            seconds, code = time.perf_counter() - started, FAMILIES[family].code
-            controls = self._controls(FAMILIES[family], sae, estimates)
-            self._measured[key] = tuple(
-                sae.measured(
-                    each,
-                    seconds=seconds,
-                    code=code,
-                    controls=controls.get(metric_key(each.metric, each.params), ()),
-                )
-                for each in estimates
-            )
-        return self._measured[key]
+            estimates = self._estimates(card, given)
+            seconds = time.perf_counter() - started
+            controls = self._controls(sae).of(card, given, estimates)
+            self._estimated[family, subject] = Estimated(estimates, controls, seconds)
+        return self._estimated[family, subject].measurements(sae, card.code)
+
+    def given(self, card: Card, sae: LoadedSAE) -> Given:
+        """Return what a family measures an SAE from; only what its card asks for is loaded."""
+        return Given(
+            self.latents(sae),
+            self.tasks,
+            self.options.seed,
+            card.sizes.get(self.suite.name, {}),
+            judge=self.judges.judge_of(sae.model) if "judge" in card.uses else None,
+            scorer=self.scorer if "scorer" in card.uses else None,
+            embedder=self.embedder if "embedder" in card.uses else None,
+            twin=self.twin if "twin" in card.uses else None,
+        )
 
     @property
     def controls(self) -> str:
         """Which controls are measured: what was asked for, or what the suite does."""
         return self.options.controls or self.suite.controls
 
-    def _controls(
-        self, family: Family, sae: LoadedSAE, estimates: Sequence[Estimate]
-    ) -> Mapping[str, tuple[Control, ...]]:
+    def _controls(self, sae: LoadedSAE) -> Controls:
         if sae.id not in self._controlled:
-            self._controlled[sae.id] = Controlled(self, sae)
-        return self._controlled[sae.id].of(family, estimates)
-
-    def with_tasks(self, tasks: Tasks) -> EvalSession:
-        """Return this session as it would be on other labels of the same texts."""
-        other = copy(self)
-        other.__dict__["tasks"] = tasks  # a cached property
-        return other
-
-    def with_latents(self, sae: LoadedSAE, latents: Latents) -> EvalSession:
-        """Return this session as it would be with another dictionary under an SAE's name."""
-        other = copy(self)
-        other._latents = {sae.id: latents}
-        return other
-
-    def judge(self, sae: LoadedSAE) -> Judge:
-        """Return who judges the SAE.
-
-        Raises:
-            JudgeError: nobody was named.
-        """
-        judge = self.judging.judge_of(sae.model)
-        if judge is None:
-            raise JudgeError(NOBODY)
-        return judge
+            self._controlled[sae.id] = Controls(self.controls)
+        return self._controlled[sae.id]
 
     @property
     def scorer(self) -> LanguageModel | None:
@@ -258,7 +267,7 @@ class EvalSession:
     @property
     def embedder(self) -> Embed | None:
         """The model of the embedding scorer, None if none was named."""
-        return self.judging.embedder(str(self._device))
+        return self.judges.embedder(str(self._device))
 
     @cached_property
     def twin(self) -> Dictionary | None:
@@ -278,28 +287,10 @@ class EvalSession:
         with self.store.work.timed("load twin"):
             return self._dictionary(found[0], torch.float32)
 
-    def corpus(self, what: str) -> Corpus:
-        """Return the held-out texts of the run.
-
-        Args:
-            what: is measured on them, for the message.
-
-        Raises:
-            DataError: the run's data has none.
-        """
-        if self.tasks.corpus is None:
-            raise DataError(
-                f"{self.tasks.source} has no [corpus] table. Expected a file of held-out texts "
-                f"there to measure {what}: name one, or leave its tests out with -k."
-            )
-        return self.tasks.corpus
-
     def unmeasured(self, family: str, sae: LoadedSAE, reason: str) -> tuple[Measurement, ...]:
-        """Return all that a judged family measures, undefined for one reason."""
-        return tuple(
-            sae.measured(undefined(metric, reason, params), code=FAMILIES[family].code)
-            for metric, params in FAMILIES[family].judged
-        )
+        """Return all that a family measures, undefined for one reason."""
+        card = card_of(family)
+        return tuple(sae.measured(each, code=card.code) for each in card.absent(undefined, reason))
 
     def describe(self) -> dict[str, object]:
         """Return what the numbers were made with and what they cost, as plain builtins."""
@@ -308,12 +299,12 @@ class EvalSession:
             "threads": self.options.threads,
             **({"precision": self._precision} if self._precision else {}),
             **({"activations": self._recorded()} if self.options.activations else {}),
-            "judges": self.judging.describe(),
+            "judges": self.judges.describe(),
             "models": {name: each.fingerprint for name, each in sorted(self._models.items())},
             "data": summary(self.tasks) if "tasks" in vars(self) else {},
             "work": {
                 **self.store.work.record(),
-                "judges": self.judging.spent(),
+                "judges": self.judges.spent(),
                 "peak_memory": peak_memory(),
             },
         }
@@ -323,36 +314,19 @@ class EvalSession:
         repeats = f"/repeats={self.options.repeats}" if self.options.repeats > 1 else ""
         return f"{self.suite.name}/seed={self.options.seed}{repeats}"
 
-    def _repeated(self, family: Family, sae: LoadedSAE) -> list[Estimate]:
+    def _estimates(self, card: Card, given: Given) -> list[Estimate]:
         """Measure as often as was asked for, where anything is random."""
-        if self.options.repeats == 1 or not family.random:
-            return self._estimates(family, sae)
-        seeds = repeats.seeds(self.options.seed, self.options.repeats)
-        return repeats.combined(
-            [self._seeded(seed)._estimates(family, sae) for seed in seeds], seeds
-        )
-
-    def _seeded(self, seed: int) -> EvalSession:
-        """Return this session with another seed for all but its texts; what it holds is shared."""
-        _ = self.tasks
-        other = copy(self)
-        other.options = replace(self.options, seed=seed)
-        return other
-
-    def _estimates(self, family: Family, sae: LoadedSAE) -> list[Estimate]:
-        unjudged = self._unjudged(family, sae)
-        if unjudged:
-            return [not_applicable(metric, unjudged, params) for metric, params in family.judged]
-        found = family.measure(self, sae)
-        taskless = self.recording is not None and self.options.data is None
-        return recorded.without_tasks(found) if taskless and family.on_tasks else found
-
-    def _unjudged(self, family: Family, sae: LoadedSAE) -> str:
-        """Return why no judge can say anything of a family, empty if one can or need not."""
-        if family.judged and self.judging.judge_of(sae.model) is None:
-            return NOBODY
         blind = self.recording is not None and not self.recording.shows
-        return recorded.NO_PIECES if family.shown and blind else ""
+        if card.shown and blind and given.judge is not None:
+            return card.absent(not_applicable, recorded.NO_PIECES)
+        if self.options.repeats == 1 or not card.random:
+            found = measured(card, given)
+        else:
+            seeds = repeats.seeds(given.seed, self.options.repeats)
+            runs = [measured(card, replace(given, seed=seed)) for seed in seeds]
+            found = repeats.combined(runs, seeds)
+        taskless = self.recording is not None and self.options.data is None
+        return recorded.without_tasks(found) if taskless and card.on_tasks else found
 
     def _recorded(self) -> dict[str, object]:
         told: dict[str, object] = {"directory": self.options.activations}

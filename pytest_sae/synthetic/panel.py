@@ -107,6 +107,9 @@ def make_panel(
         truth: tokens on which controls are matched.
         known: tokens that the oracle will be asked about, besides `truth`.
         store: keeps the trained weights.
+
+    Returns:
+        Trained ones first, in the plan's order, then the oracle, the cut one and the controls.
     """
     members = list(_trained(world, plan, store))
     of = next(each for each in members if each.step == plan.steps[-1]).dictionary

@@ -84,7 +84,19 @@ def recovery(
 
 
 def agreement(dictionary: Dictionary, sample: Sample, rows: Tensor) -> Agreement:
-    """Compare every latent with every true feature; see `recovery`."""
+    """Compare every latent with every true feature; see `recovery`.
+
+    Args:
+        dictionary: with an affine decoder.
+        sample: tokens with their true features.
+        rows: (F, d) true directions.
+
+    Returns:
+        F1 and cosine of each feature with each latent, 0 to 1.
+
+    Raises:
+        DictionaryError: it has no fixed decoder rows.
+    """
     written = dictionary.decoder_rows
     if written is None:
         raise DictionaryError(

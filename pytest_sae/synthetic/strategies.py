@@ -45,7 +45,7 @@ def dictionaries(
     architectures: Sequence[str] = ARCHITECTURES,
     d_sae: st.SearchStrategy[int] | None = None,
 ) -> Dictionary:
-    """Random dictionaries of any architecture.
+    """Give random dictionaries of any architecture.
 
     Args:
         draw: from hypothesis.
@@ -67,12 +67,15 @@ def dictionaries(
 def activations(
     draw: st.DrawFn, d: int = 16, tokens: st.SearchStrategy[int] | None = None
 ) -> Tensor:
-    """Activations (token, d) of any scale: Gaussian around a mean, some tokens zero or repeated.
+    """Give activations of any scale: Gaussian around a mean, some tokens zero or repeated.
 
     Args:
         draw: from hypothesis.
         d: their width.
         tokens: how many; 1 to 40 by default.
+
+    Returns:
+        (token, d).
     """
     count = draw(st.integers(1, 40) if tokens is None else tokens)
     generator = torch.Generator().manual_seed(draw(_SEEDS))
@@ -102,7 +105,7 @@ def _powers(size: int, seed: int) -> Tensor:
 
 @st.composite
 def world_specs(draw: st.DrawFn, kinds: Sequence[str] = KINDS) -> WorldSpec:
-    """Small worlds: 24 to 48 features in 8 to 48 dimensions, each on 5 to 11 % of the tokens.
+    """Give small worlds: 24 to 48 features in 8 to 48 dimensions, each on 5 to 11 % of the tokens.
 
     Args:
         draw: from hypothesis.
@@ -163,7 +166,7 @@ def book_sizes() -> st.SearchStrategy[BookSize]:
 def books(
     world: World, sizes: st.SearchStrategy[BookSize] | None = None
 ) -> st.SearchStrategy[Book]:
-    """Texts of a world with SCR and TPP tasks about its true features, balanced.
+    """Give texts of a world with SCR and TPP tasks about its true features, balanced.
 
     A world that cannot fill them is rejected, and told as an event: of `worlds`, where one concept
     of a pair goes with the other so often that they cannot be balanced (fewer than 1 in 100).

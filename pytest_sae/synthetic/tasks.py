@@ -136,6 +136,13 @@ def concepts_of(world: World, size: BookSize) -> Concepts:
 
     Disjoint within the pairs and within the classes; a pair and a class may share some.
 
+    Args:
+        world: that the features are of.
+        size: how many tasks, and which frequencies are fit for them.
+
+    Returns:
+        Pairs of features, and the classes of each multi-class task.
+
     Raises:
         DataError: the world has too few of them.
     """
@@ -169,6 +176,9 @@ def make_book(world: World, size: BookSize, seed: int) -> Book:
         world: that the texts are of.
         size: how much the book holds.
         seed: of the texts.
+
+    Returns:
+        Texts, and tasks about them.
 
     Raises:
         DataError: too few texts of a cell or a class, however many are drawn.

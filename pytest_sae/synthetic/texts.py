@@ -50,6 +50,9 @@ def texts_of(world: World, count: int, length: int, seed: int, purpose: str) -> 
         length: tokens of a text.
         seed: the run's.
         purpose: what they are for: other purposes get other texts.
+
+    Returns:
+        Names, features (text, token, F) and activations (text, token, d).
     """
     sample = world.sample(count * length, seed, purpose)
     names = tuple(f"{world.spec.name} {purpose} {seed} {place}" for place in range(count))

@@ -77,6 +77,9 @@ def train(
         recipe: how.
         steps: when to keep it, each at most `recipe.steps`.
         store: keeps the weights, so that each training is done once.
+
+    Returns:
+        The dictionary at each of the steps.
     """
     key = {
         "step": "synthetic dictionaries",

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pytest_sae import bundled_world
 from pytest_sae.activations.pieces import decoded, pieces, readable, sliced
-from pytest_sae.data.sources import bundled_world
 
 CORPUS = ["The cat sat on the mat.", "A naïve café, 😀 hello-world", "tabs\tand\nlines  twice"]
 TEXTS = [

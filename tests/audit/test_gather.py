@@ -8,13 +8,13 @@ import pytest
 
 from pytest_sae.activations.store import Store
 from pytest_sae.audit.document import BY_HAND, document
-from pytest_sae.audit.gather import SIZES, Bench
-from pytest_sae.audit.measured import AUDITED, ERASED
+from pytest_sae.audit.gather import SIZES, Bench, audited
 from pytest_sae.audit.sound import unsound
 from pytest_sae.audit.summary import audit_record, world_record
 from pytest_sae.audit.values import WorldAudit
-from pytest_sae.numbers.registry import known
+from pytest_sae.families.registry import card_of, known
 from pytest_sae.records.audit import Audit
+from pytest_sae.records.schema import checked
 from pytest_sae.session.threads import threads
 from pytest_sae.synthetic.recovery import agreement
 
@@ -60,7 +60,7 @@ def test_measuring_again_gives_the_same_values_to_the_bit(bench: Bench, gathered
 
 
 def test_the_record_fits_the_schema_and_the_document_names_every_metric(gathered: WorldAudit):
-    record = Audit.model_validate(audit_record("smoke", [world_record(gathered)])).model_dump()
+    record = checked(Audit, audit_record("smoke", [world_record(gathered)]))
     told = document(record, "By hand.")
     table = told.partition("## ")[0]
     measured = {o.metric for o in gathered.observations} & set(known())
@@ -68,13 +68,13 @@ def test_the_record_fits_the_schema_and_the_document_names_every_metric(gathered
     for metric in measured:
         assert f"| {metric}" in table
     assert told.rstrip().endswith(f"{BY_HAND}\n\nBy hand.")
-    assert set(AUDITED) >= {"core", "scr", "tpp", "erasure", "sparse_probing", "structure"}
+    assert set(audited()) >= {"core", "scr", "tpp", "erasure", "sparse_probing", "structure"}
     assert {"erasure", "sparse_probing.gain", "mdl", "coherence", "concept_deletion"} <= measured
     assert table.count("| sparse_probing.gain:k=") == 1
 
 
 def test_what_is_erased_is_compared_with_the_features_of_its_own_tasks(bench: Bench):
-    few = bench._first.concepts.first(*ERASED)
+    few = bench._first.concepts.first(*2 * [card_of("erasure").audited_tasks])
     truth = bench._world.sample(SIZE.tokens, SIZE.worlds[0].seed, "truth")
     member, standing = bench.members[0], bench.standings[0]
     wanted = agreement(member.dictionary, truth, bench._world.rows).of(few.features)

@@ -15,9 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pytest_sae import bundled_world
 from pytest_sae.data.build import class_task, spurious_task
 from pytest_sae.data.rows import Rows
-from pytest_sae.data.sources import bundled_tasks, bundled_world, load_tasks
+from pytest_sae.data.sources import bundled_tasks, load_tasks
 from pytest_sae.data.tasks import Contrast, Sizes
 from tests.data.conftest import TASKS, people, write_csv, write_jsonl
 

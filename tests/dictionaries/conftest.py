@@ -49,14 +49,3 @@ def copy_of(sae_dirs: dict[str, Path], tmp_path: Path) -> Callable[[str], Path]:
 def topk(sae_dirs: dict[str, Path]) -> Files:
     """The files of a TopK SAE."""
     return files_in(sae_dirs["topk"])
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The hub's cache of this process, which is offline; empty."""
-    from huggingface_hub import constants
-
-    assert constants.HF_HUB_OFFLINE
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path / "hub"

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from pytest_sae.data.sources import bundled_world
+from pytest_sae import bundled_world
 from pytest_sae.dictionaries.load import candidates, load, looks_like_dictionary
 from pytest_sae.dictionaries.preflight import require_site
 from tests.dictionaries.conftest import edit_config, edit_weights

@@ -163,11 +163,11 @@ def test_two_packages_with_one_name_are_refused(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_conftests_function_is_a_family(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(entry_points, "_registered", {})
-    entry_points.register_family("mine", lambda path, device, dtype: changed(fingerprint=path))
+    entry_points.register_format("mine", lambda path, device, dtype: changed(fingerprint=path))
     assert "mine" in entry_points.names()
     assert resolve(["mine:any thing"])[0].family == "mine"
     assert load("any thing", family="mine").fingerprint == "any thing"
-    entry_points.register_family("mine", lambda *_: object())
+    entry_points.register_format("mine", lambda *_: object())
     with pytest.raises(DictionaryError, match=r"made by tests\..*lambda.*: object is no"):
         load("p", family="mine")
 
@@ -175,4 +175,10 @@ def test_a_conftests_function_is_a_family(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize("name", ["", "x", "two words", "a:b", "sae_lens", "9lives"])
 def test_a_name_that_could_not_be_typed_is_no_family(name: str) -> None:
     with pytest.raises(DictionaryError, match="cannot be called"):
-        entry_points.register_family(name, lambda *_: Own())
+        entry_points.register_format(name, lambda *_: Own())
+
+
+def test_the_old_name_still_registers_a_format_and_says_how_it_is_called_now() -> None:
+    with pytest.warns(DeprecationWarning, match="register_format"):
+        entry_points.register_family("older", lambda *_: Own())
+    assert "older" in entry_points.names()

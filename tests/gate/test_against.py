@@ -15,10 +15,13 @@ from hypothesis import strategies as st
 from pytest_sae.gate.baseline import Baseline, Entry, entries_of, paired_error, updated
 from pytest_sae.gate.baseline_file import read_baseline, write_baseline
 from pytest_sae.gate.rules import Regression, Rule
-from pytest_sae.gate.verdict import GREEN, Against, Verdict, judge
+from pytest_sae.gate.verdict import Verdict, judge
 from pytest_sae.numbers.estimate import Estimate
-from pytest_sae.numbers.measurement import Measurement
-from pytest_sae.records.row import row_of
+from pytest_sae.numbers.spec import Direction
+from pytest_sae.records.measurement import Measurement
+from pytest_sae.records.row import Against
+from pytest_sae.records.verdicts import GREEN
+from tests.records.rows import row_of
 
 finite = st.floats(-1e6, 1e6)
 errors = st.none() | st.floats(0, 1e3)
@@ -31,12 +34,22 @@ rules = st.builds(
 againsts = st.builds(
     Against,
     source=st.just("kept"),
-    direction=st.just("higher"),
     value=finite,
     se=errors,
+    differs=st.just(()),
     required=st.booleans(),
     paired=errors,
 )
+
+
+def judged(
+    value: float | None,
+    se: float | None,
+    rule: Rule,
+    against: Against,
+    direction: Direction = "higher",
+) -> Verdict:
+    return judge(Estimate("l0", value, se=se), rule, against=against, direction=direction)
 
 
 @settings(deadline=None)
@@ -44,8 +57,8 @@ againsts = st.builds(
 def test_a_better_value_is_never_red_where_a_worse_one_is_green(
     value: float, more: float, se: float | None, rule: Rule, against: Against
 ) -> None:
-    worse = judge(Estimate("l0", value, se=se), rule, against=against)
-    better = judge(Estimate("l0", value + more, se=se), rule, against=against)
+    worse = judged(value, se, rule, against)
+    better = judged(value + more, se, rule, against)
     if not worse.red:
         assert not better.red
 
@@ -56,10 +69,9 @@ def test_where_lower_is_better_all_is_mirrored(
     value: float, more: float, se: float | None, rule: Rule, against: Against
 ) -> None:
     rule = replace(rule, min=None, max=rule.min)
-    against = replace(against, direction="lower")
-    worse = judge(Estimate("l0", value, se=se), rule, against=against)
+    worse = judged(value, se, rule, against, "lower")
     if not worse.red:
-        assert not judge(Estimate("l0", value - more, se=se), rule, against=against).red
+        assert not judged(value - more, se, rule, against, "lower").red
 
 
 @settings(deadline=None)
@@ -67,7 +79,7 @@ def test_where_lower_is_better_all_is_mirrored(
 def test_what_is_no_number_is_never_green(
     value: float | None, se: float | None, rule: Rule, against: Against
 ) -> None:
-    assert judge(Estimate("l0", value, se=se), rule, against=against).name not in GREEN
+    assert judged(value, se, rule, against).name not in GREEN
 
 
 @settings(deadline=None)
@@ -76,8 +88,8 @@ def test_less_noise_never_hides_a_regression(
     value: float, se: float | None, rule: Rule, against: Against, paired: float
 ) -> None:
     less, more = (replace(against, paired=each) for each in sorted((paired, against.paired or 0.0)))
-    if judge(Estimate("l0", value, se=se), rule, against=more).name == "regressed":
-        assert judge(Estimate("l0", value, se=se), rule, against=less).name == "regressed"
+    if judged(value, se, rule, more).name == "regressed":
+        assert judged(value, se, rule, less).name == "regressed"
 
 
 @settings(deadline=None)
@@ -85,11 +97,11 @@ def test_less_noise_never_hides_a_regression(
 def test_where_no_way_is_better_nearer_to_the_baseline_is_never_worse(
     value: float, share: float, se: float | None, rule: Rule, against: Against
 ) -> None:
-    rule, against = replace(rule, min=None), replace(against, direction="none")
+    rule = replace(rule, min=None)
     assert against.value is not None
     nearer = against.value + (value - against.value) * (abs(share) / 1e6)
-    if not judge(Estimate("l0", value, se=se), rule, against=against).red:
-        assert not judge(Estimate("l0", nearer, se=se), rule, against=against).red
+    if not judged(value, se, rule, against, "none").red:
+        assert not judged(nearer, se, rule, against, "none").red
 
 
 @settings(deadline=None)
@@ -99,10 +111,8 @@ def test_noise_that_is_no_number_is_as_if_it_were_not_known(
 ) -> None:
     """Else an infinite error would let every regression pass, and NaN compare as no difference."""
     for name in ("paired", "se"):
-        spoilt = judge(
-            Estimate("l0", value, se=se), rule, against=replace(against, **{name: noise})
-        )
-        known = judge(Estimate("l0", value, se=se), rule, against=replace(against, **{name: None}))
+        spoilt = judged(value, se, rule, replace(against, **{name: noise}))
+        known = judged(value, se, rule, replace(against, **{name: None}))
         assert spoilt == known
 
 
@@ -156,13 +166,12 @@ def verdict(measurement: Measurement, baseline: Baseline, required: bool = True)
     estimate = measurement.estimate
     against = baseline.against(
         (measurement.sae, measurement.key),
-        measurement.spec.direction,
         measurement.fingerprints,
         required,
         estimate.influence,
     )
     rule = Rule(estimate.metric, regression=Regression(sigma=0))
-    return judge(estimate, rule, against=against)
+    return judge(estimate, rule, against=against, direction=measurement.spec.direction)
 
 
 @settings(deadline=None, max_examples=50)

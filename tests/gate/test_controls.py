@@ -10,13 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_sae.families import FAMILIES
+from pytest_sae.families.registry import cards, expected_of, known, spec_of
 from pytest_sae.gate.bounds import Rule
-from pytest_sae.gate.controls import EXPECTED, STANDARD_ERRORS, doubt, expected_of, holds
-from pytest_sae.gate.verdict import GREEN, Against, VerdictName, judge
+from pytest_sae.gate.controls import doubt, holds
+from pytest_sae.gate.verdict import judge
 from pytest_sae.numbers.control import CONTROLS, Control, Expected
 from pytest_sae.numbers.estimate import Estimate
-from pytest_sae.numbers.registry import known, spec_of
+from pytest_sae.records.doubts import STANDARD_ERRORS
+from pytest_sae.records.row import Against
+from pytest_sae.records.verdicts import GREEN, VerdictName
 
 finite = st.floats(-1e6, 1e6)
 errors = st.none() | st.floats(0, 1e3)
@@ -81,11 +83,11 @@ def test_what_gates_and_is_green_has_every_control_where_it_must_be(
 def test_controls_change_only_what_would_have_passed(
     value: float, se: float | None, them: list[Control]
 ) -> None:
-    against = Against("before", "higher", 0.5, 0.01)
+    against = Against("before", 0.5, 0.01, (), False, None)
     shown = Rule("scr", gate=False, reason="noisy")
     for rule, compared in ((None, None), (shown, None), (BOUND, None), (BOUND, against)):
-        alone = judge(estimate(value, se), rule, against=compared)
-        beside = judge(estimate(value, se), rule, against=compared, controls=them)
+        alone = judge(estimate(value, se), rule, against=compared, direction="higher")
+        beside = judge(estimate(value, se), rule, "no rule", compared, them, "higher")
         if alone.red or alone.name == "ungated":
             assert beside == alone
 
@@ -194,10 +196,10 @@ def test_a_value_outside_its_bounds_fails_on_them_first() -> None:
 
 
 def test_an_improvement_by_a_metric_that_does_not_discriminate_fails() -> None:
-    against = Against("before", "higher", 0.3, 0.01)
-    alone = judge(estimate(0.5), BOUND, against=against)
+    against = Against("before", 0.3, 0.01, (), False, None)
+    alone = judge(estimate(0.5), BOUND, against=against, direction="higher")
     assert alone.name == "improved"
-    assert judge(estimate(0.5), BOUND, against=against, controls=[control(0.5)]).name == "fail"
+    assert judge(estimate(0.5), BOUND, "", against, [control(0.5)], "higher").name == "fail"
 
 
 def test_a_metric_that_does_not_gate_stays_green() -> None:
@@ -205,11 +207,9 @@ def test_a_metric_that_does_not_gate_stays_green() -> None:
     assert judge(estimate(0.5), rule, controls=[control(0.5)]).name in GREEN
 
 
-def test_the_table_names_registered_metrics_and_known_controls() -> None:
-    for pattern, table in EXPECTED:
-        fitting = [name for name in known() if expected_of(name, "random") == table.get("random")]
-        assert fitting, pattern
-        assert set(table) <= set(CONTROLS), pattern
+def test_every_metric_names_known_controls() -> None:
+    for metric in known():
+        assert set(spec_of(metric).controls) <= set(CONTROLS), metric
 
 
 def test_what_must_be_below_is_a_metric_with_a_better_direction() -> None:
@@ -220,10 +220,10 @@ def test_what_must_be_below_is_a_metric_with_a_better_direction() -> None:
 
 
 def test_every_control_of_a_family_is_one_that_there_is() -> None:
-    for name, family in FAMILIES.items():
-        named = (*family.cheap_controls, *family.more_controls)
-        assert len(set(named)) == len(named), name
-        assert set(named) <= set(CONTROLS), name
+    for card in cards():
+        named = (*card.cheap_controls, *card.more_controls)
+        assert len(set(named)) == len(named), card.name
+        assert set(named) <= set(CONTROLS), card.name
 
 
 def test_a_metric_that_nobody_declared_has_no_controls() -> None:

@@ -14,8 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_sae.gate.bounds import Rule
-from pytest_sae.gate.verdict import RED, Against, VerdictName, as_number, headline, is_red, judge
+from pytest_sae.gate.verdict import judge
 from pytest_sae.numbers.estimate import Estimate, no_data, not_applicable, undefined
+from pytest_sae.numbers.plain import as_number
+from pytest_sae.records.row import Against
+from pytest_sae.records.verdicts import RED, VerdictName, headline, is_red
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 anything = st.one_of(
@@ -140,11 +143,20 @@ def test_what_has_no_data_is_red_where_a_rule_insists(rule: Rule | None, name: s
 def test_what_has_no_data_any_more_is_red_where_the_baseline_has_a_value() -> None:
     lost = no_data("l0", "mine.toml has no [[scr]] table")
     rule = Rule("l0", min=0.5, optional=True)
-    verdict = judge(lost, rule, against=Against("base.json", "higher", 0.9))
+    had = Against("base.json", 0.9, None, (), False, None)
+    verdict = judge(lost, rule, against=had, direction="higher")
     assert verdict.name == "unmeasured"
     assert verdict.reason.endswith("has no [[scr]] table (base.json has 0.9000)")
-    assert not judge(lost, rule, against=Against("base.json", "higher")).red
-    assert not judge(lost, replace(rule, gate=False), against=Against("b", "higher", 0.9)).red
+    never = replace(had, value=None)
+    assert not judge(lost, rule, against=never, direction="higher").red
+    shown = replace(rule, gate=False)
+    assert not judge(lost, shown, against=had, direction="higher").red
+
+
+def test_a_baseline_has_no_say_without_the_direction_of_the_metric() -> None:
+    had = Against("base.json", 0.9, None, (), False, None)
+    with pytest.raises(ValueError, match="no direction"):
+        judge(estimate(0.5), Rule("l0", min=0.5), against=had)
 
 
 def test_no_data_with_a_value_is_unmeasured() -> None:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import replace
-from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_sae.gate.rules import Regression, Rule
-from pytest_sae.gate.verdict import Against, judge
+from pytest_sae.gate.verdict import judge
+from pytest_sae.gate.whole_run import run_verdict
 from pytest_sae.numbers.control import Control
 from pytest_sae.numbers.estimate import Estimate
-from pytest_sae.numbers.measurement import Measurement
-from pytest_sae.records.row import row_of, sort_key
-from pytest_sae.reports.assemble import run_verdict
+from pytest_sae.records.measurement import Measurement
+from pytest_sae.records.report import Notable
+from pytest_sae.records.row import Against, Row
+from tests.records.rows import row_of
+from tests.reports.examples import report
 
 numbers = st.floats(-10, 10)
 errors = st.none() | st.floats(0, 1)
@@ -44,9 +46,10 @@ def cases(draw: st.DrawFn) -> tuple[Measurement, Rule, Against | None]:
         | st.builds(
             Against,
             source=st.just("kept"),
-            direction=st.just(direction),
             value=numbers,
             se=errors,
+            differs=st.just(()),
+            required=st.just(False),
             paired=errors,
         )
     )
@@ -65,10 +68,17 @@ def cases(draw: st.DrawFn) -> tuple[Measurement, Rule, Against | None]:
 runs = st.lists(cases(), min_size=1, max_size=6, unique_by=lambda case: (case[0].sae, case[0].key))
 
 
-def row(measurement: Measurement, rule: Rule, against: Against | None) -> dict[str, Any]:
-    verdict = judge(measurement.estimate, rule, against=against, controls=measurement.controls)
-    outcome = "failed" if verdict.red else "passed"
-    return row_of(measurement, verdict, rule, "t", against) | {"outcome": outcome}
+def row(measurement: Measurement, rule: Rule, against: Against | None) -> Row:
+    direction = measurement.spec.direction
+    verdict = judge(
+        measurement.estimate,
+        rule,
+        against=against,
+        controls=measurement.controls,
+        direction=direction,
+    )
+    built = row_of(measurement, verdict, rule, "t", against)
+    return replace(built, outcome="failed" if verdict.red else "passed")
 
 
 def verdict_of(run: list[tuple[Measurement, Rule, Against | None]]) -> str:
@@ -87,7 +97,9 @@ def test_the_order_in_which_values_come_changes_neither_rows_nor_verdict(
 ) -> None:
     mixed = random.Random(seed).sample(run, len(run))
     assert verdict_of(mixed) == verdict_of(run)
-    rows = [sorted((row(*case) for case in each), key=sort_key) for each in (run, mixed)]
+    rows = [
+        sorted((row(*case) for case in each), key=lambda row: row.order) for each in (run, mixed)
+    ]
     assert rows[0] == rows[1]
 
 
@@ -98,7 +110,7 @@ def test_a_run_with_a_value_that_is_no_number_is_not_green(
 ) -> None:
     place %= len(run)
     spoilt = [*run[:place], with_value(run[place], value), *run[place + 1 :]]
-    assert row(*spoilt[place])["verdict"] == "unmeasured"
+    assert row(*spoilt[place]).verdict == "unmeasured"
     assert verdict_of(spoilt) != "pass"
 
 
@@ -124,3 +136,16 @@ def test_a_run_is_green_exactly_where_every_part_of_it_is(
     alone = {verdict_of([case]) for case in run}
     assert (verdict_of(run) == "pass") == (alone == {"pass"})
     assert verdict_of(run) in alone
+
+
+def test_the_run_is_as_bad_as_its_worst_row() -> None:
+    rows = report().measurements
+    assert run_verdict(rows, [], [], True) == "fail"
+    unfailed = [each for each in rows if each.verdict != "fail"]
+    assert run_verdict(unfailed, [], [], True) == "unmeasured"
+    green = [each for each in unfailed if each.verdict != "unmeasured"]
+    assert run_verdict(green, [], [], True) == "pass"
+    assert run_verdict(green, [], ["a test was lost"], True) == "unmeasured"
+    assert run_verdict(green, [Notable("t.py", "topk", "failed", "")], [], True) == "fail"
+    assert run_verdict(rows, [], [], False) == "ungated"
+    assert run_verdict(rows, [], ["a test was lost"], False) == "unmeasured"

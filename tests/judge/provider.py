@@ -23,6 +23,7 @@ from typing import Any
 import pytest
 
 from pytest_sae.judge.base import Judge
+from pytest_sae.judge.form import Form
 from pytest_sae.judge.request import Message, Request
 
 KEY = "sk-loopback-0123456789"
@@ -126,7 +127,7 @@ def request_of(body: Mapping[str, Any]) -> Request:
         turns[-1] = Message(turns[-1].role, content)
         form = {"name": head.rsplit(" ", 1)[-1], "schema": json.loads(schema)}
     name, _, version = form["name"].rpartition("_")
-    return Request(f"{name}/{version}", tuple(turns), form["schema"], body["max_tokens"])
+    return Request(f"{name}/{version}", tuple(turns), Form(form["schema"], Any), body["max_tokens"])
 
 
 def vector(text: str) -> list[float]:

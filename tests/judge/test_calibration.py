@@ -31,7 +31,7 @@ from pytest_sae.judge.calibration.predicates import (
 from pytest_sae.judge.calibration.rules import ANY_WORD, CONCEPTS, RULES, Description, Rule
 from pytest_sae.judge.marking import plain, unmark
 from pytest_sae.judge.request import Request
-from pytest_sae.measure.judge_calibration import NAMES, measure
+from pytest_sae.measure.judge_calibration import NAMES, calibrated
 from pytest_sae.numbers.estimate import Estimate
 
 DESCRIPTIONS = {
@@ -118,7 +118,7 @@ class Oracle:
 
 
 def figures(reply: Reply, rules: Sequence[Rule] = RULES, seed: int = 0) -> dict[str, Estimate]:
-    return {each.metric: each for each in measure(ReplyJudge(reply), seed, rules)}
+    return {each.metric: each for each in calibrated(ReplyJudge(reply), seed, rules)}
 
 
 def values(reply: Reply) -> dict[str, float | None]:
@@ -247,7 +247,7 @@ def test_the_order_of_the_texts_changes_no_question(texts, latents, order) -> No
 
 def test_questions_are_asked_in_two_batches(oracle: Oracle) -> None:
     judge = ReplyJudge(oracle)
-    measure(judge, 0, RULES[:8])
+    calibrated(judge, 0, RULES[:8])
     assert judge.batches == 2
 
 

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 import jsonschema
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from pytest_sae.errors import JudgeError
 from pytest_sae.judge.client import ModelJudge
 from pytest_sae.judge.exchange import Exchange
+from pytest_sae.judge.form import Form
 from pytest_sae.judge.provider import structure
 from pytest_sae.judge.request import Request
 from pytest_sae.judge.retry import Patience
@@ -25,7 +27,7 @@ RIGHT = [json.loads(right(number)) for number in range(12)]
 
 
 def as_sent(asked: Request) -> Request:
-    return replace(asked, schema=structure(asked.schema))
+    return replace(asked, form=Form(structure(asked.schema), Any))
 
 
 def values(answers):

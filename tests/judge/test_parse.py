@@ -1,28 +1,20 @@
 """Answers are read strictly, and what is wrong with one is said in stable words."""
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_sae.judge.form import Form, choice, closed, level, sentence
 from pytest_sae.judge.parse import InvalidAnswerError, parse
 
-FREE = {"type": "object"}
-FORM = {
-    "type": "object",
-    "properties": {
-        "ratings": {
-            "type": "object",
-            "properties": {"gender": {"type": "integer", "minimum": 0, "maximum": 4}},
-            "required": ["gender"],
-            "additionalProperties": False,
-        },
-        "pick": {"enum": ["A", "B"]},
-    },
-    "required": ["ratings"],
-    "additionalProperties": False,
-}
+FREE = Form({"type": "object"}, dict[str, Any])
+FORM = closed(
+    {"ratings": closed({"gender": level(4)}), "pick": choice("A", "B"), "why": sentence(9)}
+)
+GOOD = {"ratings": {"gender": 1}, "pick": "A", "why": "so"}
 JSON = st.recursive(
     st.none()
     | st.booleans()
@@ -92,12 +84,18 @@ def test_what_is_no_object_is_said(text: str, sentence: str) -> None:
 @pytest.mark.parametrize(
     ("value", "sentence"),
     [
-        ({}, 'there is no key "ratings"'),
-        ({"ratings": {}}, 'at ratings there is no key "gender"'),
-        ({"ratings": {"gender": 5}}, "at ratings.gender 5 breaks maximum 4"),
-        ({"ratings": {"gender": True}}, 'at ratings.gender true is not of type "integer"'),
-        ({"ratings": {"gender": 1}, "x": 1}, 'there is the unknown key "x"'),
-        ({"ratings": {"gender": 1}, "pick": "C"}, 'at pick "C" is not one of ["A", "B"]'),
+        ({}, 'there is no key "ratings", "pick", "why"'),
+        (GOOD | {"ratings": {}}, 'at ratings there is no key "gender"'),
+        (GOOD | {"ratings": 1}, 'at ratings 1 is not of type "object"'),
+        (GOOD | {"ratings": {"gender": 5}}, "at ratings.gender 5 is not one of [0, 1, 2, 3, 4]"),
+        (GOOD | {"ratings": {"gender": True}}, 'at ratings.gender true is not of type "integer"'),
+        (GOOD | {"ratings": {"gender": "1"}}, 'at ratings.gender "1" is not of type "integer"'),
+        (GOOD | {"x": 1, "key_0": 1}, 'there is the unknown key "key_0", "x"'),
+        (GOOD | {"pick": "C"}, 'at pick "C" is not one of ["A", "B"]'),
+        (GOOD | {"pick": 1}, 'at pick 1 is not of type "string"'),
+        (GOOD | {"why": 1}, 'at why 1 is not of type "string"'),
+        (GOOD | {"why": "\x1c"}, 'at why "\\u001c" breaks pattern "\\\\S"'),
+        (GOOD | {"why": "because it is"}, 'at why "because it is" breaks maxLength 9'),
     ],
 )
 def test_what_breaks_the_schema_is_said_in_words_that_no_library_changes(value, sentence) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pytest_sae.activations.contexts import Context
 from pytest_sae.judge.base import Answer
 from pytest_sae.judge.marking import marked, numbered, plain
+from pytest_sae.judge.parse import InvalidAnswerError, parse
 from pytest_sae.judge.prompts import detect, effect, explain, pick, rate
 from pytest_sae.judge.prompts.effect import Effect
 from pytest_sae.judge.prompts.rate import Concept, Rating
@@ -170,6 +171,83 @@ def test_every_object_of_an_answer_is_closed_and_complete(request: Request) -> N
 )
 def test_other_answers_are_refused(request_: Request, value: dict) -> None:
     assert not jsonschema.Draft202012Validator(request_.schema).is_valid(value)
+    with pytest.raises(InvalidAnswerError):
+        parse(json.dumps(value), request_.form)
+
+
+NEAR = st.sampled_from(
+    [
+        *(None, True, 0, 1, 4, 5, -1, 2.0, 1.5, 1e300, 10**40, [], {}, [1], {"1": 1}),
+        *("", " \x1c", "\u200b", "A", "C", "x" * 400, "x" * 401, "x" * 601),
+    ]
+)
+
+
+@st.composite
+def nearly(draw, schema: dict) -> object:
+    """What a schema of ours allows, or something close to it."""
+    if schema["type"] != "object" or draw(st.integers(0, 9)) == 0:
+        return draw(st.one_of(answers(schema), NEAR))
+    keys = [name for name in schema["properties"] if draw(st.integers(0, 9))]
+    value = {name: draw(nearly(schema["properties"][name])) for name in keys}
+    more = draw(st.dictionaries(st.sampled_from(["", "1", "key_0", "model_config"]), NEAR))
+    return value if draw(st.integers(0, 3)) else {**more, **value}
+
+
+@given(requests(), st.data())
+@settings(deadline=None)
+def test_an_answer_is_taken_just_if_the_schema_allows_it(
+    request: Request, data: st.DataObject
+) -> None:
+    value = data.draw(nearly(request.schema).filter(lambda value: isinstance(value, dict)))
+    allowed = jsonschema.Draft202012Validator(request.schema).is_valid(value)
+    if allowed:
+        assert parse(json.dumps(value), request.form) == value
+    else:
+        with pytest.raises(InvalidAnswerError, match=r"^(at .+ )?(there is|.+ (is not|breaks) )"):
+            parse(json.dumps(value), request.form)
+
+
+def generated(schema: dict, named: dict) -> dict:
+    """A schema of pydantic's, written as we write ours: in one piece, without titles."""
+    if "$ref" in schema:
+        return generated(named[schema["$ref"].rsplit("/", 1)[1]], named)
+    kept = {word: each for word, each in schema.items() if word not in ("$defs", "title")}
+    if "properties" in kept:
+        inner = kept["properties"]
+        kept["properties"] = {name: generated(each, named) for name, each in inner.items()}
+    return kept
+
+
+@given(requests())
+@settings(deadline=None)
+def test_the_schema_is_the_one_of_the_model_that_answers_are_read_through(
+    request: Request,
+) -> None:
+    whole = request.form.shape.model_json_schema()
+    assert request.schema == generated(whole, whole.get("$defs", {}))
+
+
+def test_a_request_keeps_its_name_in_the_recordings() -> None:
+    """These names were given when answers were still read through jsonschema."""
+    contexts = [Context(0, ("a", " b"), (1.0, 0.0))] * 12
+    effects = [Effect("p", ("a",), ("b",))]
+    asked = [
+        rate.request(COLOURS, contexts, ["x"]),
+        explain.request(contexts, ["q"]),
+        detect.detection("e", contexts),
+        detect.fuzzing("e", contexts, [[True, False]] * 12),
+        effect.request(effects),
+        pick.request("e", [(["a"], ["b"])] * 11),
+    ]
+    assert {each.prompt: each.key("openai/judge", {"temperature": 0})[:16] for each in asked} == {
+        "rate/1": "c7545911a83e03ac",
+        "explain/1": "87bc647c1b65c18d",
+        "detect/1": "4ffe758d8ac38857",
+        "fuzz/1": "08d5d8897ad614d3",
+        "effect/1": "543991b4cdc6c765",
+        "pick/1": "ea01153276ba4aac",
+    }
 
 
 def test_answers_are_read_in_the_order_of_the_items() -> None:

@@ -20,6 +20,7 @@ from fixtures import WORLD, judge_lexicon
 from fixtures.grammar import vocabulary
 from pytest_sae.activations.contexts import Context
 from pytest_sae.errors import JudgeError
+from pytest_sae.judge.form import Form
 from pytest_sae.judge.marking import unmark
 from pytest_sae.judge.prompts import detect, effect, explain, pick, rate
 from pytest_sae.judge.prompts.effect import Effect
@@ -463,7 +464,7 @@ def test_the_order_of_the_contexts_changes_no_answer(order: list[int]) -> None:
 def test_nothing_but_the_document_decides_the_answer() -> None:
     request = explain.request([each for each in contexts(ending("ing")) if each.peak][:5], ())
     document = request.messages[1]
-    bare = Request(request.prompt, (Message("system", "Say no."), document), {}, 1)
+    bare = Request(request.prompt, (Message("system", "Say no."), document), Form({}, Any), 1)
     assert judge().ask([bare]) == judge().ask([request])
 
 

@@ -22,17 +22,18 @@ from pytest_sae.activations.steering import Effect, Steered
 from pytest_sae.activations.store import Store
 from pytest_sae.dictionaries.load import load as load_dictionary
 from pytest_sae.errors import ModelError
+from pytest_sae.families.registry import known
 from pytest_sae.judge.prompts import explain
 from pytest_sae.judge.request import Request
 from pytest_sae.measure import embedding, surprisal
-from pytest_sae.measure.autointerp import NAMES, AutointerpSizes, measure
-from pytest_sae.measure.detection import MOST, detection_pages, fuzzing_pages, right_marks, spot
+from pytest_sae.measure.autointerp import NAMES, AutointerpSizes, scored
+from pytest_sae.measure.detection import MOST, detected, detection_pages, fuzzing_pages, right_marks
 from pytest_sae.measure.intervention import judged, pairs_of, prompts_of
 from pytest_sae.measure.subjects import Subject, choose, evenly, explained, with_borrowed
 from pytest_sae.models.load import load as load_model
 from pytest_sae.models.scorer import losses
 from pytest_sae.numbers.estimate import Estimate
-from pytest_sae.numbers.registry import known
+from tests.measure.given import given_of
 from tests.measure.planted_judge import (
     PlantedJudge,
     constantly,
@@ -97,7 +98,7 @@ def test_latents_are_taken_evenly_from_the_strata(count: int) -> None:
 def test_a_perfect_reader_scores_one_and_another_latents_explanation_one_half(
     told: list[Subject],
 ) -> None:
-    spotted = spot(told, PlantedJudge(reader), seed=0)
+    spotted = detected(told, PlantedJudge(reader), seed=0)
     assert spotted.unanswered == frozenset()
     for kind in KINDS:
         assert [score.value for score in spotted.scores[kind]] == [1.0] * 12
@@ -108,7 +109,7 @@ def test_a_perfect_reader_scores_one_and_another_latents_explanation_one_half(
 
 @pytest.mark.parametrize("answer", [0, 1])
 def test_a_constant_judge_scores_exactly_one_half(told: list[Subject], answer: int) -> None:
-    spotted = spot(told, PlantedJudge(constantly(answer)), seed=0)
+    spotted = detected(told, PlantedJudge(constantly(answer)), seed=0)
     for kind in KINDS:
         assert {score.value for score in spotted.scores[kind]} == {0.5}
         assert {score.shuffled for score in spotted.scores[kind]} <= {0.5, None}
@@ -118,7 +119,7 @@ def test_a_constant_judge_scores_exactly_one_half(told: list[Subject], answer: i
 @pytest.mark.parametrize("silent", [3, 10, 30])
 def test_none_of_them_gains_nothing_whatever_the_share_of_active_contexts(silent: int) -> None:
     few = [replace(each, explanation="nothing") for each in subjects(4, scored=12, silent=silent)]
-    spotted = spot(few, PlantedJudge(constantly(0)), seed=0)
+    spotted = detected(few, PlantedJudge(constantly(0)), seed=0)
     assert {score.value for kind in KINDS for score in spotted.scores[kind]} == {0.5}
 
 
@@ -127,7 +128,7 @@ def test_a_question_without_an_answer_is_wrong_and_reported(told: list[Subject])
         about = word_of(request.document["explanation"])
         return None if (request.prompt, about) == ("detect/1", "w3") else reader(request)
 
-    spotted = spot([replace(each, borrowed=None) for each in told], PlantedJudge(shy), seed=0)
+    spotted = detected([replace(each, borrowed=None) for each in told], PlantedJudge(shy), seed=0)
     assert spotted.unanswered == {3}
     assert [s.value for s in spotted.scores["detection"]] == [1.0] * 3 + [0.0] + [1.0] * 8
     assert [s.value for s in spotted.scores["fuzzing"]] == [1.0] * 12
@@ -147,7 +148,7 @@ def test_an_unanswered_question_leaves_the_other_questions_what_they_are(
         texts = request.document["contexts"].values()
         return None if request.prompt == "detect/1" and lost.issuperset(texts) else reader(request)
 
-    spotted = spot([subject], PlantedJudge(shy), seed=0)
+    spotted = detected([subject], PlantedJudge(shy), seed=0)
     expected = ((60 - active) / 60 + (60 - (40 - active)) / 60) / 2
     assert spotted.scores["detection"][0].value == pytest.approx(expected)
     assert spotted.unanswered == {0}
@@ -156,7 +157,7 @@ def test_an_unanswered_question_leaves_the_other_questions_what_they_are(
 def test_a_latent_without_explanation_is_wrong_and_nothing_is_asked(told: list[Subject]) -> None:
     judge = PlantedJudge(reader)
     silent = replace(told[0], explanation=None, borrowed=None)
-    spotted = spot([silent], judge, seed=0)
+    spotted = detected([silent], judge, seed=0)
     assert judge.asked == []
     assert [spotted.scores[kind][0].value for kind in KINDS] == [0.0, 0.0]
 
@@ -188,7 +189,7 @@ def test_the_order_of_latents_and_contexts_changes_no_score(told: list[Subject],
         )
         for each in (told[place] for place in rng.permutation(12))
     ]
-    first, second = (spot(each, PlantedJudge(noisy), seed=0) for each in (told, again))
+    first, second = (detected(each, PlantedJudge(noisy), seed=0) for each in (told, again))
     for kind in KINDS:
         by_latent = sorted(second.scores[kind], key=lambda score: score.latent)
         assert by_latent == first.scores[kind]
@@ -198,8 +199,8 @@ def test_a_latent_is_asked_about_in_the_same_words_alone_and_among_others(
     told: list[Subject],
 ) -> None:
     together, alone = PlantedJudge(reader), PlantedJudge(reader)
-    spot(told, together, seed=0)
-    spot(told[5:6], alone, seed=0)
+    detected(told, together, seed=0)
+    detected(told[5:6], alone, seed=0)
     keys = {request.key("planted", {}) for request in together.asked}
     assert len(alone.asked) == 6
     assert {request.key("planted", {}) for request in alone.asked} <= keys
@@ -517,7 +518,7 @@ def figures(
     sizes: AutointerpSizes = SIZES,
     **more: Any,
 ) -> dict[str, Estimate]:
-    found = measure(latents, corpus, PlantedJudge(answer), 0, sizes, **more)
+    found = scored(given_of(latents, corpus=corpus, judge=PlantedJudge(answer), **more), sizes)
     return {estimate.metric: estimate for estimate in found}
 
 
@@ -656,7 +657,7 @@ def test_a_corpus_that_is_too_small_leaves_everything_undefined_and_asks_nothing
     latents: Latents, corpus: tuple[str, ...]
 ) -> None:
     judge = PlantedJudge(reader)
-    found = measure(latents, corpus[:4], judge, 0, SIZES)
+    found = scored(given_of(latents, corpus=corpus[:4], judge=judge), SIZES)
     assert judge.asked == []
     assert {each.status for each in found} == {"undefined"}
     assert all("effective n is small" in each.reason for each in found)

@@ -13,7 +13,8 @@ from pytest_sae.data.attributes import PrincipledSizes
 from pytest_sae.data.entities import RavelSizes
 from pytest_sae.data.questions import UnlearningSizes
 from pytest_sae.dictionaries.affine import AffineDictionary
-from pytest_sae.measure import principled, ravel, unlearning
+from pytest_sae.measure import ravel
+from tests.measure.given import measured
 from tests.measure.planted_codes import INFO, model, tasks
 
 READS, WRITES = "blocks.2.hook_resid_pre", "blocks.2.hook_mlp_out"
@@ -32,7 +33,7 @@ def latents() -> Latents:
 
 def test_a_transcoder_that_writes_nothing_controls_nothing(latents: Latents) -> None:
     sizes = PrincipledSizes(edits=20)
-    found = principled.measure(latents, list(tasks().principled), "here", 0, sizes)
+    found = measured("principled", latents, sizes, principled=tasks().principled)
     named = {each.metric: each for each in found}
     control = named["principled.control"]
     assert control.value is None or control.value == pytest.approx(0, abs=1e-3)
@@ -50,7 +51,7 @@ def test_entities_are_exchanged_where_a_transcoder_writes(latents: Latents) -> N
     for text in (0, 7):
         own = written[text][asked.prompts.places[text]]
         assert torch.equal(asked.prompts.rows[text], own)
-    found = ravel.measure(latents, list(tasks().ravel), "here", 0, sizes)
+    found = measured("ravel", latents, sizes, ravel=tasks().ravel)
     # One block's MLP alone does not hold the answer.
     assert found[0].status == "undefined" or found[0].value == pytest.approx(0, abs=0.1)
 
@@ -65,5 +66,5 @@ def test_a_transcoder_that_writes_nothing_makes_nothing_forgotten(latents: Laten
         retain_questions=whole.retain_questions[:12],
         fingerprint="few",
     )
-    found = unlearning.measure(latents, [few], "here", 0, UnlearningSizes(orders=1))
+    found = measured("unlearning", latents, UnlearningSizes(orders=1), unlearning=[few])
     assert found[0].value in (None, 0)

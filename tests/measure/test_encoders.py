@@ -11,9 +11,11 @@ import pytest
 import torch
 
 from pytest_sae.measure import autointerp, erasure, shift
-from pytest_sae.measure.logit_lens import promoted
+from pytest_sae.measure.given import Given
+from pytest_sae.measure.logit_lens import top_tokens
 from pytest_sae.models.model import NO_PREDICTION
 from tests.labelled import labelled_data
+from tests.measure.given import given_of
 from tests.measure.planted_judge import PlantedJudge, constantly
 from tests.measure.test_autointerp import SIZES
 from tests.measure.test_shift import everything
@@ -70,9 +72,12 @@ def test_what_is_pooled_is_what_one_text_at_a_time_gives(world: Path) -> None:
 def test_shift_shows_latents_without_promoted_tokens(world: Path) -> None:
     session, sae = opened(world, "topk")
     latents, judge = session.latents(sae), everything()
-    found = {each.metric: each for each in shift.measure(latents, session.tasks, judge, 0, 2)}
+    found = {
+        each.metric: each
+        for each in shift.measure(Given(latents, session.tasks, 0, {"fits": 2}, judge))
+    }
     assert judge.asked
-    assert promoted(latents, [0, 1]) == [(), ()]
+    assert top_tokens(latents, [0, 1]) == [(), ()]
     assert found["shift"].status in ("ok", "undefined")
     assert NO_PREDICTION not in {each.reason for each in found.values()}
     task = session.tasks.scr[0]
@@ -88,8 +93,8 @@ def test_autointerp_leaves_out_the_intervention_and_says_why(world: Path) -> Non
     sizes = replace(SIZES, evidence=replace(SIZES.evidence, width=4))
     found = {
         each.metric: each
-        for each in autointerp.measure(
-            session.latents(sae), texts, PlantedJudge(constantly(1)), 0, sizes
+        for each in autointerp.scored(
+            given_of(session.latents(sae), corpus=texts, judge=PlantedJudge(constantly(1))), sizes
         )
     }
     intervention = found["autointerp.intervention"]

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pytest_sae.dictionaries.base import Dictionary
-from pytest_sae.families import FAMILIES
+from pytest_sae.families.registry import cards
 from pytest_sae.numbers.estimate import Estimate
 from pytest_sae.numbers.keys import metric_key
 from pytest_sae.session.session import EvalSession
@@ -19,7 +19,7 @@ from tests.labelled import labelled_data
 from tests.session.test_session import opened
 from tests.tiny import tiny_model, tiny_sae
 
-UNJUDGED = [name for name, family in FAMILIES.items() if not family.judged]
+UNJUDGED = [card.name for card in cards() if not card.judged]
 # Their definition has a latent's units in it.
 OF_UNITS = {
     "l1": "a sum of latents",

@@ -10,7 +10,7 @@ import torch
 from pytest_sae.activations.latents import Latents
 from pytest_sae.activations.store import Store
 from pytest_sae.measure import logit_lens as module
-from pytest_sae.measure.logit_lens import final_norm, norm_scale, promoted
+from pytest_sae.measure.logit_lens import final_norm, norm_scale, top_tokens
 from pytest_sae.models.load import load as load_model
 from pytest_sae.models.model import LanguageModel
 from tests.activations.witness import TinyDictionary
@@ -46,7 +46,7 @@ def test_tokens_are_those_the_model_itself_raises_most(
     """A stream that is d and nothing else, against its opposite: biases cancel."""
     arch, model = any_model
     latents = latents_of(model)
-    found = promoted(latents, [0, 50, 95, 3], 6)
+    found = top_tokens(latents, [0, 50, 95, 3], 6)
     norm, unembed = model.hf.get_submodule(NORMS[arch]), model.hf.get_output_embeddings()
     for index, tokens in zip([0, 50, 95, 3], found, strict=True):
         d = 1e4 * latents.dictionary.decoder_rows[index][None]
@@ -84,9 +84,9 @@ def test_a_weight_that_is_an_offset_from_one_is_understood() -> None:
 
 def test_blocks_of_latents_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     latents = latents_of(fresh(tmp_path))
-    whole = promoted(latents, range(96))
+    whole = top_tokens(latents, range(96))
     monkeypatch.setattr(module, "_BLOCK_BYTES", 7 * 4 * 64)
-    assert promoted(latents, range(96)) == whole
+    assert top_tokens(latents, range(96)) == whole
     assert all(len(tokens) == 10 for tokens in whole)
 
 
@@ -105,21 +105,21 @@ def test_blocks_of_latents_change_nothing(tmp_path: Path, monkeypatch: pytest.Mo
 def test_only_what_is_added_to_the_stream_promotes_tokens(
     tmp_path: Path, site: str, width: int, adds: bool
 ) -> None:
-    found = promoted(latents_of(fresh(tmp_path), site, width), [1, 2])
+    found = top_tokens(latents_of(fresh(tmp_path), site, width), [1, 2])
     assert [bool(tokens) for tokens in found] == [adds, adds]
 
 
 def test_a_transcoder_promotes_by_what_it_writes(tmp_path: Path) -> None:
     latents = latents_of(fresh(tmp_path), "blocks.1.ln2.hook_out")
-    assert promoted(latents, [0]) == [()]
+    assert top_tokens(latents, [0]) == [()]
     latents.written_site = latents.model.site("blocks.1.hook_mlp_out")
-    assert len(promoted(latents, [0])[0]) == 10
+    assert len(top_tokens(latents, [0])[0]) == 10
 
 
 def test_without_an_unembedding_nothing_is_promoted(tmp_path: Path) -> None:
     model = fresh(tmp_path)
     model.hf.set_output_embeddings(None)
-    assert promoted(latents_of(model), [0, 1, 2]) == [(), (), ()]
+    assert top_tokens(latents_of(model), [0, 1, 2]) == [(), (), ()]
 
 
 def test_rows_of_the_unembedding_without_a_token_are_left_out(tmp_path: Path) -> None:
@@ -130,6 +130,6 @@ def test_rows_of_the_unembedding_without_a_token_are_left_out(tmp_path: Path) ->
     padded.weight.data = torch.cat(
         [model.hf.get_output_embeddings().weight.data, 99 * (scale * row).expand(6, -1)]
     )
-    expected = promoted(latents_of(model), [0])
+    expected = top_tokens(latents_of(model), [0])
     model.hf.set_output_embeddings(padded)
-    assert promoted(latents_of(model), [0]) == expected
+    assert top_tokens(latents_of(model), [0]) == expected

@@ -10,9 +10,9 @@ import torch
 
 from pytest_sae.activations.store import Store
 from pytest_sae.data.attributes import AttributeTask, PrincipledSizes
-from pytest_sae.measure.principled import measure
 from pytest_sae.metrics.supervised import fit
 from pytest_sae.numbers.estimate import Estimate
+from tests.measure import given as measuring
 from tests.measure.planted_codes import bundled, latents_of, planted, tasks
 
 SIZES = PrincipledSizes(edits=60)
@@ -34,7 +34,9 @@ def task() -> AttributeTask:
 
 
 def measured(dictionary, store: Store, task: AttributeTask) -> dict[str, Estimate]:
-    found = measure(latents_of(dictionary, store), [task], "here", 0, SIZES)
+    found = measuring.measured(
+        "principled", latents_of(dictionary, store), SIZES, principled=[task]
+    )
     return {each.metric.removeprefix("principled."): each for each in found}
 
 
@@ -167,7 +169,7 @@ def test_a_second_measurement_is_the_same_to_the_bit(store: Store, task: Attribu
 
 
 def test_without_a_task_it_has_no_data_and_says_what_is_missing(store: Store) -> None:
-    found = measure(latents_of(bundled("topk"), store), [], "mine.toml", 0, SIZES)
+    found = measuring.measured("principled", latents_of(bundled("topk"), store), SIZES, "mine.toml")
     assert {each.status for each in found} == {"no_data"}
     assert {each.reason for each in found} == {"mine.toml has no [[principled]] table"}
 

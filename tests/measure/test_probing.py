@@ -18,6 +18,7 @@ from pytest_sae.data.tasks import ClassTask, ClassTexts, Sizes, Spelling
 from pytest_sae.dictionaries.spec import resolve
 from pytest_sae.errors import DataError
 from pytest_sae.measure import absorption, last_token
+from pytest_sae.measure.given import Given
 from pytest_sae.metrics import last_token_baseline, transfer
 from pytest_sae.metrics.last_token import LabelledRows, score
 from pytest_sae.metrics.last_token_baseline import ActivationRows
@@ -25,6 +26,7 @@ from pytest_sae.models.tokenize import Batch
 from pytest_sae.options import Options
 from pytest_sae.session.session import EvalSession, LoadedSAE
 from tests.labelled import TASKS, labelled_data
+from tests.measure.given import given_of
 from tests.tiny import tiny_model, tiny_sae
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -196,7 +198,7 @@ def test_without_the_extra_or_in_the_smoke_suite_last_tokens_are_skipped_and_why
     assert first.estimate.status == "not_applicable"
     assert "--sae-suite=standard" in first.estimate.reason
     monkeypatch.setattr(sae_probes, "find_spec", lambda name: None)
-    found = last_token.measure(session.latents(sae), 200, 0)
+    found = last_token.measure(given_of(session.latents(sae), {"rows": 200}))
     assert len(found) == 33
     assert "pip install 'pytest-sae[probes]'" in found[0].reason
 
@@ -224,7 +226,7 @@ def test_absorption_on_the_bundled_world_takes_one_pass_and_one_encode() -> None
     assert value.se < 0.02
     assert found["absorption.full"].value < value.value
     # Another dictionary of the same model runs the model no more.
-    again = absorption.measure(session.latents(sae), session.tasks.spelling, 0, 2000)
+    again = absorption.measure(Given(session.latents(sae), session.tasks, 0, {"words": 2000}))
     assert again[0].value == value.value
     assert work.model_passes == passes
     session.close()

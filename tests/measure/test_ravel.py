@@ -10,8 +10,9 @@ import torch
 from pytest_sae.activations.store import Store
 from pytest_sae.data.entities import EntityTask, RavelSizes
 from pytest_sae.dictionaries.base import Dictionary
-from pytest_sae.measure.ravel import Asked, measure
+from pytest_sae.measure.ravel import Asked
 from pytest_sae.numbers.estimate import Estimate
+from tests.measure import given as measuring
 from tests.measure.planted_codes import bundled, latents_of, planted, tasks
 
 SIZES = RavelSizes(templates=2, train_pairs=120, test_pairs=60, steps=30)
@@ -54,7 +55,7 @@ def only(task: EntityTask, *places: int) -> EntityTask:
 def measured(
     dictionary: Dictionary, store: Store, task: EntityTask, sizes: RavelSizes = SIZES
 ) -> list[Estimate]:
-    return measure(latents_of(dictionary, store), [task], "here", 0, sizes)
+    return measuring.measured("ravel", latents_of(dictionary, store), sizes, ravel=[task])
 
 
 def answers_as_latents(store: Store, task: EntityTask) -> Dictionary:
@@ -131,6 +132,6 @@ def test_a_second_measurement_is_the_same_to_the_bit(store: Store, task: EntityT
 
 
 def test_without_a_task_it_has_no_data_and_says_what_is_missing(store: Store) -> None:
-    found = measure(latents_of(bundled("topk"), store), [], "mine.toml", 0, SIZES)
+    found = measuring.measured("ravel", latents_of(bundled("topk"), store), SIZES, "mine.toml")
     assert {each.status for each in found} == {"no_data"}
     assert {each.reason for each in found} == {"mine.toml has no [[ravel]] table"}

@@ -12,9 +12,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from pytest_sae import bundled_world
 from pytest_sae.activations.recorded import record_vectors
 from pytest_sae.cli import main
-from pytest_sae.data.sources import bundled_world
 from pytest_sae.dictionaries.spec import resolve
 from pytest_sae.errors import DataError, ModelError, SiteError
 from pytest_sae.numbers.estimate import Estimate

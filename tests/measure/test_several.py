@@ -70,7 +70,7 @@ def test_each_site_is_reconstructed_from_all_that_are_read(
     found = {m.estimate.metric: m.estimate for m in session.measure("core", sae)}
     config = files.configured(kind, D)
     weights = getattr(files, kind)(D)
-    some = session.corpus("it").texts[:6]
+    some = session.tasks.corpus.texts[:6]
     pooled = session.latents(sae).pooled(some)
     for row, text in enumerate(some):
         there = seen(sae.model, text)

@@ -14,10 +14,13 @@ import pytest
 from pytest_sae.data.tasks import Tasks
 from pytest_sae.data.words import delete
 from pytest_sae.errors import DataError, JudgeError
+from pytest_sae.families.registry import card_of
 from pytest_sae.judge.base import Answer, Judge, Spent
 from pytest_sae.judge.marking import unmark
 from pytest_sae.judge.request import Request
 from pytest_sae.measure import erasure, shift
+from pytest_sae.measure.given import Given
+from pytest_sae.measure.given import measured as measured_of
 from pytest_sae.metrics.scr import fit_probes
 from pytest_sae.metrics.shift import score_task
 from pytest_sae.session.session import EvalSession, LoadedSAE
@@ -79,10 +82,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def measured(session: EvalSession, sae: LoadedSAE, judge: Judge, tasks: Tasks | None = None):
-    latents = session.latents(sae)
-    return {
-        each.metric: each for each in shift.measure(latents, tasks or session.tasks, judge, 0, 2)
-    }
+    given = Given(session.latents(sae), tasks or session.tasks, 0, {"fits": 2}, judge)
+    return {each.metric: each for each in measured_of(card_of("shift"), given)}
 
 
 @pytest.mark.parametrize("arch", ["topk", "jumprelu", "standard", "normed"])
@@ -193,7 +194,7 @@ def test_the_values_are_the_same_to_the_bit_with_a_cold_and_a_warm_cache(
     for cache in (None, str(tmp_path), str(tmp_path)):
         session, sae = opened(world, "topk", cache=cache)
         if runs:
-            erasure.measure_scr(session.latents(sae), session.tasks, 0, 2)
+            erasure.measure_scr(Given(session.latents(sae), session.tasks, 0, {"fits": 2}))
         runs.append(measured(session, sae, everything()))
     assert runs[0] == runs[1] == runs[2]
     assert session.store.work.model_passes == 0

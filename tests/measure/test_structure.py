@@ -52,7 +52,7 @@ def topk(world: Path) -> tuple[EvalSession, LoadedSAE, dict[str, Estimate]]:
 
 def tokens_of(session: EvalSession, sae: LoadedSAE) -> torch.Tensor:
     """(token, d): what is read at every valid token of the corpus."""
-    texts = session.corpus("tests").texts
+    texts = session.tasks.corpus.texts
     return torch.cat([part.x_valid for part in session.latents(sae).tokens(texts)])
 
 
@@ -85,7 +85,7 @@ def test_description_length_is_that_of_counting_and_decoding_by_hand(
 def test_a_dictionary_that_writes_nothing_costs_what_its_site_costs(world: Path) -> None:
     session, sae = opened(world, "topk")
     sae.dictionary.decoder_rows.zero_()
-    texts = session.corpus("tests").texts
+    texts = session.tasks.corpus.texts
     for each in description.measure(session.latents(sae), texts, 0):
         if each.metric == "mdl":
             assert each.value == pytest.approx(each.details["without"], rel=1e-5)

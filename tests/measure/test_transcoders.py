@@ -25,10 +25,11 @@ from torch import Tensor
 from pytest_sae.dictionaries.spec import resolve
 from pytest_sae.errors import ModelError, SiteError
 from pytest_sae.measure import erasure, shift, written_scale
+from pytest_sae.measure.given import Given
 from pytest_sae.metrics import scr, scr_estimates, tpp, tpp_estimates
 from pytest_sae.metrics.ablation import AffineRemoval, MeasuredRemoval
 from pytest_sae.numbers.estimate import Estimate
-from pytest_sae.numbers.measurement import Measurement
+from pytest_sae.records.measurement import Measurement
 from pytest_sae.session.session import EvalSession, LoadedSAE
 from tests.dictionaries.formats.sae_lens_files import write
 from tests.labelled import labelled_data
@@ -524,5 +525,5 @@ def test_shift_probes_and_deletes_where_the_transcoder_writes(world: Path, arch:
     deleted = shift.means_of_deleted(latents, session.tasks, shift.deletions(session.tasks))
     found, expected = np.array(list(deleted.values())), plain.means(list(deleted))
     np.testing.assert_allclose(found, expected, atol=1e-5)
-    judged = shift.measure(latents, session.tasks, everything(), 0, 2)
+    judged = shift.measure(Given(latents, session.tasks, 0, {"fits": 2}, everything()))
     assert {each.metric for each in judged} == {name for name, _ in shift.NAMES}

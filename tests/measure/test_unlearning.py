@@ -12,10 +12,11 @@ import torch
 from pytest_sae.activations.store import Store
 from pytest_sae.data.questions import Question, UnlearningSizes, UnlearningTask, orders
 from pytest_sae.dictionaries.base import Dictionary
-from pytest_sae.measure.unlearning import Clamp, clamped_change, firing, known, measure
+from pytest_sae.measure.unlearning import Clamp, clamped_change, firing, known
 from pytest_sae.metrics.unlearning import Setting
 from pytest_sae.models.tokenize import tokenize
 from tests.activations.witness import TinyDictionary
+from tests.measure.given import measured
 from tests.measure.planted_codes import bundled, latents_of, model, planted, tasks
 
 LOW = "blocks.0.hook_resid_pre"
@@ -74,7 +75,9 @@ def test_clamping_a_subjects_own_things_below_where_they_are_read_forgets_it(
     store: Store, task: UnlearningTask
 ) -> None:
     dictionary = subjects_as_latents(store, task)
-    forgotten, retained = measure(latents_of(dictionary, store, LOW), [task], "here", 0, SIZES)
+    forgotten, retained = measured(
+        "unlearning", latents_of(dictionary, store, LOW), SIZES, unlearning=[task]
+    )
     assert forgotten.value is not None
     assert forgotten.value > 0.5
     assert retained.value is not None
@@ -90,7 +93,9 @@ def test_clamping_a_subjects_own_things_below_where_they_are_read_forgets_it(
 def test_where_the_answer_is_read_already_nothing_is_forgotten(
     store: Store, task: UnlearningTask
 ) -> None:
-    forgotten, _ = measure(latents_of(bundled("topk"), store), [task], "here", 0, SIZES)
+    forgotten, _ = measured(
+        "unlearning", latents_of(bundled("topk"), store), SIZES, unlearning=[task]
+    )
     assert forgotten.value is not None
     assert forgotten.value < 0.3
     assert forgotten.details["tasks"]["biology"]["right_by_the_last_token_alone"] > 0.9
@@ -102,7 +107,7 @@ def test_a_dictionary_without_latents_of_the_subject_is_undefined(
     store: Store, task: UnlearningTask
 ) -> None:
     everywhere = planted(torch.zeros(1, 128), torch.ones(1, 4), torch.zeros(4, 128))
-    found = measure(latents_of(everywhere, store), [task], "here", 0, SIZES)
+    found = measured("unlearning", latents_of(everywhere, store), SIZES, unlearning=[task])
     assert {each.status for each in found} == {"undefined"}
     assert "no latent fires on what is to be forgotten" in found[0].reason
 
@@ -155,6 +160,6 @@ def test_a_clamp_moves_firing_latents_alone_and_keeps_the_error() -> None:
 
 
 def test_without_a_task_it_has_no_data_and_says_what_is_missing(store: Store) -> None:
-    found = measure(latents_of(bundled("topk"), store), [], "mine.toml", 0, SIZES)
+    found = measured("unlearning", latents_of(bundled("topk"), store), SIZES, "mine.toml")
     assert {each.status for each in found} == {"no_data"}
     assert {each.reason for each in found} == {"mine.toml has no [[unlearning]] table"}

@@ -8,12 +8,13 @@ from functools import cache
 import numpy as np
 import pytest
 
-from pytest_sae.gate.controls import expected_of, holds
+from pytest_sae.families.registry import expected_of
+from pytest_sae.gate.controls import holds
 from pytest_sae.metrics import scr, scr_estimates, tpp, tpp_estimates
 from pytest_sae.metrics.ablation import AffineRemoval
 from pytest_sae.numbers.control import Control
 from pytest_sae.numbers.estimate import Estimate
-from pytest_sae.session.controlled import over_draws
+from pytest_sae.session.controls import over_draws
 from tests.metrics.planted import (
     CLASSES,
     LATENTS,

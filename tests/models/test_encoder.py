@@ -10,7 +10,6 @@ import torch
 
 from pytest_sae.activations.latents import Latents
 from pytest_sae.activations.store import Store
-from pytest_sae.data.tasks import Corpus
 from pytest_sae.dictionaries.load import load as load_dictionary
 from pytest_sae.errors import ModelError
 from pytest_sae.measure import reconstruction
@@ -20,6 +19,7 @@ from pytest_sae.models.model import LanguageModel
 from pytest_sae.models.prove import check_fit, prove
 from pytest_sae.models.site import Site
 from pytest_sae.models.tokenize import batches, tokenize
+from tests.measure.given import given_of
 from tests.models.encoder import tiny_encoder
 from tests.tiny import tiny_sae
 
@@ -117,7 +117,7 @@ def test_robertas_positions_begin_behind_its_paddings(tmp_path: Path) -> None:
 def test_the_core_family_measures_all_but_predictions(
     model: LanguageModel, tmp_path: Path, hook: str
 ) -> None:
-    found = reconstruction.measure(latents(model, tmp_path, hook), Corpus(TEXTS, "x"), seed=0)
+    found = reconstruction.measure(given_of(latents(model, tmp_path, hook), corpus=TEXTS))
     by_name = {each.metric: each for each in found}
     assert {name for name, each in by_name.items() if each.status == "not_applicable"} >= BEHAVIOUR
     for name in BEHAVIOUR:

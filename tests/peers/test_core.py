@@ -18,6 +18,7 @@ from pytest_sae.data.tasks import Corpus
 from pytest_sae.measure import reconstruction
 from pytest_sae.numbers.estimate import Estimate
 from pytest_sae.session.session import EvalSession, LoadedSAE
+from tests.measure.given import given_of
 
 CONTEXT, TEXTS = 32, 60
 
@@ -71,7 +72,7 @@ def latents(session: EvalSession, sae: LoadedSAE) -> Latents:
 @pytest.fixture(scope="module")
 def corpus(session: EvalSession, latents: Latents) -> Corpus:
     """Texts that fill the context, so that no batch is padded: theirs know no padding."""
-    texts = session.corpus("tests").texts
+    texts = session.tasks.corpus.texts
     full = [
         texts[int(row)]
         for part in latents.tokens(texts)
@@ -84,7 +85,8 @@ def corpus(session: EvalSession, latents: Latents) -> Corpus:
 
 @pytest.fixture(scope="module")
 def ours(latents: Latents, corpus: Corpus) -> dict[str, Estimate]:
-    return {each.metric: each for each in reconstruction.measure(latents, corpus, 0)}
+    given = given_of(latents, corpus=corpus.texts)
+    return {each.metric: each for each in reconstruction.measure(given)}
 
 
 @pytest.fixture(scope="module")

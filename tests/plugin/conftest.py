@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 # Loaded here once: pytester unloads after every run what that run has imported.
+import pytest_sae.records.measurement
+import pytest_sae.reports.write
+import pytest_sae.run.scheduler  # noqa: F401
 from tests.plugin.project import Project
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from pytest_sae import bundled_world
 from pytest_sae.cli import main
-from pytest_sae.data.sources import bundled_world
 from tests.labelled import labelled_data
 from tests.tiny import tiny_sae
 

@@ -156,3 +156,56 @@ def test_sae_and_metric_are_read_from_a_test_id(
     found = sae_of_nodeid(nodeid, ["topk", "topk_1", "topk.a"])
     assert found == sae
     assert (key_of_nodeid(nodeid, found) if found else None) == key
+
+
+def test_a_family_is_tested_in_all_that_no_other_test_of_the_module_names(
+    project: Project,
+) -> None:
+    project.tests("""
+    import pytest
+
+    @pytest.mark.sae_metric("tpp.canonical")
+    def test_published(tpp, gate, metric):
+        gate(tpp[metric])
+
+    class TestRest:
+        @pytest.mark.sae_metric("tpp", n=[5, 20])
+        def test_named(self, tpp, gate, metric):
+            gate(tpp[metric])
+
+    @pytest.mark.sae_family("tpp")
+    def test_rest(tpp, gate, metric):
+        gate(tpp[metric])
+    """)
+    result = project.run("--collect-only", "-q")
+    found = [line for line in result.outlines if "test_rest" in line]
+    assert [line.partition("[a-")[2].rstrip("]") for line in found] == [
+        "tpp.margin:n:20",
+        "tpp.rescaled:n:20",
+    ]
+
+
+def test_a_metric_of_a_family_that_never_comes_to_its_gate_is_unmeasured(project: Project) -> None:
+    project.tests("""
+    import pytest
+
+    @pytest.mark.sae_family("ravel")
+    def test_ravel(ravel, gate, metric):
+        pass
+    """)
+    assert project.run().ret == 1
+    assert set(project.verdicts().values()) == {"unmeasured"}
+    assert len(project.verdicts()) == 4
+
+
+def test_an_unknown_family_is_refused_with_the_nearest_name(project: Project) -> None:
+    project.tests("""
+    import pytest
+
+    @pytest.mark.sae_family("ravle")
+    def test_ravel(ravel, gate, metric):
+        gate(ravel[metric])
+    """)
+    result = project.run()
+    assert result.ret != 0
+    result.stdout.fnmatch_lines(["*@pytest.mark.sae_family: unknown family 'ravle'*'ravel'*"])

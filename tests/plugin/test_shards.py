@@ -10,8 +10,8 @@ import pytest
 
 from pytest_sae.cli import main
 from pytest_sae.gate.baseline_file import read_baseline
-from pytest_sae.records.schema import without_times
 from tests.plugin.project import Project
+from tests.timeless import without_times
 
 MEASURE = """
 from pytest_sae import Estimate

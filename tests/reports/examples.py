@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
 
 from pytest_sae.gate.bounds import Rule
 from pytest_sae.gate.verdict import judge
+from pytest_sae.gate.whole_run import run_verdict
 from pytest_sae.numbers.estimate import Estimate
-from pytest_sae.numbers.measurement import Measurement
-from pytest_sae.records.row import row_of, sort_key, unmeasured_row
-from pytest_sae.reports.assemble import run_verdict, versions
+from pytest_sae.records.measurement import Measurement
+from pytest_sae.records.report import SAE, Report, ThresholdsFile
+from pytest_sae.records.row import Row, unmeasured_row
+from pytest_sae.run.versions import versions
+from tests.records.rows import row_of
 
 _FAILED = "measuring tpp failed"
 CURVE = {
@@ -21,11 +26,11 @@ CURVE = {
 }
 
 
-def row(estimate: Estimate, rule: Rule | None = None, sae: str = "topk") -> dict[str, Any]:
+def row(estimate: Estimate, rule: Rule | None = None, sae: str = "topk") -> Row:
     """Return the row of an estimate as a run would record it."""
     verdict = judge(estimate, rule, "no rule in bounds.toml")
     built = row_of(Measurement(sae, estimate), verdict, rule, f"evals/t.py::test_it[{sae}]")
-    return {**built, "outcome": "failed" if verdict.red else "passed"}
+    return replace(built, outcome="failed" if verdict.red else "passed")
 
 
 def rule(name: str, **bounds: Any) -> Rule:
@@ -33,7 +38,7 @@ def rule(name: str, **bounds: Any) -> Rule:
     return Rule(name, file="bounds.toml", lines={"": 2, "min": 3, "max": 3}, **bounds)
 
 
-def rows() -> list[dict[str, Any]]:
+def rows() -> list[Row]:
     """Return rows of every kind."""
     return [
         row(Estimate("explained_variance", 0.612, se=0.006, ci=(0.6, 0.624), n={"texts": 400}),
@@ -45,20 +50,19 @@ def rows() -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def report(measurements: list[dict[str, Any]] | None = None, **changed: Any) -> dict[str, Any]:
+def report(measurements: Sequence[Row] | None = None, **changed: Any) -> Report:
     """Return a report that holds rows."""
-    measured = sorted(rows() if measurements is None else measurements, key=sort_key)
-    whole: dict[str, Any] = {
-        "schema_version": 1, "complete": True, "verdict": run_verdict(measured, [], [], True),
-        "problems": [], "exit_status": 1, "started": "2026-01-01T00:00:00+00:00", "duration": 1.5,
-        "argv": ["evals"], "versions": versions(), "options": {"suite": "smoke"},
-        "thresholds": [{"file": "bounds.toml", "sha256": "ab" * 32}],
-        "saes": [{"id": "topk", "path": "saes/topk", "text": "saes/topk"}], "shard": None,
-        "update": None,
-        "measurements": measured, "tests": [], "environment": {"device": "cpu"}, "models": {},
-        "data": {}, "work": {}, "audit": None,
-    }  # fmt: skip
-    return {**whole, **changed}
+    measured = sorted(rows() if measurements is None else measurements, key=lambda row: row.order)
+    whole = Report(
+        schema_version=1, complete=True, verdict=run_verdict(measured, [], [], True),
+        problems=(), exit_status=1, started="2026-01-01T00:00:00+00:00", duration=1.5,
+        argv=("evals",), versions=versions(), options={"suite": "smoke"},
+        thresholds=(ThresholdsFile("bounds.toml", "ab" * 32),),
+        saes=(SAE("topk", "saes/topk", "saes/topk"),), shard=None, update=None,
+        measurements=tuple(measured), tests=(), environment={"device": "cpu"}, models={},
+        data={}, work={}, audit=None,
+    )  # fmt: skip
+    return replace(whole, **changed)
 
 
 texts = st.text(max_size=20) | st.sampled_from(

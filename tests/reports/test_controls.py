@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from pytest_sae.gate.judged import rejudged
 from pytest_sae.gate.verdict import judge
 from pytest_sae.numbers.control import Control, Expected
 from pytest_sae.numbers.estimate import Estimate
-from pytest_sae.numbers.measurement import Measurement
-from pytest_sae.records.row import row_of
-from pytest_sae.records.schema import Report
-from pytest_sae.reports.controls import doubt_lines, told_control
+from pytest_sae.records.measurement import Measurement
+from pytest_sae.records.report import Report
+from pytest_sae.records.row import Row
+from pytest_sae.records.schema import builtins, checked
+from pytest_sae.records.told import told_control
+from pytest_sae.reports.controls import doubt_lines
 from pytest_sae.reports.html import html
 from pytest_sae.reports.markdown import markdown
-from pytest_sae.reports.rejudged import rejudged
 from pytest_sae.reports.terminal import table
+from tests.records.rows import row_of
 from tests.reports.examples import report, rule
 
 
@@ -25,7 +29,7 @@ def control(name: str, expected: Expected, value: float | None, **fields: Any) -
     return Control(name, expected, "higher", value, **{"se": 0.01, **fields})
 
 
-def row(*controls: Control, gate: bool = True, value: float = 0.9) -> dict[str, Any]:
+def row(*controls: Control, gate: bool = True, value: float = 0.9) -> Row:
     metric = "explained_variance"
     bound = rule(metric, min=0.7) if gate else rule(metric, gate=False, reason="noisy")
     measurement = Measurement(
@@ -33,7 +37,7 @@ def row(*controls: Control, gate: bool = True, value: float = 0.9) -> dict[str, 
     )
     verdict = judge(measurement.estimate, bound, controls=controls)
     built = row_of(measurement, verdict, bound, "evals/t.py::test_it[topk]")
-    return {**built, "outcome": "failed" if verdict.red else "passed"}
+    return replace(built, outcome="failed" if verdict.red else "passed")
 
 
 BELOW = control("random", "below", -1.2)
@@ -63,7 +67,7 @@ DECLINED = control("pca", "reference", None, se=None, status="not_applicable", r
     ],
 )
 def test_a_control_is_told_in_one_line(one: Control, told: str) -> None:
-    assert told_control(row(one)["controls"][0]) == told
+    assert told_control(row(one).controls[0]) == told
 
 
 def test_a_line_is_shown_for_what_does_not_discriminate_and_does_not_gate() -> None:
@@ -71,7 +75,7 @@ def test_a_line_is_shown_for_what_does_not_discriminate_and_does_not_gate() -> N
     (line,) = doubt_lines([shown, row(BELOW, gate=False), row(CLOSE)])
     assert line.startswith("explained_variance not discriminating here: 0.9000 is not above ")
     assert line.endswith(" [topk]")
-    assert shown["verdict"] == "ungated"
+    assert shown.verdict == "ungated"
 
 
 def test_markdown_has_one_row_for_each_control() -> None:
@@ -98,7 +102,7 @@ def test_html_shows_ticks_within_the_scale_values_and_the_doubt() -> None:
 
 def test_what_fails_by_its_controls_says_so_on_its_card_and_tells_them() -> None:
     failed = row(BELOW, CLOSE)
-    assert failed["verdict"] == "fail"
+    assert failed.verdict == "fail"
     page = html(report([failed]))
     card = page[page.index("<h2>What failed") : page.index("<h2>Measurements")]
     assert "not discriminating here" in card
@@ -118,11 +122,12 @@ def test_the_table_of_the_terminal_has_no_rows_of_controls() -> None:
 
 def test_the_schema_takes_controls_and_rejudging_changes_nothing() -> None:
     for built in (row(BELOW, CLOSE, DECLINED), row(BELOW), row(CLOSE, gate=False)):
-        Report.model_validate(report([built]))
+        whole = report([built])
+        assert checked(Report, builtins(whole)) == whole
         assert rejudged(built) == built
 
 
 def test_a_control_without_a_number_is_undefined_in_the_report() -> None:
-    (found,) = row(control("random", "below", float("nan"), se=float("inf")))["controls"]
-    assert (found["value"], found["se"], found["status"]) == (None, None, "undefined")
-    assert found["holds"] is None
+    (found,) = row(control("random", "below", float("nan"), se=float("inf"))).controls
+    assert (found.value, found.se, found.status) == (None, None, "undefined")
+    assert found.holds is None

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_sae.records.row import ABSENT
+from pytest_sae.numbers.estimate import Status
+from pytest_sae.records.row import ABSENT, Row, unmeasured_row
 from pytest_sae.reports.declined import MANY, fold, told
 
 
-def row(sae: str, metric: str, status: str, reason: str) -> dict[str, Any]:
+def row(sae: str, metric: str, status: Status, reason: str) -> Row:
     verdict = "ungated" if status in ABSENT else "unmeasured"
-    told = {"sae": sae, "metric": metric, "status": status, "reason": reason, "verdict": verdict}
-    return {**told, "params": {}}
+    return replace(unmeasured_row(sae, metric, reason, "t"), status=status, verdict=verdict)
 
 
 ROWS = st.lists(
@@ -31,15 +31,15 @@ ROWS = st.lists(
 
 @given(ROWS)
 def test_every_row_is_shown_or_told_and_only_what_is_absent_is_told(
-    rows: list[dict[str, Any]],
+    rows: list[Row],
 ) -> None:
     shown, groups = fold(rows)
     together = [*shown, *(each for group in groups for each in group)]
     assert sorted(map(id, together)) == sorted(map(id, rows))
     for group in groups:
         assert len(group) >= MANY
-        assert {each["status"] for each in group} <= set(ABSENT)
-        assert len({(each["sae"], each["reason"]) for each in group}) == 1
+        assert {each.status for each in group} <= set(ABSENT)
+        assert len({(each.sae, each.reason) for each in group}) == 1
 
 
 def test_the_line_says_how_many_which_and_why() -> None:

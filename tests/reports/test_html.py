@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pytest_sae.families.registry import heading_of, known, place_of
 from pytest_sae.numbers.estimate import Estimate
-from pytest_sae.numbers.registry import known
+from pytest_sae.records.report import SAE, Notable, Report
 from pytest_sae.reports.curves import levels, points
-from pytest_sae.reports.families import family_of, place_of
 from pytest_sae.reports.html import html
 from pytest_sae.reports.html_about import lasting
 from pytest_sae.reports.html_bars import scale_of
@@ -69,22 +69,19 @@ def first(tag: str, page: str) -> str:
     return page[start : page.index(end, start)] + end
 
 
-def two() -> dict[str, Any]:
+def two() -> Report:
     """Return the report of two SAEs that were measured alike."""
-    other = copy.deepcopy(rows())
-    for each in other:
-        each["sae"] = "other"
-    return report(rows() + other)
+    return report(rows() + [replace(each, sae="other") for each in rows()])
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(estimates, max_size=3), texts)
 def test_no_text_of_a_report_draws_anything(measured: list[Estimate], sae: str) -> None:
-    named = {"id": sae, "path": sae, "text": sae}
+    named = SAE(sae, sae, sae)
     whole = report(
-        [row(each, sae=sae) for each in measured], problems=[sae], saes=[named], data={sae: sae},
-        work={sae: {sae: sae, "seconds": {sae: 1.0}}}, options={"suite": sae}, argv=[sae],
-        tests=[{"nodeid": sae, "sae": sae, "outcome": "failed", "reason": sae}],
+        [row(each, sae=sae) for each in measured], problems=(sae,), saes=(named,), data={sae: sae},
+        work={sae: {sae: sae, "seconds": {sae: 1.0}}}, options={"suite": sae}, argv=(sae,),
+        tests=(Notable(sae, sae, "failed", sae),),
     )  # fmt: skip
     assert sae.strip() in said(html(whole))
 
@@ -117,8 +114,8 @@ def test_a_report_that_was_cut_off_says_so() -> None:
 
 
 def test_each_failure_has_a_card_with_interval_and_rule() -> None:
-    tests = [{"nodeid": "t.py::test_x", "sae": None, "outcome": "crashed", "reason": ""}]
-    page = html(report(problems=["worker lost"], tests=tests))
+    tests = (Notable("t.py::test_x", None, "crashed", ""),)
+    page = html(report(problems=("worker lost",), tests=tests))
     assert page.count("<article>") == 4
     shown = said(page)
     assert "worker lost" in shown
@@ -157,28 +154,28 @@ def test_saes_stand_side_by_side_in_one_table() -> None:
 
 
 def test_an_sae_without_any_measurement_has_its_column() -> None:
-    named = [{"id": name, "path": name, "text": name} for name in ("lost", "topk")]
+    named = tuple(SAE(name, name, name) for name in ("lost", "topk"))
     assert list(colours(report(saes=named))) == ["lost", "topk"]
 
 
 def test_a_declared_failure_is_not_shown_as_bad() -> None:
     failed = row(Estimate("explained_variance", 0.6), rule("explained_variance", min=0.7))
-    page = html(report([{**failed, "outcome": "xfailed"}], verdict="pass"))
+    page = html(report([replace(failed, outcome="xfailed")], verdict="pass"))
     assert '<span class="badge plain">· fail (xfail)</span>' in page
     assert "<article>" not in page
 
 
 @pytest.mark.parametrize("metric", known())
 def test_every_own_metric_has_a_family(metric: str) -> None:
-    assert family_of(metric) != "Other metrics"
+    assert heading_of(metric) != "Other metrics"
 
 
 def test_a_family_is_known_by_the_beginning_of_the_name() -> None:
-    assert family_of("scr.other") == family_of("scr")
-    assert family_of("l0x") == family_of("acme.scr") == "Other metrics"
+    assert heading_of("scr.other") == heading_of("scr")
+    assert heading_of("l0x") == heading_of("acme.scr") == "Other metrics"
     assert place_of("ce_recovered.zero") < place_of("ce_clean")
     unknown = row(Estimate("l0", 1.0))
-    page = said(html(report([{**unknown, "metric": "acme.depth"}])))
+    page = said(html(report([replace(unknown, metric="acme.depth")])))
     assert page.index("Other metrics") < page.index("acme.depth")
 
 

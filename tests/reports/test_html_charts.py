@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from dataclasses import replace
 
+from pytest_sae.records.row import Row, unmeasured_row
 from pytest_sae.reports.html_charts import charts
 
 CURVE = {"1": {"value": 0.6}, "5": {"value": 0.8}}
 SAES = {"good": "c0"}
 
 
-def row(k: int, references: object = None) -> Any:
-    return {
-        "metric": "sparse_probing.auc",
-        "sae": "good",
-        "direction": "higher",
-        "params": {"k": k},
-        "details": {"curve": CURVE, "references": references},
-    }
+def row(k: int, references: object = None) -> Row:
+    blank = unmeasured_row("good", f"sparse_probing.auc:k={k}", "", "t")
+    return replace(blank, details={"curve": CURVE, "references": references})
 
 
 def test_the_settings_of_k_share_a_chart_as_those_of_n_do() -> None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from pytest_sae.records.row import Row, unmeasured_row
 from pytest_sae.reports.html_latents import latents
 
 SAES = {"good": "c0"}
 DENSITY = {"log10_edges": [-1.0, -0.5, 0.0], "latents": [8, 2]}
 
 
-def row(metric: str, **details: Any) -> Any:
-    return {"metric": metric, "sae": "good", "details": details}
+def row(metric: str, **details: Any) -> Row:
+    return replace(unmeasured_row("good", metric, "", "t"), details=details)
 
 
 def test_bars_are_as_high_as_the_counts_and_say_them() -> None:
@@ -62,8 +64,6 @@ def test_what_is_not_of_the_form_is_left_out(details: dict[str, Any]) -> None:
 
 def test_nothing_of_a_report_is_trusted_as_html() -> None:
     odd = row("dead_share", density=DENSITY, groups={"first": {"tokens": 1, "value": 1.0}})
-    odd["sae"] = odd["metric"] = "<script>"
-    odd["metric"] = "dead_share"
-    drawn = latents([odd], {"<script>": "c0"})
+    drawn = latents([replace(odd, sae="<script>")], {"<script>": "c0"})
     assert "<script>" not in drawn
     assert "&lt;script&gt;" in drawn

@@ -7,6 +7,7 @@ import torch
 from pytest_sae.activations.work import Work
 from pytest_sae.models.tokenize import Batch
 from pytest_sae.reports.work import work_lines
+from tests.reports.examples import report
 
 
 def work() -> Work:
@@ -23,7 +24,7 @@ def work() -> Work:
 
 
 def test_it_tells_passes_tokens_repeats_bytes_and_the_longest_stages() -> None:
-    (line,) = work_lines({"work": {"gw0": work().record()}})
+    (line,) = work_lines(report(work={"gw0": work().record()}))
     assert line.startswith("work of gw0: model 1 passes over 12 tokens (0 texts run again), ")
     assert "SAEs 2 passes over 24 tokens (3 texts encoded again)" in line
     assert "1 partial passes to steer" in line
@@ -34,8 +35,8 @@ def test_it_tells_passes_tokens_repeats_bytes_and_the_longest_stages() -> None:
 
 
 def test_what_is_no_record_of_work_is_left_out() -> None:
-    assert work_lines({"work": {}}) == []
-    assert work_lines({"work": {"main": {"loads": 3}, "other": "text"}}) == []
+    assert work_lines(report(work={})) == []
+    assert work_lines(report(work={"main": {"loads": 3}, "other": "text"})) == []
     odd = {"model_passes": "many", "seconds": [1], "upper_passes": None}
-    (line,) = work_lines({"work": {"main": odd}})
+    (line,) = work_lines(report(work={"main": odd}))
     assert "model 0 passes" in line

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_sae.records.row import key_of, unmeasured_row
+from pytest_sae.records.row import Outcome, unmeasured_row
+from pytest_sae.records.verdicts import VerdictName
 from pytest_sae.run.journal import NAME, Journal, read_journal
 from pytest_sae.run.ledger import Ledger
 
@@ -22,11 +24,13 @@ def ledger() -> Ledger:
     return made
 
 
-def finish(made: Ledger, nodeid: str, outcome: str = "passed", verdict: str = "pass") -> None:
+def finish(
+    made: Ledger, nodeid: str, outcome: Outcome = "passed", verdict: VerdictName = "pass"
+) -> None:
     sae = nodeid.partition("[")[2].partition("-")[0]
     row = unmeasured_row(sae, "l0", "", nodeid, outcome)
     made.started(nodeid, sae)
-    made.finished(nodeid, sae, outcome, "", [{**row, "verdict": verdict}])
+    made.finished(nodeid, sae, outcome, "", [replace(row, verdict=verdict)])
 
 
 @settings(deadline=None)
@@ -41,9 +45,9 @@ def test_every_test_ends_in_a_row_and_only_complete_runs_are_green(
         made.crashed(nodeid, "died")
     missing = made.close(stopped)
     assert sorted(missing) == sorted(set(TESTS) - done - crashed)
-    assert {row["nodeid"] for row in made.rows} == set(TESTS)
+    assert {row.nodeid for row in made.rows} == set(TESTS)
     assert made.red() == (set(TESTS) != done - crashed)
-    assert {test["nodeid"] for test in made.tests()} == set(missing) | crashed
+    assert {test.nodeid for test in made.tests()} == set(missing) | crashed
 
 
 def test_a_test_that_was_set_up_and_not_heard_of_again_is_missing() -> None:
@@ -52,8 +56,8 @@ def test_a_test_that_was_set_up_and_not_heard_of_again_is_missing() -> None:
         finish(made, nodeid)
     made.started(TESTS[0], "topk")
     assert made.close(stopped=False) == [TESTS[0]]
-    (row,) = [row for row in made.rows if row["verdict"] == "unmeasured"]
-    assert (row["sae"], key_of(row), row["outcome"], row["reason"]) == (
+    (row,) = [row for row in made.rows if row.verdict == "unmeasured"]
+    assert (row.sae, row.key, row.outcome, row.reason) == (
         "topk", "l0", "missing", "its report never arrived",
     )  # fmt: skip
 

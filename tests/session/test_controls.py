@@ -21,15 +21,17 @@ from pytest_sae.dictionaries.controls import (
 )
 from pytest_sae.dictionaries.references import pca
 from pytest_sae.errors import DictionaryError, MeasurementError
-from pytest_sae.families import FAMILIES
-from pytest_sae.gate.controls import expected_of, holds
-from pytest_sae.measure import controls as making
+from pytest_sae.families.registry import card_of, expected_of
+from pytest_sae.gate.controls import holds
+from pytest_sae.measure import control_dictionaries as making
 from pytest_sae.measure import erasure, shift, word_deletion
+from pytest_sae.measure.given import Given
+from pytest_sae.measure.given import measured as measured_of
 from pytest_sae.metrics.scr import fit_probes
 from pytest_sae.numbers.control import CONTROLS, Control
 from pytest_sae.numbers.estimate import Estimate, undefined
-from pytest_sae.numbers.measurement import Measurement
-from pytest_sae.session.controlled import chosen, drawn_apart, over_draws
+from pytest_sae.records.measurement import Measurement
+from pytest_sae.session.controls import chosen, drawn_apart, over_draws
 from pytest_sae.session.session import EvalSession, LoadedSAE
 from tests.dictionaries.formats.sae_lens_files import write
 from tests.labelled import labelled_data
@@ -85,7 +87,7 @@ def test_each_metric_has_the_controls_that_the_table_declares(found: Found) -> N
         if measurement.estimate.status != "ok":
             continue
         metric, params = measurement.estimate.metric, measurement.estimate.params
-        family = FAMILIES[families.get(metric.split(".")[0], "core")]
+        family = card_of(families.get(metric.split(".")[0], "core"))
         declared = {name for name in chosen("all", family) if expected_of(metric, name)}
         if metric == "scr.canonical" or params.get("direction") == "intended":
             declared -= {"word_deletion"}  # it deletes the spurious concept's words
@@ -156,13 +158,13 @@ def test_the_identity_reaches_the_upper_end_of_everything(found: Found) -> None:
 
 def test_controls_are_measured_as_dictionaries_of_their_own_are(world: Path, found: Found) -> None:
     session, sae = opened(world, "topk", controls="off")
-    texts = {"core": session.corpus("a test").texts, "scr": erasure.erasure_texts(session.tasks)}
+    texts = {"core": session.tasks.corpus.texts, "scr": erasure.erasure_texts(session.tasks)}
     for family in ("core", "scr"):
         # Few enough that all of them are taken.
         x = torch.cat([part.x_valid for part in session.latents(sae).tokens(texts[family])])
         z = sae.dictionary.encode(x)
         l0, alive = float((z != 0).sum(1).double().mean()), int(z.any(0).sum())
-        drawn = range(1, FAMILIES[family].control_draws)
+        drawn = range(1, card_of(family).control_draws)
         random = random_matched(sae.dictionary, x, l0, 0)
         twins = {
             "random": [random, *(redrawn_decoder(random, 1_000_003 * n) for n in drawn)],
@@ -173,12 +175,13 @@ def test_controls_are_measured_as_dictionaries_of_their_own_are(world: Path, fou
             "best_k": [best_k(sae.dictionary, x, alive // 8)],
             "pca": [pca(sae.dictionary, x, round(l0))],
         }
-        for name in set(twins) & set(chosen("all", FAMILIES[family])):
+        for name in set(twins) & set(chosen("all", card_of(family))):
             others = [
                 replace(sae, id=f"{family} {name} {place}", dictionary=twin)
                 for place, twin in enumerate(twins[name])
             ]
-            draws = [FAMILIES[family].measure(session, other) for other in others]
+            card = card_of(family)
+            draws = [measured_of(card, session.given(card, other)) for other in others]
             for figures in zip(*draws, strict=True):
                 control = beside(found[Measurement(name, figures[0]).key]).get(name)
                 if control is None or control.value is None:
@@ -317,7 +320,7 @@ def test_only_the_controls_that_were_named_are_measured(world: Path) -> None:
 def test_what_is_asked_for_is_what_is_measured(
     asked: str, family: str, expected: list[str]
 ) -> None:
-    assert chosen(asked, FAMILIES[family]) == expected
+    assert chosen(asked, card_of(family)) == expected
 
 
 @pytest.mark.parametrize(("count", "step"), [(100, 1), (10000, 2), (40000, 8)])
@@ -373,9 +376,9 @@ def said(rng: random.Random, job: str, gender: str) -> str:
 def test_deleting_words_is_read_as_shift_reads_it(spoken: tuple[EvalSession, LoadedSAE]) -> None:
     session, sae = spoken
     latents, tasks = session.latents(sae), session.tasks
-    (words, margin) = word_deletion.measure(latents, tasks, 0, 2, "shift")
+    (words, margin) = word_deletion.of_shift(Given(latents, tasks, 0, {"fits": 2}))
     assert (words.metric, margin.metric) == ("shift", "shift.margin")
-    table = shift.measure(latents, tasks, everything(), 0, 2)
+    table = shift.measure(Given(latents, tasks, 0, {"fits": 2}, everything()))
     details = next(each for each in table if each.metric == "shift").details
     gains = details["table"]["words"]["plain"]
     for estimate, column in ((words, "intended"), (margin, "margin")):
@@ -390,7 +393,7 @@ def test_deleting_words_is_what_the_probes_say_of_the_texts_without_them(
 ) -> None:
     session, sae = spoken
     latents, task = session.latents(sae), session.tasks.scr[0]
-    (words, _) = word_deletion.measure(latents, session.tasks, 0, 2, "scr")
+    (words, _) = word_deletion.of_scr(Given(latents, session.tasks, 0, {"fits": 2}))
     assert words.params == {"n": 20, "direction": "spurious"}
     (gone,) = shift.deletions(session.tasks)
     means = latents.pooled(tuple(dict.fromkeys(gone.left.values()))).x

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 import torch
@@ -39,4 +41,17 @@ def test_they_are_given_back_after_an_error():
     before = torch.get_num_threads(), blas()
     with pytest.raises(ZeroDivisionError), threads(1):
         _ = 1 / 0
+    assert (torch.get_num_threads(), blas()) == before
+
+
+def test_a_context_that_nobody_leaves_changes_nothing_when_it_is_collected():
+    before = torch.get_num_threads(), blas()
+    with threads(2):
+        left = ExitStack()
+        left.enter_context(threads(1))
+        with threads(2):
+            del left
+            gc.collect()
+            assert torch.get_num_threads() == 2
+            assert set(blas()) == {2}
     assert (torch.get_num_threads(), blas()) == before

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_sae.data.sources import bundled_world
+from pytest_sae import bundled_world
 from pytest_sae.judge.rules import RulesJudge
 from pytest_sae.judge.rules.lexicon import load
 from tests.suite.judged import JUDGED

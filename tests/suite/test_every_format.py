@@ -89,7 +89,7 @@ def test_signed_codes_are_evaluated_on_recorded_embeddings(tmp_path: Path) -> No
 
 CONFTEST = """
 import torch
-from pytest_sae import register_family
+from pytest_sae import register_format
 from pytest_sae.dictionaries.affine import AffineDictionary
 from pytest_sae.dictionaries.base import DictionaryInfo
 
@@ -100,7 +100,7 @@ def load(path, device, dtype):
     return AffineDictionary(lambda x: (x @ rows.T).relu(), rows, rows[0] * 0, rows, info, "mine")
 
 
-register_family("mine", load)
+register_format("mine", load)
 """
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pytest_sae.dictionaries.spec import resolve
-from pytest_sae.families import FAMILIES
+from pytest_sae.families import NAMES
 from pytest_sae.options import Options
 from pytest_sae.session.session import EvalSession
 from tests.suite.running import SAES
@@ -36,7 +36,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> EvalSession:
         asked=True,
     )
     session = EvalSession(options)
-    every = [name for name in FAMILIES if name != ASKING_TWICE]
+    every = [name for name in NAMES if name != ASKING_TWICE]
     for spec, families in zip(resolve(options.sae), (every, ("tpp", "core")), strict=True):
         sae = session.load(spec)
         for family in families:

@@ -12,10 +12,10 @@ import pytest
 
 from pytest_sae.judge.recorded_answer import parse_line
 from pytest_sae.judge.rules import RulesJudge
-from pytest_sae.records.schema import without_times
 from tests.judge.provider import KEY, Address, answering, provider
 from tests.suite.judged import JUDGED, MODEL, asking, calibrating, figures, line_question, replaying
 from tests.suite.running import SAES, Run, suite
+from tests.timeless import without_times
 
 pytestmark = pytest.mark.whole
 NO_NETWORK = ("unshare", "--map-root-user", "--net")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_sae.records.schema import without_times
 from tests.suite.running import SAES, Run, suite
+from tests.timeless import without_times
 
 pytestmark = pytest.mark.whole
 

@@ -6,7 +6,7 @@ import json
 from html import unescape
 from pathlib import Path
 
-from pytest_sae.data.sources import bundled_world
+from pytest_sae import bundled_world
 from pytest_sae.reports.summary import judge_lines
 from tests.models.test_embedder import tiny_encoder
 from tests.suite.judged import METRICS, UNASKED

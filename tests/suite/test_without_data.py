@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from pytest_sae.dictionaries.spec import resolve
-from pytest_sae.families import FAMILIES
+from pytest_sae.families.registry import cards
 from pytest_sae.gate.bounds import load_thresholds
 from pytest_sae.gate.verdict import judge
 from pytest_sae.numbers.estimate import Estimate
@@ -17,7 +17,7 @@ from pytest_sae.session.session import EvalSession
 from tests.labelled import TASKS, labelled_data
 from tests.tiny import tiny_model, tiny_sae
 
-ON_TABLES = [name for name, family in FAMILIES.items() if family.on_tasks and name != "shift"]
+ON_TABLES = [card.name for card in cards() if card.on_tasks and card.name != "shift"]
 
 
 @pytest.fixture(scope="module")

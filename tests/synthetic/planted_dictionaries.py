@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from pytest_sae.activations.store import Store
-from pytest_sae.audit.measured import AUDITED
+from pytest_sae.audit.gather import audited
 from pytest_sae.data.tasks import Tasks
 from pytest_sae.dictionaries.affine import AffineDictionary
 from pytest_sae.dictionaries.base import Dictionary, DictionaryInfo
@@ -24,7 +24,7 @@ from pytest_sae.numbers.keys import metric_key
 from pytest_sae.synthetic import Book, BookSize, World, WorldLatents, oracle
 from pytest_sae.synthetic.strategies import books, worlds
 
-FAMILIES = tuple(name for name in AUDITED if not name.endswith("_variants"))
+FAMILIES = tuple(audited())
 QUICK = tuple(name for name in FAMILIES if name != "erasure")  # it refits after every ablation
 FITS = 2
 SIZE = BookSize(
@@ -146,6 +146,7 @@ def figures(
 ) -> dict[str, Estimate]:
     """All estimates of a dictionary on a book's tasks, by metric and setting."""
     latents, tasks = planted.latents(dictionary), tasks or planted.book.tasks
-    found = [each for name in families for each in AUDITED[name](latents, tasks, 0, FITS)]
+    measure = audited()
+    found = [each for name in families for each in measure[name](latents, tasks, 0, FITS)]
     assert all(each.value is None or np.isfinite(each.value) for each in found)
     return {metric_key(each.metric, each.params): each for each in found}

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from pytest_sae.families.registry import spec_of
 from pytest_sae.numbers.estimate import Estimate
-from pytest_sae.numbers.registry import spec_of
 from pytest_sae.synthetic.strategies import dictionaries
 from tests.synthetic.claims import ABSENT, CLAIMS, MAY_BE_UNDEFINED, UNDEFINED
 from tests.synthetic.planted_dictionaries import (

@@ -8,6 +8,7 @@ import torch
 from pytest_sae import synthetic
 from pytest_sae.activations.store import Store
 from pytest_sae.measure import erasure
+from pytest_sae.measure.given import Given
 from pytest_sae.synthetic.reading import WorldLatents
 from pytest_sae.synthetic.references import oracle
 from pytest_sae.synthetic.tasks import SMOKE_BOOK, make_book
@@ -39,7 +40,7 @@ def test_a_notebook_trains_a_dictionary_and_measures_any_family_on_it():
     assert 0 < found.both <= min(found.f1, found.cosine) < 1
     book = make_book(world, SMOKE_BOOK, seed=0)
     latents = synthetic.WorldLatents(book.texts, world.fingerprint, dictionary, Store(None))
-    measured = erasure.measure_tpp(latents, book.tasks, seed=0, fits=2)
+    measured = erasure.measure_tpp(Given(latents, book.tasks, 0, {"fits": 2}))
     assert {each.metric for each in measured} == {
         "tpp",
         "tpp.margin",

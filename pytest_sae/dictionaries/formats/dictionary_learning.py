@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pytest_sae.dictionaries.base import Dictionary, DictionaryInfo
 
 NAME = "dictionary_learning"
+SETTINGS = ("dict_class", "prefix")
 # Keys of other formats that share names of tensors.
 _OTHERS = frozenset({"d_sae", "d_model", "metadata", "architecture", "activation", "act_fn"})
 _LABELS = {
@@ -72,7 +73,7 @@ def build(content: Content, *, device: str, dtype: torch.dtype | None) -> Dictio
     Raises:
         DictionaryError: anything that `preflight` refuses.
     """
-    check_settings(content, NAME, ("dict_class", "prefix"))
+    check_settings(content, NAME, SETTINGS)
     trainer = content.config.get("trainer")
     trainer = trainer if isinstance(trainer, Mapping) else {}
     kind = _class(content, trainer)

@@ -83,6 +83,11 @@ class Weights:
 def check(kind: str, tensors: Mapping[str, Tensor], source: str) -> None:
     """Refuse tensors that are not a class's, or that must not be evaluated.
 
+    Args:
+        kind: name of the class.
+        tensors: by the names of its state_dict.
+        source: where they are from, for messages.
+
     Raises:
         DictionaryError: with what was found and what was expected.
     """
@@ -109,7 +114,12 @@ def check(kind: str, tensors: Mapping[str, Tensor], source: str) -> None:
 
 
 def one_form(kind: str, t: Mapping[str, Tensor]) -> Weights:
-    """Return the weights of any class in one form; they have been checked."""
+    """Return the weights of any class in one form; they have been checked.
+
+    Args:
+        kind: name of the class.
+        t: its tensors by name.
+    """
     if kind == "GatedAutoEncoder":
         extra = {name: t[name] for name in ("r_mag", "gate_bias", "mag_bias")}
         bias, nothing = t["decoder_bias"], t["gate_bias"] * 0

@@ -1,13 +1,15 @@
-"""Families that users bring: entry points of installed packages, or functions of a conftest."""
+"""Formats that users bring: entry points of installed packages, or functions of a conftest."""
 
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_sae.dictionaries.formats import NAMES
 from pytest_sae.errors import DictionaryError, suggest
 
 if TYPE_CHECKING:
@@ -22,12 +24,12 @@ Load = Callable[[str, str, "torch.dtype | None"], object]
 _registered: dict[str, Load] = {}
 
 
-def register_family(name: str, load: Load) -> None:
+def register_format(name: str, load: Load) -> None:
     """Let `--sae=NAME:PATH` name dictionaries that a function of a conftest makes.
 
     >>> def load(path, device, dtype):
     ...     ...  # return an object that keeps the protocol `Dictionary`
-    >>> register_family("mine", load)
+    >>> register_format("mine", load)
 
     Args:
         name: of letters, digits and underscores, two at least; no family's of this package.
@@ -36,14 +38,24 @@ def register_family(name: str, load: Load) -> None:
     Raises:
         DictionaryError: a name that cannot be one, or is taken.
     """
-    from pytest_sae.dictionaries.formats import registry
-
-    if not re.fullmatch(r"[A-Za-z]\w+", name) or name in registry.NAMES:
+    if not re.fullmatch(r"[A-Za-z]\w+", name) or name in NAMES:
         raise DictionaryError(
             f"a family cannot be called {name!r}. Expected letters, digits and underscores, and "
-            f"none of {', '.join(registry.NAMES)}."
+            f"none of {', '.join(NAMES)}."
         )
     _registered[name] = load
+
+
+def register_family(name: str, load: Load) -> None:
+    """Do what `register_format` does, under its old name, which goes with the next release.
+
+    Args:
+        name: of the format.
+        load: as of `register_format`.
+    """
+    message = "register_family is called register_format now: it registers a format of files"
+    warnings.warn(message, DeprecationWarning, stacklevel=2)
+    register_format(name, load)
 
 
 def names() -> tuple[str, ...]:

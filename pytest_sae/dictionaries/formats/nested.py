@@ -9,7 +9,12 @@ from pytest_sae.errors import DictionaryError
 
 
 def widths(declared: object, d_sae: int) -> tuple[int, ...]:
-    """Return the declared widths below and up to d_sae; empty if they are no rising numbers."""
+    """Return the declared widths below and up to d_sae; empty if they are no rising numbers.
+
+    Args:
+        declared: what the configuration says of them.
+        d_sae: number of latents.
+    """
     if not isinstance(declared, (list, tuple)) or not declared:
         return ()
     whole = [each for each in declared if isinstance(each, int) and not isinstance(each, bool)]
@@ -20,6 +25,10 @@ def widths(declared: object, d_sae: int) -> tuple[int, ...]:
 
 def prefix(content: Content, prefixes: Sequence[int]) -> int | None:
     """Return how many of the first latents the setting `prefix` leaves, None without it.
+
+    Args:
+        content: with the user's settings.
+        prefixes: the widths that training had.
 
     Raises:
         DictionaryError: a width that training did not have.

@@ -36,6 +36,10 @@ def reads_several(content: Content) -> bool:
 def activation(content: Content, known: Sequence[str]) -> str:
     """Return the declared activation function.
 
+    Args:
+        content: its configuration declares `act_fn`.
+        known: names that can be evaluated.
+
     Raises:
         DictionaryError: it is none of `known`.
     """
@@ -60,6 +64,10 @@ def weights(content: Content) -> dict[str, Tensor]:
 
 def latents(content: Content, d_in: int) -> int:
     """Return the declared number of latents: `d_sae`, or a multiple of the width.
+
+    Args:
+        content: with its configuration.
+        d_in: width of what is read.
 
     Raises:
         DictionaryError: neither is declared.

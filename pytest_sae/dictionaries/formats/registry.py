@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
 
-from pytest_sae.dictionaries.formats import entry_points
+from pytest_sae.dictionaries.formats import NAMES, entry_points
 from pytest_sae.errors import DictionaryError, suggest
 
 if TYPE_CHECKING:
@@ -14,23 +14,6 @@ if TYPE_CHECKING:
     from pytest_sae.dictionaries.base import Dictionary
     from pytest_sae.dictionaries.content import Content
 
-#: Modules of this package, in the order in which messages list them.
-NAMES = (
-    "sae_lens",
-    "dictionary_learning",
-    "sparsify",
-    "openai",
-    "gemma_scope",
-    "llama_scope",
-    "crosscoder",
-    "clt",
-    "switch_sae",
-    "transcoder_circuits",
-    "overcomplete",
-    "variational",
-    "signed_codes",
-    "snmf",
-)
 _TENSORS_LISTED = 12
 
 
@@ -43,7 +26,16 @@ class Family(Protocol):
         """Whether names and shapes of tensors and the configuration are this family's."""
 
     def build(self, content: Content, *, device: str, dtype: torch.dtype | None) -> Dictionary:
-        """Refuse what `preflight` refuses, and return the dictionary."""
+        """Return the dictionary, unless `preflight` refuses it.
+
+        Args:
+            content: what was read; where it is forced, `recognise` may be false of it.
+            device: where the weights go.
+            dtype: the type to encode in, None for that of the file, but at least float32.
+
+        Raises:
+            DictionaryError: one that must not be evaluated.
+        """
 
 
 def family(name: str) -> Family:

@@ -13,6 +13,7 @@ from pytest_sae.dictionaries.formats import nested, sae_lens_config, temporal
 from pytest_sae.dictionaries.formats.normalise import PER_TOKEN
 from pytest_sae.dictionaries.formats.normalised import Normalised
 from pytest_sae.dictionaries.formats.sae_lens_config import TENSORS, Config
+from pytest_sae.dictionaries.formats.sae_lens_settings import CORRECTIONS
 from pytest_sae.dictionaries.weights import computing_dtype, fingerprint, without_unit_scale
 from pytest_sae.errors import DictionaryError
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pytest_sae.dictionaries.base import Dictionary
 
 NAME = "sae_lens"
+SETTINGS = ("prefix", *CORRECTIONS)
 # Set here, whatever the file says: activations come flat, normalised by `normalise`, and where
 # the weights go is the caller's choice.
 _OURS = ("d_in", "d_sae", "dtype", "device", "normalize_activations", "reshape_activations")
@@ -40,12 +42,13 @@ def recognise(content: Content) -> bool:
 def build(content: Content, *, device: str, dtype: torch.dtype | None) -> Dictionary:
     """Build an SAE or transcoder that sae_lens (any version) has saved.
 
-    The setting `prefix` gives the first latents of a Matryoshka SAE as one of their own.
+    The setting `prefix` gives the first latents of a Matryoshka SAE as one of their own; the others
+    correct what its configuration says (`sae_lens_settings`).
 
     Raises:
         DictionaryError: anything that `preflight` refuses.
     """
-    check_settings(content, NAME, ("prefix",))
+    check_settings(content, NAME, SETTINGS)
     config = sae_lens_config.read(content)
     tensors = without_unit_scale(content.tensors)
     if config.architecture == sae_lens_config.TEMPORAL:
@@ -53,7 +56,7 @@ def build(content: Content, *, device: str, dtype: torch.dtype | None) -> Dictio
     _check(config, tensors, content.source)
     config, tensors = _first(config, tensors, nested.prefix(content, config.info.prefixes))
     computing = computing_dtype(tensors, dtype)
-    sae, options = _build(config, tensors, device, computing)
+    sae, options = _build(config, _folded(tensors, config.factor), device, computing)
     canonical = {
         "format": "sae_lens",
         "architecture": config.architecture,
@@ -61,6 +64,8 @@ def build(content: Content, *, device: str, dtype: torch.dtype | None) -> Dictio
         "dtype": str(computing),
         **options,
     }
+    if config.factor is not None:
+        canonical["norm_factor"] = config.factor
     dictionary = SAELensDictionary(sae, config, fingerprint(tensors, canonical))
     normalisation = PER_TOKEN.get(config.normalisation)
     return Normalised(dictionary, normalisation) if normalisation else dictionary
@@ -157,6 +162,15 @@ def _first(
     }
     info = replace(config.info, k=None)
     return replace(config, d_sae=prefix, info=info), narrowed
+
+
+def _folded(tensors: Mapping[str, Tensor], factor: float | None) -> Mapping[str, Tensor]:
+    """The weights for activations as the model has them, of those for f times as much."""
+    if factor is None:
+        return tensors
+    powers = {"W_enc": factor, "W_dec": 1 / factor, "b_dec": 1 / factor}
+    # Half precision would round a second time.
+    return {n: t.double() * powers[n] if n in powers else t for n, t in tensors.items()}
 
 
 def _build(

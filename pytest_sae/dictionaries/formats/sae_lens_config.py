@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pytest_sae.dictionaries import preflight
 from pytest_sae.dictionaries.base import DictionaryInfo
 from pytest_sae.dictionaries.content import Content, declared
-from pytest_sae.dictionaries.formats import nested
+from pytest_sae.dictionaries.formats import nested, sae_lens_settings
 from pytest_sae.dictionaries.formats.normalise import PER_TOKEN
 from pytest_sae.errors import DictionaryError
 
@@ -29,6 +29,8 @@ TENSORS: dict[str, tuple[str, ...]] = {
 TEMPORAL = "temporal"  # its tensors depend on its layers: `temporal` knows them
 TRANSCODERS = tuple(name for name in TENSORS if name.endswith("transcoder"))
 _SELECTING = ("topk", "abstopk")
+# A pursuit takes rows of length 1 for granted, and a temporal SAE has a factor of its own.
+_UNSCALED = ("matching_pursuit", TEMPORAL)
 # Trained under one name and saved under another; on disk only unfinished training has these.
 _TRAINING_ONLY = ("batchtopk", "matryoshka_batchtopk")
 # What says how TransformerLens changed the model's weights before training.
@@ -51,6 +53,8 @@ class Config:
         d_sae: number of latents.
         normalisation: `none`, a key of `normalise.PER_TOKEN`, or of a temporal SAE
             `constant_scalar_rescale`.
+        factor: what activations were multiplied by in training and the weights have not folded
+            in, None where there is no such number.
         options: the remaining keys, as they stand; sae_lens knows which of them it needs.
         info: what it says about model, site and training.
     """
@@ -60,6 +64,7 @@ class Config:
     d_out: int
     d_sae: int
     normalisation: str
+    factor: float | None
     options: Mapping[str, object]
     info: DictionaryInfo
 
@@ -73,6 +78,7 @@ def read(content: Content) -> Config:
     """
     raw, source = content.config, content.source
     config = raw if _is_modern(raw, source) else _modern(raw, source)
+    config = sae_lens_settings.corrected(config, content)
     architecture = _architecture(config, source)
     d_in, d_sae = (preflight.count(config, name, source) for name in ("d_in", "d_sae"))
     d_out = preflight.count(config, "d_out", source) if architecture in TRANSCODERS else d_in
@@ -80,11 +86,33 @@ def read(content: Content) -> Config:
         preflight.count(config, "k", source, most=d_sae)
     for name in ("apply_b_dec_to_input", "rescale_acts_by_decoder_norm"):
         preflight.flag(config, name, source)
-    normalisation = _normalisation(config, architecture, source)
+    factor = _factor(content, config, architecture)
+    normalisation = "none" if factor else _normalisation(config, architecture, source)
     metadata = _metadata(config, source)
     _refuse_pursuit(config, architecture, max(d_in, d_sae), source)
     info = _info(content, config, metadata, architecture, d_sae)
-    return Config(architecture, d_in, d_out, d_sae, normalisation, config, info)
+    return Config(architecture, d_in, d_out, d_sae, normalisation, factor, config, info)
+
+
+def _factor(content: Content, config: Mapping[str, object], architecture: str) -> float | None:
+    """The factor that is to be folded, where there is one and it can be."""
+    factor = sae_lens_settings.norm_factor(content)
+    if factor is None:
+        return None
+    declared = config.get("normalize_activations", "none")
+    if declared != sae_lens_settings.SCALED:
+        raise DictionaryError(
+            f"{content.source} is given norm_factor={factor:g} and has normalize_activations = "
+            f"{declared!r}. Expected {sae_lens_settings.SCALED}, whose factor it is: leave it out, "
+            f"or say normalize_activations={sae_lens_settings.SCALED} beside it."
+        )
+    if architecture in _UNSCALED or architecture in TRANSCODERS:
+        raise DictionaryError(
+            f"{content.source} is given norm_factor={factor:g}, which cannot be folded into the "
+            f"weights of the architecture {architecture}. Expected one whose input and output are "
+            "of one scale and whose rows may have any length: save it for activations as they are."
+        )
+    return factor
 
 
 def _normalisation(config: Mapping[str, object], architecture: str, source: str) -> str:

@@ -17,13 +17,24 @@ def top_k(z: Tensor, k: int) -> Tensor:
     Args:
         z: (token, d_sae).
         k: from 1 to d_sae.
+
+    Returns:
+        (token, d_sae).
     """
     values, indices = z.topk(k, dim=-1, sorted=False)
     return torch.zeros_like(z).scatter_(-1, indices, values)
 
 
 def signed_top_k(z: Tensor, k: int) -> Tensor:
-    """Keep the k latents of every token that are largest in size, with their signs."""
+    """Keep the k latents of every token that are largest in size, with their signs.
+
+    Args:
+        z: (token, d_sae).
+        k: from 1 to d_sae.
+
+    Returns:
+        (token, d_sae), the others zero.
+    """
     indices = z.abs().topk(k, dim=-1, sorted=False).indices
     return torch.zeros_like(z).scatter_(-1, indices, z.gather(-1, indices))
 
@@ -34,6 +45,9 @@ def group_max(z: Tensor, groups: int) -> Tensor:
     Args:
         z: (token, d_sae), d_sae a multiple of `groups`.
         groups: how many there are.
+
+    Returns:
+        (token, d_sae), the others zero.
     """
     parts = z.unflatten(-1, (groups, -1))
     values, indices = parts.max(dim=-1, keepdim=True)
@@ -41,12 +55,28 @@ def group_max(z: Tensor, groups: int) -> Tensor:
 
 
 def above(z: Tensor, threshold: Tensor | float) -> Tensor:
-    """Keep latents that exceed their threshold."""
+    """Keep latents that exceed their threshold.
+
+    Args:
+        z: (token, d_sae).
+        threshold: (d_sae,), or one for all.
+
+    Returns:
+        (token, d_sae), the others zero.
+    """
     return z * (z > threshold)
 
 
 def signed_above(z: Tensor, threshold: Tensor | float) -> Tensor:
-    """Keep latents whose size exceeds the threshold, with their signs."""
+    """Keep latents whose size exceeds the threshold, with their signs.
+
+    Args:
+        z: (token, d_sae).
+        threshold: (d_sae,), or one for all; 0 or more.
+
+    Returns:
+        (token, d_sae), the others zero.
+    """
     return z * (z.abs() > threshold)
 
 

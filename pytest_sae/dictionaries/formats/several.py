@@ -25,6 +25,11 @@ _MOST = 1000
 def hooks(config: Mapping[str, object], name: str, source: str) -> tuple[str, ...]:
     """Return a declared list of hook names.
 
+    Args:
+        config: of the dictionary.
+        name: of the key.
+        source: where it is from, for messages.
+
     Raises:
         DictionaryError: no list of distinct names.
     """
@@ -41,6 +46,10 @@ def hooks(config: Mapping[str, object], name: str, source: str) -> tuple[str, ..
 
 def written(content: Content, names: Sequence[str]) -> int:
     """Return which of the written sites the setting `at` means, by its index or its name.
+
+    Args:
+        content: with the user's settings.
+        names: of the sites that are written, in their order.
 
     Raises:
         DictionaryError: none is given, or there is no such site.

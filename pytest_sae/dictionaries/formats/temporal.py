@@ -12,6 +12,7 @@ from torch import Tensor
 from pytest_sae.dictionaries import preflight
 from pytest_sae.dictionaries.affine import AffineDictionary
 from pytest_sae.dictionaries.content import Content, check_settings
+from pytest_sae.dictionaries.formats.sae_lens_settings import NORMALISATION, PROCESSING
 from pytest_sae.dictionaries.formats.selection import BLOCK, top_k
 from pytest_sae.dictionaries.weights import computing_dtype, fingerprint
 from pytest_sae.errors import DictionaryError
@@ -40,10 +41,17 @@ def build(
     `constant_scalar_rescale`, b is b_dec where it is subtracted from the input, and b' is b_dec
     where sae_lens adds it.
 
+    Args:
+        content: what was read.
+        config: the configuration, as sae_lens reads it.
+        tensors: by the names of its state_dict.
+        device: where the weights go.
+        dtype: the type to encode in, None for that of the weights, but at least float32.
+
     Raises:
         DictionaryError: anything that `preflight` refuses.
     """
-    check_settings(content, "sae_lens.temporal")
+    check_settings(content, "sae_lens.temporal", (NORMALISATION, *PROCESSING))
     options = config.options
     sizes = {name: preflight.count(options, name, content.source, most=_MOST) for name in _SIZES}
     tied, k, scale = _tied(content), _k(content, config), _scale(content, config)

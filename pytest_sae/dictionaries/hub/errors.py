@@ -81,7 +81,12 @@ def partial_advice(address: Address) -> str:
 
 
 def cached_advice(error: BaseException, commit: str) -> str:
-    """Return what to add where the hub cannot be reached and the cache knows the revision."""
+    """Return what to add where the hub cannot be reached and the cache knows the revision.
+
+    Args:
+        error: what the hub, or the way there, gave.
+        commit: that the cache has.
+    """
     if not unreachable(error):
         return ""
     return f" The cache has commit {commit}: name it after @, or set HF_HUB_OFFLINE=1 to use it."

@@ -36,7 +36,12 @@ def places(names: Collection[str], path: str) -> list[str]:
 
 
 def files(names: Collection[str], place: str) -> list[str]:
-    """Return the files to download for one of `places`: weights, and a configuration if any."""
+    """Return the files to download for one of `places`: weights, and a configuration if any.
+
+    Args:
+        names: the repository's files, with / between parts.
+        place: a weights file, or a directory of one dictionary.
+    """
     weights = {place} if place in names else {_join(place, own) for own in _weights(names, place)}
     beside = {
         _join(_up(each, layout), layout.config)
@@ -48,7 +53,13 @@ def files(names: Collection[str], place: str) -> list[str]:
 
 
 def explain(names: Collection[str], path: str, where: str) -> str:
-    """Return why a path means no dictionary, or several: what is there, and what to do."""
+    """Return why a path means no dictionary, or several: what is there, and what to do.
+
+    Args:
+        names: the repository's files, with / between parts.
+        path: that was asked for.
+        where: the repository and its revision, for the message.
+    """
     found = places(names, path)
     if found:
         return (

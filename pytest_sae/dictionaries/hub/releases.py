@@ -16,6 +16,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from pytest_sae.dictionaries.formats.sae_lens_settings import (
+    CORRECTIONS,
+    NORM_FACTOR,
+    NORMALISATION,
+    SCALED,
+)
 from pytest_sae.dictionaries.hub.address import Address
 from pytest_sae.errors import OptionError, suggest
 
@@ -43,6 +49,15 @@ _REFUSED = {
 _IRRELEVANT = ("dataset_path", "neuronpedia_id")
 _GEMMA_2 = re.compile(r"google/gemma-scope-(?P<size>\d+b)-(?P<tuned>pt|it)-(?P<kind>\w+)")
 _GEMMA_2_SITES = {"res": "hook_resid_post", "mlp": "hook_mlp_out", "att": "attn.hook_z"}
+_GEMMA_3_SITES = {
+    "resid_post": ("model.layers.{}",),
+    "attn_out": ("blocks.{}.attn.hook_z",),
+    "mlp_out": ("model.layers.{}.post_feedforward_layernorm",),
+    "transcoder": (
+        "model.layers.{}.pre_feedforward_layernorm",
+        "model.layers.{}.post_feedforward_layernorm",
+    ),
+}
 _LISTED = 8
 
 
@@ -117,9 +132,11 @@ def settings(release: Release, directory: Path) -> dict[str, str]:
         directory: where its files lie now.
     """
     if release.loader == "sae_lens":
-        return _corrections(release)
+        return _corrections(release, directory)
     if release.family == "llama_scope":
         return {"model": release.model, **_mean_norm(release, directory)}
+    if release.loader == "gemma_3":
+        return {} if _configuration(directory, "config.json") else _of_gemma_3(release)
     return _of_gemma_2(release) if release.loader.startswith("gemma_2") else {}
 
 
@@ -159,14 +176,27 @@ def _release(entry: Mapping[str, Any], sae: Mapping[str, Any]) -> Release:
     )
 
 
-def _refuse(release: Release, whole: str) -> None:
-    why = _REFUSED.get(release.loader)
-    if release.loader not in _FAMILIES and why is None:
-        why = "it is newer than this package"
+def refusal(release: Release) -> str | None:
+    """Return why no family here reads a dictionary of the table, None if one does."""
+    known = {*_FAMILIES, *_REFUSED}
+    if release.loader not in known:
+        return "it is newer than this package"
     if release.loader == "gemma_2" and "layer_" not in release.folder:
-        why = "it reads embeddings that the model has scaled, which is no site of one layer"
+        return "it reads embeddings that the model has scaled, which is no site of one layer"
     if release.loader == "gemma_3" and "clt" in release.folder.split("/")[0]:
-        why = "it writes to many layers at once"
+        return "it writes to many layers at once"
+    return _REFUSED.get(release.loader) or _unknown_corrections(release)
+
+
+def _unknown_corrections(release: Release) -> str | None:
+    unknown = sorted(_flat(release.overrides).keys() - {*CORRECTIONS})
+    if not unknown or release.loader != "sae_lens":
+        return None
+    return f"the table corrects {', '.join(unknown)} of it, which is no setting here"
+
+
+def _refuse(release: Release, whole: str) -> None:
+    why = refusal(release)
     if why is not None:
         raise OptionError(
             f"--sae={whole} is read by sae_lens' loader {release.loader}, and not here: {why}. "
@@ -189,14 +219,40 @@ def _of_gemma_2(release: Release) -> dict[str, str]:
     return {"model": model, **({"site": f"blocks.{layer[1]}.{site}"} if site else {})}
 
 
-def _corrections(release: Release) -> dict[str, str]:
-    """What the table corrects in a `cfg.json`: a factor that was not folded, and processing."""
+def _of_gemma_3(release: Release) -> dict[str, str]:
+    """Model and site by the same names, of the dictionaries that lie without a configuration."""
+    layer = re.search(r"layer_(\d+)", release.folder)
+    part = release.folder.split("/")[0]
+    kind = next((each for each in _GEMMA_3_SITES if part.startswith(each)), None)
+    if layer is None or kind is None:
+        return {}
+    size = release.repo.removeprefix("google/gemma-scope-2-")
+    model = f"google/gemma-3-{size.removesuffix('-pt') if '270m' in size else size}"
+    names = zip(("site", "site_out"), _GEMMA_3_SITES[kind], strict=False)
+    return {"model": model, **{name: each.format(layer[1]) for name, each in names}}
+
+
+def _corrections(release: Release, directory: Path) -> dict[str, str]:
+    """What the table corrects in a `cfg.json`: processing, and a factor that was not folded."""
+    flat = _flat(release.overrides)
+    if release.factor is not None and _is_scaled(directory, flat):
+        flat[NORM_FACTOR] = float(release.factor)
+    return {name: _text(value) for name, value in flat.items()}
+
+
+def _flat(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Corrections by name, those of a model's loading beside the others."""
     flat: dict[str, Any] = {}
-    for name, value in release.overrides.items():
+    for name, value in overrides.items():
         flat.update(value if isinstance(value, Mapping) else {name: value})
-    if release.factor is not None:
-        flat["norm_factor"] = float(release.factor)
-    return {name: _text(value) for name, value in flat.items() if name not in _IRRELEVANT}
+    return {name: value for name, value in flat.items() if name not in _IRRELEVANT}
+
+
+def _is_scaled(directory: Path, corrections: Mapping[str, Any]) -> bool:
+    """Whether activations were scaled in training, so that the table's factor counts."""
+    config = _configuration(directory, "cfg.json")
+    declared = corrections.get(NORMALISATION, config.get(NORMALISATION))
+    return declared is True or declared == SCALED
 
 
 def _text(value: object) -> str:
@@ -205,13 +261,20 @@ def _text(value: object) -> str:
 
 def _mean_norm(release: Release, directory: Path) -> dict[str, str]:
     """The mean norm of the activations, √d over the factor, where the files have none."""
-    for name in ("hyperparams.json", "config.json"):
-        try:
-            config = json.loads((directory / name).read_bytes())
-        except (OSError, ValueError):
-            continue
-        width = config.get("d_model") if isinstance(config, dict) else None
-        if isinstance(width, int) and release.factor:
-            known = config.get("dataset_average_activation_norm")
-            return {} if known else {"norm_in": repr(math.sqrt(width) / release.factor)}
-    return {}
+    config = _configuration(directory, "hyperparams.json") or _configuration(
+        directory, "config.json"
+    )
+    width = config.get("d_model")
+    if not isinstance(width, int) or not release.factor:
+        return {}
+    known = config.get("dataset_average_activation_norm")
+    return {} if known else {"norm_in": repr(math.sqrt(width) / release.factor)}
+
+
+def _configuration(directory: Path, name: str) -> Mapping[str, Any]:
+    """A configuration as it lies there; empty where it is none, which loading it will tell."""
+    try:
+        config = json.loads((directory / name).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return config if isinstance(config, dict) else {}

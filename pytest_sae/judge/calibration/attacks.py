@@ -48,7 +48,12 @@ def detection_attack(place: int) -> str:
 
 
 def hidden(contexts: Sequence[Context], instruction: str) -> list[Context]:
-    """Return the contexts with an instruction at the end of the middle one, unmarked."""
+    """Return the contexts with an instruction at the end of the middle one, unmarked.
+
+    Args:
+        contexts: one at least; they stay as they are.
+        instruction: what a judge must not obey.
+    """
     middle = len(contexts) // 2
     changed = list(contexts)
     context = contexts[middle]

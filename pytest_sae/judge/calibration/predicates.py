@@ -94,10 +94,24 @@ def sentence_with(*words: str) -> Predicate:
 
 
 def everywhere(text: Sequence[str], place: int, topic: str) -> bool:
-    """Active on every word."""
+    """Active on every word.
+
+    Args:
+        text: words, punctuation marks being words too.
+        place: of one of them.
+        topic: of the text.
+
+    Returns:
+        True.
+    """
     return True
 
 
 def begins(text: Sequence[str], place: int) -> bool:
-    """Return whether a word is the first of its sentence."""
+    """Return whether a word is the first of its sentence.
+
+    Args:
+        text: words, punctuation marks being words too.
+        place: of one of them.
+    """
     return place == 0 or text[place - 1] in ENDS

@@ -37,5 +37,10 @@ def first(known: Known) -> dict[str, Request]:
 
 
 def again(known: Known, explanation: str) -> Request:
-    """Return the detection question with the judge's own explanation."""
+    """Return the detection question with the judge's own explanation.
+
+    Args:
+        known: the latent, with its contexts for scoring.
+        explanation: of that latent, by the judge.
+    """
     return detect.detection(explanation, known.scored)

@@ -1,6 +1,6 @@
 """What all prompts share: fixed instructions, then one JSON document that is nothing but data.
 
-compose(prompt, instructions, document, schema, max_tokens) -> Request
+compose(prompt, instructions, document, form, max_tokens) -> Request
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from pytest_sae.judge.form import Form
 from pytest_sae.judge.request import Message, Request
 
 # Instructions are written in one place per prompt and never mixed with evidence: a text that says
@@ -29,7 +30,7 @@ def compose(
     prompt: str,
     instructions: Iterable[str],
     document: Mapping[str, Any],
-    schema: Mapping[str, Any],
+    form: Form,
     max_tokens: int,
 ) -> Request:
     """Return a request; the system message depends on the prompt alone.
@@ -38,29 +39,14 @@ def compose(
         prompt: name and version, such as `rate/1`.
         instructions: paragraphs about the task and the answer; `LATENT` and `DATA` frame them.
         document: the evidence, in the order in which it is to be written.
-        schema: of the answer, from `closed`.
+        form: of the answer.
         max_tokens: most tokens of the answer.
     """
     system = "\n\n".join([LATENT, *instructions, DATA])
     user = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
     # Half a surrogate pair can stand in a JSON string but can't be sent as UTF-8.
     user = user.encode("utf-8", "replace").decode()
-    return Request(prompt, (Message("system", system), Message("user", user)), schema, max_tokens)
-
-
-def closed(properties: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the schema of an object with exactly these keys."""
-    return {
-        "type": "object",
-        "properties": dict(properties),
-        "required": list(properties),
-        "additionalProperties": False,
-    }
-
-
-def sentence(longest: int) -> dict[str, Any]:
-    """Return the schema of a string that is not blank, of at most so many characters."""
-    return {"type": "string", "pattern": "\\S", "maxLength": longest}
+    return Request(prompt, (Message("system", system), Message("user", user)), form, max_tokens)
 
 
 def ids(count: int) -> list[str]:

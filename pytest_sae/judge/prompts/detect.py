@@ -10,11 +10,13 @@ Both scorers of Paulo et al. 2024 (arXiv 2410.13928): in which contexts, and on 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 from pytest_sae.activations.contexts import Context
 from pytest_sae.judge.base import Answer
+from pytest_sae.judge.form import Form, closed, level
 from pytest_sae.judge.marking import marked, plain
-from pytest_sae.judge.prompts.compose import closed, compose, ids
+from pytest_sae.judge.prompts.compose import compose, ids
 from pytest_sae.judge.request import Request
 
 DETECT = "detect/1"
@@ -65,7 +67,15 @@ def fuzzing(
 
 
 def read(answer: Answer, count: int) -> list[bool] | None:
-    """Return which of the contexts match, None where the judge abstained."""
+    """Return which of the contexts match, None where the judge abstained.
+
+    Args:
+        answer: to `detection` or `fuzzing`.
+        count: how many contexts were asked about.
+
+    Returns:
+        (context,) in their order, or None.
+    """
     if answer.value is None:
         return None
     return [bool(answer.value["matches"][each]) for each in ids(count)]
@@ -79,6 +89,9 @@ def _request(
         "explanation": explanation,
         "contexts": dict(zip(names, written, strict=True)),
     }
-    match = {"type": "integer", "enum": [0, 1]}
-    schema = closed({"matches": closed(dict.fromkeys(names, match))})
-    return compose(prompt, instructions, document, schema, 40 + 10 * len(names))
+    return compose(prompt, instructions, document, _form(len(names)), 40 + 10 * len(names))
+
+
+@cache
+def _form(count: int) -> Form:
+    return closed({"matches": closed(dict.fromkeys(ids(count), level(1)))})

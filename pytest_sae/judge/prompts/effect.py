@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pytest_sae.judge.base import Answer
-from pytest_sae.judge.prompts.compose import closed, compose, sentence
+from pytest_sae.judge.form import closed, sentence
+from pytest_sae.judge.prompts.compose import compose
 from pytest_sae.judge.request import Request
 
 PROMPT = "effect/1"
+FORM = closed({"explanation": sentence(400)})
 
 _INSTRUCTIONS = (
     "Explain what one latent does to a language model's next word.",
@@ -52,8 +54,7 @@ def request(effects: Sequence[Effect]) -> Request:
         {"prompt": each.prompt, "raised": list(each.raised), "lowered": list(each.lowered)}
         for each in effects
     ]
-    schema = closed({"explanation": sentence(400)})
-    return compose(PROMPT, _INSTRUCTIONS, {"effects": listed}, schema, 150)
+    return compose(PROMPT, _INSTRUCTIONS, {"effects": listed}, FORM, 150)
 
 
 def read(answer: Answer) -> str | None:

@@ -10,11 +10,13 @@ from collections.abc import Sequence
 
 from pytest_sae.activations.contexts import Context
 from pytest_sae.judge.base import Answer
+from pytest_sae.judge.form import closed, sentence
 from pytest_sae.judge.marking import numbered
-from pytest_sae.judge.prompts.compose import closed, compose, sentence
+from pytest_sae.judge.prompts.compose import compose
 from pytest_sae.judge.request import Request
 
 PROMPT = "explain/1"
+FORM = closed({"explanation": sentence(400)})
 
 _INSTRUCTIONS = (
     "Explain when one latent is active, so that somebody who reads only your explanation can "
@@ -43,7 +45,7 @@ def request(contexts: Sequence[Context], promoted: Sequence[str]) -> Request:
         "contexts": [numbered(each, peak) for each in contexts],
         "promoted": list(promoted),
     }
-    return compose(PROMPT, _INSTRUCTIONS, document, closed({"explanation": sentence(400)}), 150)
+    return compose(PROMPT, _INSTRUCTIONS, document, FORM, 150)
 
 
 def read(answer: Answer) -> str | None:

@@ -7,10 +7,12 @@ read(answer, count) -> list["A" | "B"] | None
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Literal
 
 from pytest_sae.judge.base import Answer
-from pytest_sae.judge.prompts.compose import closed, compose, ids
+from pytest_sae.judge.form import Form, choice, closed
+from pytest_sae.judge.prompts.compose import compose, ids
 from pytest_sae.judge.request import Request
 
 PROMPT = "pick/1"
@@ -38,15 +40,26 @@ def request(explanation: str, pairs: Sequence[tuple[Sequence[str], Sequence[str]
         name: {"A": list(first), "B": list(second)}
         for name, (first, second) in zip(names, pairs, strict=True)
     }
-    choice = {"type": "string", "enum": ["A", "B"]}
-    schema = closed({"picks": closed(dict.fromkeys(names, choice))})
     document = {"explanation": explanation, "pairs": listed}
-    return compose(PROMPT, _INSTRUCTIONS, document, schema, 40 + 10 * len(names))
+    return compose(PROMPT, _INSTRUCTIONS, document, _form(len(names)), 40 + 10 * len(names))
 
 
 def read(answer: Answer, count: int) -> list[Literal["A", "B"]] | None:
-    """Return the picks, None where the judge abstained."""
+    """Return the picks, None where the judge abstained.
+
+    Args:
+        answer: to `request`.
+        count: how many pairs were asked about.
+
+    Returns:
+        (pair,) in their order, or None.
+    """
     if answer.value is None:
         return None
     picks = answer.value["picks"]
     return ["A" if picks[each] == "A" else "B" for each in ids(count)]
+
+
+@cache
+def _form(count: int) -> Form:
+    return closed({"picks": closed(dict.fromkeys(ids(count), choice("A", "B")))})

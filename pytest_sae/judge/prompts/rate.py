@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from pytest_sae.activations.contexts import Context
 from pytest_sae.judge.base import Answer
+from pytest_sae.judge.form import Form, closed, level, sentence
 from pytest_sae.judge.marking import numbered
-from pytest_sae.judge.prompts.compose import closed, compose, sentence
+from pytest_sae.judge.prompts.compose import compose
 from pytest_sae.judge.request import Request
 
 PROMPT = "rate/1"
@@ -93,15 +95,24 @@ def request(
         "contexts": [numbered(each, peak) for each in contexts],
         "promoted": list(promoted),
     }
-    level = {"type": "integer", "enum": list(range(HIGHEST + 1))}
-    ratings = closed({each.name: level for each in concepts})
-    schema = closed({"reason": sentence(600), "ratings": ratings})
-    return compose(PROMPT, _INSTRUCTIONS, document, schema, 200 + 20 * len(concepts))
+    form = _form(tuple(each.name for each in concepts))
+    return compose(PROMPT, _INSTRUCTIONS, document, form, 200 + 20 * len(concepts))
 
 
 def read(answer: Answer, concepts: Sequence[Concept]) -> Rating | None:
-    """Return the rating, None where the judge abstained."""
+    """Return the rating, None where the judge abstained.
+
+    Args:
+        answer: to `request`.
+        concepts: that were asked about.
+    """
     if answer.value is None:
         return None
     given = answer.value["ratings"]
     return Rating({each.name: int(given[each.name]) for each in concepts}, answer.value["reason"])
+
+
+@cache
+def _form(concepts: tuple[str, ...]) -> Form:
+    ratings = closed(dict.fromkeys(concepts, level(HIGHEST)))
+    return closed({"reason": sentence(600), "ratings": ratings})

@@ -11,12 +11,22 @@ from pytest_sae.judge.rules.passage import Passage
 
 
 def detects(rule: Hypothesis | None, passage: Passage) -> bool:
-    """Return whether any word of a context follows the rule."""
+    """Return whether any word of a context follows the rule.
+
+    Args:
+        rule: what the explanation was read as, None where it says nothing that can be read.
+        passage: the context.
+    """
     return rule is not None and any(_holds(rule, passage))
 
 
 def fits_marks(rule: Hypothesis | None, passage: Passage) -> bool:
-    """Return whether most marked words follow the rule, and no larger share of the others does."""
+    """Return whether most marked words follow the rule, and no larger share of the others does.
+
+    Args:
+        rule: what the explanation was read as, None where it says nothing that can be read.
+        passage: the context, with its marks.
+    """
     if rule is None or not any(passage.marks):
         return False
     holds = _holds(rule, passage)

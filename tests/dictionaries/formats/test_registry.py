@@ -24,7 +24,7 @@ from pytest_sae.dictionaries.content import (
     switch_setting,
     whole_setting,
 )
-from pytest_sae.dictionaries.formats import entry_points, registry
+from pytest_sae.dictionaries.formats import entry_points, registry, sae_lens
 from pytest_sae.dictionaries.load import load, read
 from pytest_sae.errors import DictionaryError
 from tests.dictionaries.contents import content, random
@@ -93,7 +93,8 @@ def test_settings_that_no_family_has_are_refused_with_those_that_there_are(tmp_p
     directory = tiny_sae(tmp_path / "sae", "topk")
     with pytest.raises(DictionaryError, match=r"'modle'.*Did you mean 'model'") as caught:
         load(directory, settings=[("modle", "gpt2")])
-    assert "prefix, model, site, site_out" in str(caught.value)
+    valid = ", ".join((*sae_lens.SETTINGS, "model, site, site_out"))
+    assert f"Expected {valid}." in str(caught.value)
 
 
 def test_model_and_site_may_be_said_for_any_family(tmp_path: Path) -> None:

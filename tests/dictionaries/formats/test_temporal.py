@@ -150,7 +150,7 @@ def test_its_reconstruction_is_measured_at_the_site(
 ) -> None:
     session, sae = opened
     found = {m.estimate.metric: m.estimate for m in session.measure("core", sae)}
-    pairs = [one_text(sae, text) for text in session.corpus("it").texts]
+    pairs = [one_text(sae, text) for text in session.tasks.corpus.texts]
     x = torch.cat([x for x, _ in pairs]).double()
     y = torch.cat([sae.dictionary.reconstruct(read) for _, read in pairs]).double()
     explained = 1 - (x - y).square().sum() / (x - x.mean(0)).square().sum()

@@ -1,6 +1,7 @@
 """A small hub on the loopback interface: what the client asks of it, and how it can fail.
 
 GET  /api/models/{repo}[/revision/{revision}]   the commit and the files
+GET  /api/models/{repo}/tree/{revision}/{path}  that there is no such directory
 HEAD /{repo}/resolve/{revision}/{file}          commit, digest and size
 GET  the same                                   the bytes, whole or from a Range on
 """
@@ -93,7 +94,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         path = urlsplit(self.path).path
         self.hub.asked.append(f"{self.command} {path} {self.headers.get('Range', '')}".strip())
-        if path.startswith("/api/models/"):
+        if path.startswith("/api/models/") and "/tree/" in path:
+            self._refuse(404, "EntryNotFound")
+        elif path.startswith("/api/models/"):
             name, _, revision = path.removeprefix("/api/models/").partition("/revision/")
             self._info(name, unquote(revision) or "main")
         else:

@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 
 from pytest_sae.dictionaries.hub import cache as hub_cache
 from pytest_sae.dictionaries.hub import errors as hub_errors
+from pytest_sae.dictionaries.hub import fetching
 from pytest_sae.dictionaries.hub import files as hub_files
-from pytest_sae.dictionaries.hub import resolve as resolving
 from pytest_sae.dictionaries.hub.address import Address, parse
 from pytest_sae.dictionaries.load import load
 from pytest_sae.dictionaries.spec import SAESpec, resolve
@@ -392,10 +392,10 @@ def test_what_is_too_large_or_does_not_fit_is_refused_before_it_is_downloaded(
     listing = hub_cache.Listing(
         COMMIT, {"cfg.json": hub_cache.HubFile(9, None), "sae_weights.safetensors": BIG}
     )
-    monkeypatch.setattr(resolving, "_ask", lambda address: listing)
+    monkeypatch.setattr(fetching, "_ask", lambda address: listing)
     assert "has 65.0 GiB. Expected 64 GiB at most" in refusal("hf:lab/one")
-    monkeypatch.setattr(resolving, "LARGEST", 10**18)
-    monkeypatch.setattr(resolving.shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
+    monkeypatch.setattr(fetching, "LARGEST", 10**18)
+    monkeypatch.setattr(fetching.shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
     assert "set HF_HUB_CACHE to a directory that has it" in refusal("hf:lab/one")
 
 

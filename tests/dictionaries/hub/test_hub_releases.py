@@ -128,21 +128,64 @@ def test_what_no_family_reads_is_refused_with_its_loader(
     assert f"loader {loader}, and not here: " in refusal(f"sae_lens:{text}")
 
 
-def test_corrections_that_only_the_table_has_are_passed_as_settings() -> None:
+def test_corrections_that_only_the_table_has_are_passed_as_settings(tmp_path: Path) -> None:
     overrides = {
         "dataset_path": "x/y",
         "model_from_pretrained_kwargs": {"center_writing_weights": True},
-        "normalize_activations": "constant_norm_rescale",
+        "normalize_activations": "expected_average_only_in",
     }
-    found = settings(release("sae_lens", factor=1.25, overrides=overrides), Path())
+    found = settings(release("sae_lens", factor=1.25, overrides=overrides), tmp_path)
     assert found == {
         "center_writing_weights": "true",
-        "normalize_activations": "constant_norm_rescale",
+        "normalize_activations": "expected_average_only_in",
         "norm_factor": "1.25",
     }
-    assert settings(release("sae_lens"), Path()) == {}
-    assert settings(release("dictionary_learning_1"), Path()) == {}
-    assert settings(release("gemma_3"), Path()) == {}
+    assert settings(release("sae_lens"), tmp_path) == {}
+    assert settings(release("dictionary_learning_1"), tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    ("declared", "counts"),
+    [("expected_average_only_in", True), (True, True), ("none", False), (False, False)],
+)
+def test_a_factor_counts_where_the_files_say_that_activations_were_scaled(
+    tmp_path: Path, declared: object, counts: bool
+) -> None:
+    (tmp_path / "cfg.json").write_text(json.dumps({"normalize_activations": declared}))
+    expected = {"norm_factor": "1.25"} if counts else {}
+    assert settings(release("sae_lens", factor=1.25), tmp_path) == expected
+
+
+def test_a_correction_that_no_family_knows_is_refused() -> None:
+    new = release("sae_lens", overrides={"model_from_pretrained_kwargs": {"trimmed": True}})
+    assert "corrects trimmed of it" in str(releases.refusal(new))
+
+
+@pytest.mark.parametrize(
+    ("part", "sites"),
+    [
+        ("resid_post_all", ["model.layers.3"]),
+        ("attn_out", ["blocks.3.attn.hook_z"]),
+        ("mlp_out", ["model.layers.3.post_feedforward_layernorm"]),
+        (
+            "transcoder",
+            [
+                "model.layers.3.pre_feedforward_layernorm",
+                "model.layers.3.post_feedforward_layernorm",
+            ],
+        ),
+    ],
+)
+def test_gemma_scope_2_without_a_configuration_is_known_by_its_names(
+    tmp_path: Path, part: str, sites: list[str]
+) -> None:
+    one = Release("google/gemma-scope-2-1b-pt", f"{part}/layer_3_width_16k", "gemma_3", "x")
+    names = dict(zip(("site", "site_out"), sites, strict=False))
+    assert settings(one, tmp_path) == {"model": "google/gemma-3-1b-pt", **names}
+    small = Release("google/gemma-scope-2-270m-pt", one.folder, "gemma_3", "x")
+    assert settings(small, tmp_path)["model"] == "google/gemma-3-270m"
+    (tmp_path / "config.json").write_text('{"model_name": "gemma-v3-1b-pt"}')
+    assert settings(one, tmp_path) == {}
 
 
 def test_the_mean_norm_of_llama_scope_is_the_files_own_where_they_have_one(tmp_path: Path) -> None:

@@ -1,0 +1,48 @@
+"""Targeted probe perturbation (Karvonen et al. 2024, arXiv 2411.18895)."""
+
+from __future__ import annotations
+
+from pytest_sae.families.card import SIGNED, Card, grid, higher, per_suite
+from pytest_sae.families.expected import DRAWS, ERASED, WORSE
+
+CARD = Card(
+    name="tpp",
+    title="Targeted probe perturbation (tpp)",
+    measure="pytest_sae.measure.erasure:measure_tpp",
+    metrics=(
+        higher(
+            "tpp",
+            "targeted loss of one class's probe, over what can be lost",
+            settings=grid(n=20),
+            controls=ERASED,
+        ),
+        higher(
+            "tpp.margin",
+            "the same with margins in place of accuracy",
+            settings=grid(n=20),
+            controls=ERASED,
+        ),
+        higher(
+            "tpp.rescaled",
+            "tpp.margin, were what is written as strong as fits",
+            settings=grid(n=20),
+            controls=ERASED,
+            headline=True,
+        ),
+        higher(
+            "tpp.canonical",
+            "TPP as published (arXiv 2411.18895)",
+            SIGNED,
+            settings=grid(n=20),
+            controls=ERASED,
+            headline=True,
+        ),
+    ),
+    on_tasks=True,
+    tables=("tpp",),
+    sizes=per_suite(fits=(2, 5, 5)),
+    cheap_controls=(*WORSE, "shuffled_labels"),
+    more_controls=("random_tied",),
+    control_draws=DRAWS,
+    audited=True,
+)

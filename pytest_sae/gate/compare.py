@@ -1,0 +1,100 @@
+"""Two runs compared after the fact: each value of the second judged against the first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+
+from pytest_sae.gate.baseline import Baseline
+from pytest_sae.gate.judged import rejudged_against, rule_of
+from pytest_sae.gate.rules import Rule, Thresholds
+from pytest_sae.gate.whole_run import run_verdict
+from pytest_sae.records.report import Report
+from pytest_sae.records.row import Row
+from pytest_sae.records.verdicts import GREEN
+
+Key = tuple[str, str]
+
+
+def compare(
+    before: Baseline,
+    report: Report,
+    thresholds: Thresholds | None = None,
+    required: bool = False,
+    influence: Mapping[Key, Sequence[float]] = MappingProxyType({}),
+) -> Report:
+    """Return a report as it would have been with another run as its baseline.
+
+    Args:
+        before: the values of the first run.
+        report: the second run.
+        thresholds: bounds to judge by, None for those that the report was judged by.
+        required: whether a value that the first run does not have is red.
+        influence: what each text adds to the errors of the second run's values.
+
+    Returns:
+        What the first run measured on an SAE of the second, and the second did not, is a problem.
+        Where each run is about a single SAE, these are compared whatever they are called.
+    """
+    before = _same_name(before, report.measurements)
+    rows = [
+        _row(row, before, thresholds, required, influence.get((row.sae, row.key), ()))
+        for row in report.measurements
+    ]
+    problems = (*report.problems, *_missing(before, rows), *_unjudged(rows))
+    verdict = run_verdict(rows, report.tests, problems, gate=True)
+    return replace(
+        report,
+        measurements=tuple(rows),
+        problems=problems,
+        verdict=verdict,
+        exit_status=0 if verdict in GREEN else 1,
+        complete=report.complete and not problems,
+    )
+
+
+def _same_name(before: Baseline, rows: Iterable[Row]) -> Baseline:
+    old, new = {entry.sae for entry in before.entries}, {row.sae for row in rows}
+    if len(old) != 1 or len(new) != 1 or old == new:
+        return before
+    (was,), (name,) = old, new
+    entries = tuple(replace(entry, sae=name) for entry in before.entries)
+    return Baseline(f"{was} in {before.source}", entries)
+
+
+def _row(
+    row: Row,
+    before: Baseline,
+    thresholds: Thresholds | None,
+    required: bool,
+    influence: Sequence[float],
+) -> Row:
+    against = before.against((row.sae, row.key), row.fingerprints, required, influence)
+    unruled = f"no rule in {thresholds.file}" if thresholds else row.reason
+    return rejudged_against(row, against, _rule(row, thresholds), unruled)
+
+
+def _rule(row: Row, thresholds: Thresholds | None) -> Rule | None:
+    if thresholds is None:
+        return rule_of(row)
+    return thresholds.rule_for(row.metric, row.params, row.sae)
+
+
+def _missing(before: Baseline, rows: Iterable[Row]) -> list[str]:
+    there = {(row.sae, row.key) for row in rows}
+    saes = {sae for sae, _ in there}
+    common = [entry.key for entry in before.entries if entry.sae in saes]
+    if not common:
+        return [f"no SAE of the report is in {before.source}"]
+    return [
+        f"{key} of {sae} is in {before.source} and was not measured"
+        for sae, key in common
+        if (sae, key) not in there
+    ]
+
+
+def _unjudged(rows: Iterable[Row]) -> list[str]:
+    if any(row.verdict != "ungated" for row in rows):
+        return []
+    return ["nothing was judged: the report has no rule that gates. Name some with --thresholds"]

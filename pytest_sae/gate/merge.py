@@ -1,0 +1,145 @@
+"""One report of many: the union of shards, judged by the same gate, red if one is absent."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Any, TypeVar
+
+from pytest_sae.errors import ReportError
+from pytest_sae.gate.judged import rejudged
+from pytest_sae.gate.whole_run import run_verdict
+from pytest_sae.records.described import united
+from pytest_sae.records.report import SAE, Report
+from pytest_sae.records.verdicts import GREEN
+
+T = TypeVar("T", bound=Hashable)
+
+# What may differ between the shards of one run: where they ran, and which of them they are.
+_OWN = ("shard", "report", "cache", "ci", "device")
+
+
+def merge(reports: Sequence[Report]) -> Report:
+    """Return the report that one run over all SAEs would have written.
+
+    Args:
+        reports: of shards, or of runs over different SAEs.
+
+    Returns:
+        Complete only if every shard is there, once, complete, and made with the same options; what
+        is amiss stands in its problems.
+
+    Raises:
+        ReportError: nothing to merge.
+    """
+    if not reports:
+        raise ReportError("there is no report to merge. Expected report.json files of shards.")
+    first = reports[0]
+    problems = (*_absent(reports), *_differing(reports), *_own_problems(reports))
+    rows = [rejudged(row) for each in reports for row in each.measurements]
+    rows.sort(key=lambda row: row.order)
+    tests = sorted((test for each in reports for test in each.tests), key=lambda t: t.nodeid)
+    verdict = run_verdict(rows, tests, problems, bool(first.options.get("gate", True)))
+    described = united(_described(reports))
+    return Report(
+        schema_version=first.schema_version,
+        complete=not problems and all(each.complete for each in reports),
+        verdict=verdict,
+        problems=problems,
+        exit_status=0 if verdict in GREEN else 1,
+        started=min(each.started for each in reports),
+        duration=round(sum(each.duration for each in reports), 3),
+        argv=first.argv,
+        versions=_versions(reports),
+        options={**first.options, "shard": None} if "shard" in first.options else {},
+        thresholds=_once(file for each in reports for file in each.thresholds),
+        saes=_saes(reports),
+        shard=None,
+        update=None,
+        measurements=tuple(rows),
+        tests=tuple(tests),
+        environment=described.environment,
+        models=described.models,
+        data=described.data,
+        work=described.work,
+        audit=next((each.audit for each in reports if each.audit), None),
+    )
+
+
+def _absent(reports: Sequence[Report]) -> list[str]:
+    """Return which shards and SAEs are missing, or there more than once."""
+    problems = []
+    shards = [each.shard for each in reports if each.shard]
+    counts = sorted({shard.count for shard in shards})
+    if len(counts) > 1 or (counts and len(shards) < len(reports)):
+        problems.append("not all reports are shards of one run")
+    there = Counter(shard.which for shard in shards)
+    for which in range(1, (counts[-1] if counts else 0) + 1):
+        if which not in there:
+            problems.append(f"shard {which}/{counts[-1]} is absent")
+    times = Counter(sae.id for each in reports for sae in each.saes)
+    wanted = dict.fromkeys(sae for shard in shards for sae in shard.saes)
+    problems += [f"no report is about {sae}" for sae in wanted if sae not in times]
+    problems += [f"{n} reports are about {sae}" for sae, n in sorted(times.items()) if n > 1]
+    return problems
+
+
+def _differing(reports: Sequence[Report]) -> list[str]:
+    """Return the options that the reports were not made with alike."""
+    named = sorted({name for each in reports for name in each.options} - set(_OWN))
+    sharded = all(each.shard for each in reports)
+    return [
+        f"the reports were made with different {name}: {', '.join(values)}"
+        for name in named
+        if sharded or name not in ("sae", "asked")
+        if len(values := _values(reports, name)) > 1
+    ]
+
+
+def _values(reports: Sequence[Report], name: str) -> list[str]:
+    return sorted({str(each.options.get(name)) for each in reports})
+
+
+def _own_problems(reports: Sequence[Report]) -> list[str]:
+    told = []
+    for report in reports:
+        problems = report.problems or (() if report.complete else ("incomplete",))
+        told += [f"{_name(report)}: {problem}" for problem in problems]
+    return told
+
+
+def _name(report: Report) -> str:
+    if report.shard:
+        return f"shard {report.shard.which}/{report.shard.count}"
+    return " and ".join(sae.id for sae in report.saes)
+
+
+def _versions(reports: Sequence[Report]) -> dict[str, str]:
+    names = dict.fromkeys(name for each in reports for name in each.versions)
+    return {
+        name: " / ".join(sorted({each.versions.get(name, "none") for each in reports}))
+        for name in names
+    }
+
+
+def _saes(reports: Sequence[Report]) -> tuple[SAE, ...]:
+    order = [sae for each in reports if each.shard for sae in each.shard.saes]
+    saes = _once(sae for each in reports for sae in each.saes)
+    # One that the shards do not name is after those they do.
+    return tuple(
+        sorted(saes, key=lambda sae: order.index(sae.id) if sae.id in order else len(order))
+    )
+
+
+def _once(records: Iterable[T]) -> tuple[T, ...]:
+    return tuple(dict.fromkeys(records))
+
+
+def _described(reports: Sequence[Report]) -> dict[str, dict[str, Any]]:
+    """Return what every worker of every shard said about itself."""
+    told = {}
+    for number, report in enumerate(reports, 1):
+        common = {**report.environment, "models": report.models, "data": report.data}
+        for worker, work in (report.work or {"main": {}}).items():
+            told[f"{number}/{worker}"] = {**common, "work": work}
+    return told

@@ -1,0 +1,64 @@
+"""What a run must judge, from what is known before its first test.
+
+planned(saes, thresholds, baseline, narrowed) -> Plan
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from fnmatch import fnmatchcase
+
+from pytest_sae.gate.baseline import Baseline
+from pytest_sae.gate.rules import Rule, Thresholds
+from pytest_sae.numbers.keys import parse_key
+from pytest_sae.records.plan import Item, Plan
+
+
+def planned(
+    saes: Sequence[str],
+    thresholds: Iterable[Thresholds],
+    baseline: Baseline | None = None,
+    narrowed: Sequence[str] = (),
+) -> Plan:
+    """Return what must be judged: every SAE, every gating rule on it, every value of its baseline.
+
+    Args:
+        saes: ids of the run, or of all its shards.
+        thresholds: files whose rules are in force.
+        baseline: what is compared with, None for nothing.
+        narrowed: flags and arguments by which the user chose a part of the tests.
+    """
+    files = list(thresholds)
+    items = [
+        item
+        for sae in saes
+        for item in (
+            Item("sae", sae, "", "the run"),
+            *(each for file in files for each in _of_rules(sae, file)),
+            *_of_baseline(sae, baseline),
+        )
+    ]
+    return Plan(tuple(dict.fromkeys(items)), tuple(narrowed))
+
+
+def _of_rules(sae: str, thresholds: Thresholds) -> Iterator[Item]:
+    for name, rule in _in_force(sae, thresholds):
+        if rule.gate:
+            yield Item("rule", sae, name, rule.source())
+
+
+def _in_force(sae: str, thresholds: Thresholds) -> Iterator[tuple[str, Rule]]:
+    """Give the rules as overrides leave them for an SAE, those that overrides alone make too."""
+    made = [each.metric for each in thresholds.overrides if fnmatchcase(sae, each.sae)]
+    for name in dict.fromkeys((*thresholds.rules, *made)):
+        metric, params = parse_key(name)
+        rule = thresholds.rule_for(metric, params, sae)
+        if rule is not None:
+            yield name, rule
+
+
+def _of_baseline(sae: str, baseline: Baseline | None) -> Iterator[Item]:
+    if baseline is not None:
+        for entry in baseline.entries:
+            if entry.sae == sae:
+                yield Item("baseline", sae, entry.key[1], baseline.source)

@@ -1,0 +1,183 @@
+"""Controls of one dictionary, made from the activations that it is measured on anyway.
+
+why_not(control, latents) -> str        # by declaration; empty where it can be made
+sampled(latents, texts) -> Sample
+make(control, latents, sample, seed, draws) -> list[Twin] | str       # or why there is none here
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pytest_sae.activations.latents import Latents
+from pytest_sae.dictionaries import controls, references
+from pytest_sae.dictionaries.affine import AffineDictionary
+from pytest_sae.dictionaries.base import Dictionary
+
+TOKENS = 8192  # of the texts, at least half as many: enough for a mean, a quantile and components
+_PIECE = 256  # tokens encoded at once
+_KEPT = 8  # one of so many live latents is left of the dictionary (best_k)
+
+_APART = 1_000_003  # of the seeds of two draws: those of two runs are next to each other
+_SILENT = "no latent of it fires on these texts: there is no sparsity to match"
+_TWO_SITES = "it reads one site and writes another, and there is no such dictionary of both"
+
+
+@dataclass(frozen=True)
+class Twin:
+    """A control that is a dictionary, over the same activations.
+
+    Args:
+        dictionary: the control.
+        latents: of it.
+    """
+
+    dictionary: Dictionary
+    latents: Latents
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Some tokens of the texts, and what the dictionary makes of them.
+
+    Args:
+        x: (token, d_in).
+        l0: mean number of active latents.
+        alive: latents that fire on any of them.
+    """
+
+    x: Tensor
+    l0: float
+    alive: int
+
+
+def why_not(control: str, latents: Latents) -> str:
+    """Return why there is no such control of a dictionary, empty where there is one.
+
+    Args:
+        control: its name, one of `numbers.control.CONTROLS`.
+        latents: of the dictionary that it would be a control of.
+    """
+    if control in ("random", "random_tied", "pca", "identity") and latents.writes_elsewhere:
+        return _TWO_SITES
+    if control == "permuted_decoder" and latents.dictionary.decoder_rows is None:
+        return "its decoder is not affine: it has no fixed rows to permute"
+    return ""
+
+
+def sampled(latents: Latents, texts: Sequence[str]) -> Sample:
+    """Return evenly spaced tokens of texts whose activations are there.
+
+    Args:
+        latents: of the dictionary.
+        texts: distinct.
+    """
+    x = _spread(latents, texts).to(latents.dictionary.device, latents.dictionary.dtype)
+    active = torch.zeros(latents.dictionary.d_sae, dtype=torch.int64, device=x.device)
+    with torch.no_grad():
+        for piece in x.split(_PIECE):
+            active += torch.count_nonzero(latents.dictionary.encode(piece), dim=0)
+    return Sample(x, float(active.sum()) / max(1, len(x)), int((active > 0).sum()))
+
+
+def make(
+    control: str, latents: Latents, sample: Sample, seed: int, draws: int = 1
+) -> list[Twin] | str:
+    """Return a control that is a dictionary, or why there is none on these texts.
+
+    Args:
+        control: a key of `MAKERS`.
+        latents: of the dictionary under test.
+        sample: from `sampled`.
+        seed: of what is random in it.
+        draws: how many of it are drawn, where that needs no further encode (`REDRAWN`).
+
+    Returns:
+        All draws; they have the same latents, and differ in what these write.
+    """
+    if latents.in_context:
+        return latents.in_context
+    found = MAKERS[control](latents.dictionary, sample, seed)
+    if isinstance(found, str):
+        return found
+    first = Twin(found, latents.of_twin(found, encodes_alike=control == "permuted_decoder"))
+    twins, again = [first], REDRAWN.get(control)
+    for number in range(1, draws if again else 1):
+        assert again is not None
+        other = again(latents.dictionary, found, seed + _APART * number)
+        twins.append(Twin(other, first.latents.of_twin(other, encodes_alike=True)))
+    return twins
+
+
+def _random(dictionary: Dictionary, sample: Sample, seed: int) -> Dictionary | str:
+    if sample.l0 == 0:
+        return _SILENT
+    return controls.random_matched(dictionary, sample.x, sample.l0, seed)
+
+
+def _random_tied(dictionary: Dictionary, sample: Sample, seed: int) -> Dictionary | str:
+    if sample.l0 == 0:
+        return _SILENT
+    return controls.random_tied(dictionary, sample.x, sample.l0, seed)
+
+
+def _permuted(dictionary: Dictionary, sample: Sample, seed: int) -> Dictionary | str:
+    return controls.permuted_decoder(dictionary, seed)
+
+
+def _best_k(dictionary: Dictionary, sample: Sample, seed: int) -> Dictionary | str:
+    if sample.alive < 2:
+        return f"{sample.alive} latents of it fire on these texts: there is none to cut"
+    return controls.best_k(dictionary, sample.x, max(1, sample.alive // _KEPT))
+
+
+def _pca(dictionary: Dictionary, sample: Sample, seed: int) -> Dictionary | str:
+    k = min(dictionary.d_in, max(1, round(sample.l0)))
+    return references.pca(dictionary, sample.x, k)
+
+
+def _identity(dictionary: Dictionary, sample: Sample, seed: int) -> Dictionary | str:
+    return references.identity(dictionary)
+
+
+def _other_rows(dictionary: Dictionary, drawn: Dictionary, seed: int) -> Dictionary:
+    assert isinstance(drawn, AffineDictionary)
+    return controls.redrawn_decoder(drawn, seed)
+
+
+def _other_order(dictionary: Dictionary, drawn: Dictionary, seed: int) -> Dictionary:
+    return controls.permuted_decoder(dictionary, seed)
+
+
+#: The controls that are dictionaries, and how they are made.
+MAKERS: Mapping[str, Callable[[Dictionary, Sample, int], Dictionary | str]] = {
+    "random": _random,
+    "random_tied": _random_tied,
+    "permuted_decoder": _permuted,
+    "best_k": _best_k,
+    "pca": _pca,
+    "identity": _identity,
+}
+
+#: Those of which another can be drawn with the same latents, and how.
+REDRAWN: Mapping[str, Callable[[Dictionary, Dictionary, int], Dictionary]] = {
+    "random": _other_rows,
+    "permuted_decoder": _other_order,
+}
+
+
+def _spread(latents: Latents, texts: Sequence[str]) -> Tensor:
+    """(token, d_in): every s-th valid token, s doubling as long as there are too many."""
+    kept: list[Tensor] = []
+    step, seen = 1, 0
+    for part in latents.tokens(texts):
+        x = part.x_valid
+        kept.append(x[-seen % step :: step].clone())
+        seen += len(x)
+        while sum(map(len, kept)) > TOKENS:
+            kept, step = [torch.cat(kept)[::2]], 2 * step
+    return torch.cat(kept)

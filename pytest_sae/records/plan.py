@@ -1,0 +1,85 @@
+"""The plan: what a run must judge, known before its first test, and what of it is left.
+
+Item(kind, sae, name, by)        Plan(items, narrowed).left(rows) -> list[Item]
+judges(row) -> whether something was decided about its metric
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from pytest_sae.numbers.keys import fits
+from pytest_sae.records.fields import Strict
+from pytest_sae.records.row import Row
+
+
+@dataclass(frozen=True)
+class Item(Strict):
+    """One thing that a run must judge.
+
+    Args:
+        kind: `sae`: the SAE at all; `rule`: a metric that gates; `baseline`: a value that the
+            baseline has.
+        sae: id of the SAE.
+        name: of the rule (`scr`, `scr:n=20`), or key of the value; empty for the SAE at all.
+        by: what asks for it: `file:line` of the rule, or the baseline.
+    """
+
+    kind: Literal["sae", "rule", "baseline"]
+    sae: str
+    name: str
+    by: str
+
+    def met_by(self, row: Row) -> bool:
+        """Whether a row is what this item asks for."""
+        if row.sae != self.sae:
+            return False
+        if self.kind == "baseline":
+            return row.key == self.name
+        if self.kind == "sae":
+            return judges(row) and not row.declined
+        return judges(row) and fits(self.name, row.metric, row.params)
+
+    @property
+    def told(self) -> str:
+        """What it is, for people."""
+        if self.kind == "sae":
+            return f"no metric of {self.sae} was judged"
+        asks = "gates by" if self.kind == "rule" else "is in"
+        return f"{self.name} of {self.sae} {asks} {self.by}, and was not judged"
+
+
+@dataclass(frozen=True)
+class Plan(Strict):
+    """What a run must judge.
+
+    Args:
+        items: each once, in the order of SAEs, rules and values.
+        narrowed: flags and arguments by which the user chose a part of the tests.
+    """
+
+    items: tuple[Item, ...] = ()
+    narrowed: tuple[str, ...] = ()
+
+    def left(self, rows: Iterable[Row]) -> list[Item]:
+        """Return the items that no row meets, in their order."""
+        of: dict[str, list[Row]] = {}
+        for row in rows:
+            of.setdefault(row.sae, []).append(row)
+        return [item for item in self.items if not any(map(item.met_by, of.get(item.sae, ())))]
+
+
+def judges(row: Row) -> bool:
+    """Whether a row decides something: what is only shown, or only new, does not.
+
+    What is declared not to exist here has been looked at, where its rule lets it be absent.
+    """
+    if row.verdict == "ungated":
+        return row.declined
+    if row.verdict == "new":
+        rule = row.rule
+        bounds = () if rule is None else (rule.min, rule.max, rule.max_se)
+        return any(bound is not None for bound in bounds)
+    return True

@@ -1,0 +1,85 @@
+"""report.json as a whole: everything that a run measured and decided."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pytest_sae.records.audit import Audit
+from pytest_sae.records.fields import Json, Strict
+from pytest_sae.records.row import Outcome, Row
+from pytest_sae.records.verdicts import VerdictName
+
+SCHEMA_VERSION: Literal[1] = 1
+
+
+@dataclass(frozen=True)
+class SAE(Strict):
+    """A dictionary of the run."""
+
+    id: str
+    path: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Notable(Strict):
+    """A test that left no record, or did not simply pass."""
+
+    nodeid: str
+    sae: str | None
+    outcome: Outcome
+    reason: str
+
+
+@dataclass(frozen=True)
+class ThresholdsFile(Strict):
+    """A file of bounds that was used."""
+
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Update(Strict):
+    """What a run did to the baseline."""
+
+    baseline: str
+    changes: tuple[str, ...]
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Shard(Strict):
+    """Which part of the SAEs a run evaluated, and which SAEs there are."""
+
+    which: int
+    count: int
+    saes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report(Strict):
+    """report.json: everything that a run measured and decided."""
+
+    schema_version: Literal[1]
+    complete: bool
+    verdict: VerdictName
+    problems: tuple[str, ...]
+    exit_status: int
+    started: str
+    duration: float
+    argv: tuple[str, ...]
+    versions: dict[str, str]
+    options: dict[str, Json]
+    thresholds: tuple[ThresholdsFile, ...]
+    saes: tuple[SAE, ...]
+    shard: Shard | None
+    update: Update | None
+    measurements: tuple[Row, ...]
+    tests: tuple[Notable, ...]
+    environment: dict[str, Json]
+    models: dict[str, Json]
+    data: dict[str, Json]
+    work: dict[str, Json]
+    audit: Audit | None = None

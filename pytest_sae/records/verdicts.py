@@ -1,0 +1,57 @@
+"""The words that verdicts are told in, and which of them fail a run."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pytest_sae.numbers.plain import number
+
+VerdictName = Literal[
+    "pass", "fail", "regressed", "unmeasured", "incomparable", "new", "improved", "ungated"
+]
+# Worst first; these fail the run, and `new` where a baseline is required to know every value.
+RED: tuple[VerdictName, ...] = ("fail", "regressed", "incomparable", "unmeasured")
+GREEN: tuple[VerdictName, ...] = ("pass", "improved", "ungated")
+# How a metric is called that does not tell an SAE from its controls.
+UNDISCRIMINATING = "not discriminating here"
+
+
+def is_red(verdict: VerdictName, outcome: str, required: bool = False) -> bool:
+    """Whether a recorded verdict fails the run.
+
+    An xfail declares a known failure, so it excuses `fail`; nothing excuses a metric that was not
+    measured.
+
+    Args:
+        verdict: of the gate.
+        outcome: of the test.
+        required: whether a value that is not in the baseline fails.
+    """
+    if verdict == "new":
+        return required
+    return verdict in RED and not (verdict == "fail" and outcome == "xfailed")
+
+
+def headline(sae: str, key: str, value: float | None, verdict: str, reason: str) -> str:
+    """Return the complete first line: metric, value, bound or reason, SAE."""
+    if verdict == "unmeasured":
+        return f"{key} unmeasured: {reason} [{sae}]"
+    if verdict == "ungated":
+        shown = "" if value is None else f" {number(value)}"
+        return f"{key}{shown} not gated: {reason} [{sae}]"
+    return f"{key} {reason} [{sae}]"
+
+
+def bounds(low: float | None, high: float | None) -> str:
+    """Return the bounds for people: `min 0.7`, `max 5`, `20..120`."""
+    if low is not None and high is not None:
+        return f"{low:g}..{high:g}"
+    if low is not None:
+        return f"min {low:g}"
+    return f"max {high:g}" if high is not None else "no bound"
+
+
+def difference(value: float, baseline: float) -> str:
+    """Return how a value differs from a baseline, with its sign."""
+    moved = value - baseline
+    return f"{'-' if moved < 0 else '+'}{number(abs(moved))}"
