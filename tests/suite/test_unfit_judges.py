@@ -22,8 +22,6 @@ from tests.suite.judged import (
 )
 from tests.suite.running import arguments_of, kill_when, started, suite
 
-pytestmark = pytest.mark.whole
-
 
 def constant(body: dict[str, Any]) -> Reply:
     """The same to every question, and nonsense to those for a rating."""
@@ -59,6 +57,7 @@ def test_a_judge_that_fails_its_calibration_is_asked_nothing_more_and_nothing_is
     assert {json.loads(each)["explanation"] for each in others} == {"words"}
 
 
+@pytest.mark.whole
 def test_a_refusal_is_told_once_with_what_to_do(cache: str, tmp_path: Path) -> None:
     with provider(lambda body: Reply(f"Incorrect API key: {KEY}", status=401)) as url:
         run = suite(tmp_path, *JUDGED, cache, *asking(url))
@@ -72,6 +71,7 @@ def test_a_refusal_is_told_once_with_what_to_do(cache: str, tmp_path: Path) -> N
     assert {row["verdict"] for row in run.report["measurements"]} == {"unmeasured"}
 
 
+@pytest.mark.whole
 def test_a_budget_is_shared_by_workers_and_never_exceeded(
     rules: RulesJudge, cache: str, tmp_path: Path
 ) -> None:
@@ -92,6 +92,7 @@ def test_a_budget_is_shared_by_workers_and_never_exceeded(
     assert {row["verdict"] for row in run.report["measurements"]} == {"unmeasured"}
 
 
+@pytest.mark.whole
 def test_a_killed_recording_keeps_what_was_answered_and_asks_only_the_rest(
     rules: RulesJudge, cache: str, tmp_path: Path
 ) -> None:
