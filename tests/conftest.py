@@ -9,6 +9,11 @@ import pytest
 from hypothesis import settings
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+
+# Before torch is imported, and for every process that a test starts: on matrices as small as those
+# of the tests, the threads of two workers on two cores mostly wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A deadline would fail a test because the machine is busy.
 settings.register_profile("here", deadline=None)

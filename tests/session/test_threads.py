@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
 import torch
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from pytest_sae.session.threads import threads
 
@@ -16,9 +17,20 @@ def blas() -> list[int]:
     return [each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"]
 
 
+@pytest.fixture(autouse=True)
+def two() -> Iterator[None]:
+    """Two threads before and after: where tests run with one, one would change nothing."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    with threadpool_limits(2):
+        yield
+    torch.set_num_threads(before)
+
+
 def test_all_of_them_compute_with_as_many_and_are_given_back():
     before = torch.get_num_threads(), blas()
-    assert before[1], "numpy's linear algebra is not told of"
+    assert before[0] == 2
+    assert set(before[1]) == {2}, "numpy's linear algebra is not told of"
     with threads(1):
         assert torch.get_num_threads() == 1
         assert set(blas()) == {1}

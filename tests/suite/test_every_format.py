@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,7 +14,7 @@ from pytest_sae.dictionaries.spec import resolve
 from tests.dictionaries.contents import random, unit
 from tests.dictionaries.formats.every_format import ROWS, D
 from tests.labelled import labelled_data
-from tests.suite.running import ROOT, Run, environment, suite
+from tests.suite.running import ROOT, Run, ran, suite
 from tests.tiny import tiny_model
 
 WITHOUT_MODEL = "signed_codes"
@@ -112,17 +109,9 @@ def test_a_dictionary_of_the_users_conftest_is_evaluated(tmp_path: Path) -> None
     (tmp_path / "conftest.py").write_text(CONFTEST.format(d=D, model=model))
     for name in ("test_reconstruction.py", "thresholds.toml"):
         shutil.copy(ROOT / "evals" / name, tmp_path)
-    command = [sys.executable, "-m", "pytest", "test_reconstruction.py", "--sae=mine:as it is"]
-    command += [f"--sae-data={labelled_data(tmp_path)}", "--sae-cache=off", "--sae-suite=smoke"]
-    command += ["--rootdir=.", "-k", "explained_variance", "-p", "no:cacheprovider"]
-    path = os.pathsep.join([str(ROOT), *sys.path])
-    done = subprocess.run(
-        command,
-        cwd=tmp_path,
-        env={**environment(), "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "as_it_is" in done.stdout or "as it is" in done.stdout
+    arguments = ["test_reconstruction.py", "--sae=mine:as it is", "--sae-suite=smoke"]
+    arguments += [f"--sae-data={labelled_data(tmp_path)}", "--sae-cache=off"]
+    arguments += ["--rootdir=.", "-k", "explained_variance", "-p", "no:cacheprovider"]
+    code, output = ran(arguments, tmp_path / "output.txt", cwd=tmp_path)
+    assert code == 0, output
+    assert "as_it_is" in output or "as it is" in output

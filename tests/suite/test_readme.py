@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import re
-import subprocess
-import sys
 from itertools import product
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from pytest_sae.data.tasks import Sizes
 from pytest_sae.gate.bounds import load_thresholds
 from pytest_sae.options import add_options
 from tests.labelled import labelled_data
+from tests.suite.running import ran
 from tests.tiny import tiny_model, tiny_sae
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,12 +31,12 @@ def test_the_example_of_an_own_test_measures_and_gates(tmp_path: Path) -> None:
     for name, text in zip(("conftest.py", "test_own.py"), blocks("python"), strict=True):
         (tmp_path / name).write_text(text)
     bounds = tmp_path / "thresholds.toml"
-    command = [sys.executable, "-m", "pytest", "test_own.py", f"--sae={sae}", "--sae-cache=off"]
-    command += [f"--sae-data={labelled_data(tmp_path)}", "--rootdir=.", "-p", "no:cacheprovider"]
+    arguments = ["test_own.py", f"--sae={sae}", f"--sae-data={labelled_data(tmp_path)}"]
+    arguments += ["--sae-cache=off", "--rootdir=.", "-p", "no:cacheprovider"]
     for most, code in ((1.1, 0), (0.9, 1)):
         bounds.write_text(f"version = 1\n[metrics.longest_row]\nmax = {most}\n")
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert done.returncode == code, done.stdout + done.stderr
+        found, output = ran(arguments, tmp_path / "output.txt", cwd=tmp_path)
+        assert found == code, output
 
 
 def test_the_example_of_own_thresholds_is_accepted(tmp_path: Path) -> None:
