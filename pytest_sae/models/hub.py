@@ -52,7 +52,7 @@ def pinned(named: HubName) -> HubName:
         path = Path(hf_hub_download(named.repo, _CONFIG, revision=named.revision))
     except Exception as error:  # the hub's own, those of its HTTP client, and the system's
         raise ModelError(explain(error, named)) from error
-    commit = path.parent.name  # .../snapshots/<commit>/config.json
+    commit = path.parent.name  # the client tells it (dry_run) only by asking the hub once more
     if _COMMIT.fullmatch(commit):
         return HubName(named.repo, commit)
     raise ModelError(

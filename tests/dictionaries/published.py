@@ -18,11 +18,11 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pytest
+from huggingface_hub import constants
 
 from pytest_sae.dictionaries.base import Dictionary, DictionaryInfo
 from pytest_sae.dictionaries.content import COMMON, Content
 from pytest_sae.dictionaries.formats import registry
-from pytest_sae.dictionaries.hub import cache as hub_cache
 from pytest_sae.dictionaries.hub import fetching, releases
 from pytest_sae.dictionaries.hub.address import Address
 from pytest_sae.dictionaries.hub.cache import HubFile, Listing
@@ -34,6 +34,7 @@ from pytest_sae.errors import OptionError
 from pytest_sae.models.hub import parse
 from pytest_sae.models.model import LanguageModel
 from pytest_sae.session.loaded import sites_of
+from tests.dictionaries.hub import hub_cache_files
 from tests.dictionaries.hub.hub_cache_files import COMMIT
 from tests.dictionaries.published_files import Stored, layer, stored
 from tests.models.architectures import language_model
@@ -93,13 +94,11 @@ class FakeHub:
     files: Stored | None = None
     proven: set[object] = field(default_factory=set)
 
-    def storage(self, repo: str) -> Path:
-        return self.root / f"models--{repo.replace('/', '--')}"
-
     def listing(self, address: Address, text: str) -> Listing:
         """Write the files of an entry, and list them with what may lie beside them."""
         assert self.files is not None
-        folder = self.storage(address.repo) / "snapshots" / COMMIT / address.path
+        storage = hub_cache_files.cache(self.root, address.repo, {})
+        folder = storage / "snapshots" / COMMIT / address.path
         there = [self.files.weights, *([self.files.config] if self.files.config else [])]
         for name in there:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -116,7 +115,8 @@ def walk() -> Iterator[Outcome]:
         fake = FakeHub(Path(directory))
         with (
             patch.object(fetching, "_listing", fake.listing),
-            patch.object(hub_cache, "_storage", fake.storage),
+            patch.object(constants, "HF_HUB_CACHE", directory),
+            patch.object(constants, "HF_HUB_OFFLINE", True),
         ):
             for name, entry in releases.table().items():
                 for sae in entry["saes"]:

@@ -9,6 +9,8 @@ import pytest
 from pytest_sae.dictionaries.hub import releases
 from tests.dictionaries.published import DOCUMENT, Outcome, document, walk
 
+pytestmark = pytest.mark.whole  # minutes: every one of some 14,000 entries
+
 
 @pytest.fixture(scope="module")
 def outcomes() -> list[Outcome]:

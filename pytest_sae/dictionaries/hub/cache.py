@@ -1,7 +1,6 @@
 """The hub's cache on this machine: what it has of a repository, and whether it is intact.
 
-The cache is the hub client's own, laid out as `models--owner--repo/{refs,snapshots,blobs}`;
-nothing is written to it here.
+The cache is the hub client's own, which is asked for it; nothing is written to it here.
 """
 
 from __future__ import annotations
@@ -43,21 +42,39 @@ class Listing:
     cached: bool = False
 
 
-def snapshot(repo: str, commit: str) -> Path:
-    """Return the directory of the cache that has, or will have, a repository's files."""
-    return _storage(repo) / "snapshots" / commit
+def snapshot(repo: str, revision: str) -> Path:
+    """Return the directory of the cache that has files of a repository, named by their commit.
+
+    Raises:
+        OSError: the cache does not know the revision, or has no file of it.
+        ValueError: no name of a repository.
+    """
+    from huggingface_hub import snapshot_download
+
+    # No file is asked for: the client refuses a snapshot that lacks one that is.
+    path = snapshot_download(repo, revision=revision, allow_patterns=[], local_files_only=True)
+    return Path(path)
+
+
+def path(repo: str, commit: str, name: str) -> Path | None:
+    """Return where the cache has a file of a repository, None if it has it not."""
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(repo, name, revision=commit, local_files_only=True))
+    except (OSError, ValueError):
+        return None
 
 
 def listing(repo: str, revision: str) -> Listing | None:
     """Return the files that the cache has at a revision, None if it does not know that."""
-    storage = _storage(repo)
-    ref = storage / "refs" / revision
-    commit = ref.read_text().strip() if ref.is_file() else revision
-    root = storage / "snapshots" / commit
-    if not root.is_dir():
+    try:
+        root = snapshot(repo, revision)
+    except (OSError, ValueError):
         return None
-    files = {path.relative_to(root).as_posix(): _blob(path) for path in _files(root)}
-    return Listing(commit, files, cached=True)
+    paths = [path for path in root.rglob("*") if path.is_file()]
+    files = {path.relative_to(root).as_posix(): _blob(path) for path in paths}
+    return Listing(root.name, files, cached=True)
 
 
 def problem(path: Path, file: HubFile) -> str | None:
@@ -67,9 +84,8 @@ def problem(path: Path, file: HubFile) -> str | None:
     if whole and (file.digest is None or _digest(path, file.digest) == file.digest):
         return None
     where = path.resolve()
-    if not whole:
-        found = f"{where} has {size} bytes, and {path.name} on the hub has {file.size}"
-    else:
+    found = f"{where} has {size} bytes, and {path.name} on the hub has {file.size}"
+    if whole:
         found = (
             f"{where} is {_digest(path, str(file.digest))[:16]}…, and {path.name} on the hub is "
             f"{str(file.digest)[:16]}…"
@@ -80,30 +96,16 @@ def problem(path: Path, file: HubFile) -> str | None:
     )
 
 
-def _storage(repo: str) -> Path:
-    from huggingface_hub import constants
-
-    return Path(constants.HF_HUB_CACHE, f"models--{repo.replace('/', '--')}")
-
-
-def _files(root: Path) -> list[Path]:
-    return [path for path in root.rglob("*") if path.is_file()]
-
-
 def _blob(path: Path) -> HubFile:
-    """A file that the cache keeps once, under the digest that the hub gave for it."""
-    blob = path.resolve()
-    known = blob.parent.name == "blobs" and _DIGESTS.fullmatch(blob.name)
-    return HubFile(None, blob.name if known else None)
+    """A link to the hub's digest of a file, which the client tells only by scanning everything."""
+    name = path.readlink().name if path.is_symlink() else ""
+    return HubFile(None, name if _DIGESTS.fullmatch(name) else None)
 
 
 def _digest(path: Path, like: str) -> str:
     """The digest of a file, of the kind that another one is."""
-    if len(like) == 64:
-        digest = hashlib.sha256()
-    else:  # git's name for a blob is no protection, but what there is for a small file
+    digest = hashlib.sha256()
+    if len(like) == 40:  # git's name for a blob: no protection, but what a small file has
         digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
     with path.open("rb") as file:
-        while chunk := file.read(2**20):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, lambda: digest).hexdigest()

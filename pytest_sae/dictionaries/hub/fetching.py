@@ -8,7 +8,6 @@ a local directory.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,14 +53,14 @@ def fetch(address: Address, text: str) -> list[Fetched]:
     listing = _listing(address, text)
     places = _places(address, listing, text)
     wanted = {name for place in places for name in repository_files.files(listing.files, place)}
-    root = cache.snapshot(address.repo, listing.commit)
-    files = {name: listing.files[name] for name in sorted(wanted)}
-    _refuse_size({name: each for name, each in files.items() if not (root / name).exists()}, text)
-    for name, file in files.items():
-        path = root / name if listing.cached else _download(address, listing.commit, name, text)
-        if found := problem(path, file):
+    repo, commit = address.repo, listing.commit
+    absent = [name for name in wanted if not cache.path(repo, commit, name)]
+    _refuse_size(sum(listing.files[name].size or 0 for name in absent), text)
+    for name in sorted(wanted):
+        if found := problem(_download(address, commit, name, text), listing.files[name]):
             raise OptionError(f"--sae={text}: {found}")
-    return [Fetched(root / place, listing.commit, root) for place in places]
+    root = cache.snapshot(repo, commit)
+    return [Fetched(root / place, commit, root) for place in places]
 
 
 def _listing(address: Address, text: str) -> Listing:
@@ -109,11 +108,10 @@ def _places(address: Address, listing: Listing, text: str) -> list[str]:
     raise OptionError(f"--sae={text}: {why}{advice}")
 
 
-def _refuse_size(files: Mapping[str, HubFile], text: str) -> None:
+def _refuse_size(size: int, text: str) -> None:
     """Refuse what is to be downloaded if it is too much, or does not fit."""
     from huggingface_hub import constants
 
-    size = sum(file.size or 0 for file in files.values())
     if size > LARGEST:
         raise OptionError(
             f"--sae={text} has {size / 2**30:.1f} GiB. Expected {LARGEST // 2**30} GiB at most: "
@@ -133,13 +131,12 @@ def _download(address: Address, commit: str, name: str, text: str) -> Path:
     from huggingface_hub import hf_hub_download
 
     try:
-        # By the revision's name, so that the cache remembers for offline use what it was.
-        path = Path(hf_hub_download(address.repo, name, revision=address.revision))
-        if commit not in path.parts:  # it has moved since it was resolved
-            path = Path(hf_hub_download(address.repo, name, revision=commit))
+        # By its name, so that the cache knows it offline; by its commit, if it has moved since.
+        for revision in (address.revision, commit):
+            hf_hub_download(address.repo, name, revision=revision)
     except Exception as error:  # the hub's own, those of its HTTP client, and the system's
         raise OptionError(f"--sae={text}: {errors.explain(error, address, name)}") from error
-    if commit in path.parts:
+    if path := cache.path(address.repo, commit, name):
         return path
     raise OptionError(
         f"--sae={text}: the hub lists commit {commit}, and gives {name} of another. Expected the "

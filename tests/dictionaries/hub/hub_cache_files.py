@@ -32,6 +32,7 @@ def cache(home: Path, repo: str, files: Files, *, commit: str = COMMIT, ref: str
             path.parent.mkdir(parents=True, exist_ok=True)
         blob.write_bytes(content)
         link.symlink_to(os.path.relpath(blob, link.parent))
-    (storage / "refs").mkdir(parents=True, exist_ok=True)
-    (storage / "refs" / ref).write_text(commit)
+    named = storage / "refs" / ref
+    named.parent.mkdir(parents=True, exist_ok=True)
+    named.write_text(commit)
     return storage

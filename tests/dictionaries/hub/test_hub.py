@@ -15,7 +15,8 @@ from typing import Any
 import httpx
 import pytest
 import torch
-from huggingface_hub.errors import LocalEntryNotFoundError
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import IncompleteSnapshotError, LocalEntryNotFoundError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -226,6 +227,10 @@ def test_offline_a_cache_without_the_repository_or_revision_says_so(
     message = refusal("hf:lab/one@v2")
     assert "'v2'" in message
     assert "hf download lab/one --revision v2" in message
+    cache(home, "lab/one", {}, ref="a/branch")
+    assert resolve(["hf:lab/one@a%2Fbranch"])[0].revision == COMMIT
+    assert "the cache has nothing of lab/one at 'a'" in refusal("hf:lab/one@a")
+    assert "no name of a repository" in refusal("hf:lab/..")
 
 
 def test_offline_a_cache_without_the_path_says_what_it_has(home: Path, topk: Files) -> None:
@@ -244,6 +249,36 @@ def test_a_damaged_file_in_the_cache_is_refused(home: Path, topk: Files) -> None
     message = refusal("hf:lab/one")
     assert str(blob) in message
     assert "delete" in message
+
+
+def test_a_damaged_file_that_repositories_share_in_the_cache_is_refused(
+    home: Path, topk: Files
+) -> None:
+    storage = cache(home, "lab/one", topk)
+    blob = storage / "blobs" / digest(topk["sae_weights.safetensors"])
+    shared = home / "blobs" / "5e" / ("5e" * 32)  # by another digest, as the client shares them
+    shared.parent.mkdir(parents=True)
+    blob.rename(shared)
+    blob.symlink_to(shared)
+    assert resolve(["hf:lab/one"])[0].revision == COMMIT
+    shared.write_bytes(shared.read_bytes()[:-1])
+    assert "not what was published" in refusal("hf:lab/one")
+
+
+def test_a_snapshot_that_the_client_knows_to_be_partial_serves_what_it_has(
+    home: Path, topk: Files
+) -> None:
+    storage = cache(home, "lab/one", topk)
+    listed = {name: {"size": 1, "blob_id": "0" * 40} for name in (*topk, "README.md")}
+    (storage / "trees").mkdir()
+    tree = {"format_version": 1, "files": listed}
+    (storage / "trees" / f"{COMMIT}.json").write_text(json.dumps(tree))
+    with pytest.raises(IncompleteSnapshotError):
+        snapshot_download("lab/one")
+    before = sorted(home.rglob("*"))
+    assert resolve(["hf:lab/one"])[0].revision == COMMIT
+    assert sorted(home.rglob("*")) == before
+    assert "It has cfg.json, sae_weights.safetensors." in refusal("hf:lab/one/README.md")
 
 
 def test_a_cache_without_links_is_taken_as_it_is(home: Path, topk: Files) -> None:
