@@ -28,8 +28,8 @@ no_numbers = st.sampled_from([math.nan, math.inf, -math.inf, None])
 @st.composite
 def cases(draw: st.DrawFn) -> tuple[Measurement, Rule, Against | None]:
     """A measured value that gates: bounds, a baseline or none, controls or none."""
-    name = draw(st.sampled_from(["explained_variance", "mse"]))
-    higher = name == "explained_variance"
+    name = draw(st.sampled_from(["tpp", "principled.removed"]))
+    higher = name == "tpp"
     bound = draw(numbers)
     rule = Rule(
         name,
