@@ -57,6 +57,7 @@ class Options:
         controls: `off`, `cheap`, `all`, or names with commas between them; None for the suite's.
         twin: the dictionary that seed agreement compares with, as --sae spells one; None for none.
         audit: whether the metrics themselves are audited on worlds whose truth is known.
+        partial: whether a run of a part of the tests may be green in CI.
     """
 
     sae: tuple[str, ...]
@@ -90,6 +91,7 @@ class Options:
     controls: str | None = None
     twin: str | None = None
     audit: bool = False
+    partial: bool = False
 
 
 @dataclass(frozen=True)
@@ -187,6 +189,16 @@ _UPDATES = (
     ("sae_baseline_update_new", "new", "write only what the baseline does not have yet"),
 )
 
+_SWITCHES = (("sae_partial", "let a part of the tests, chosen with -k and the like, pass in CI"),)
+_CI = "judge as in CI: what is new, or left out, is red (default where a CI service is recognised)"
+_NO_CI = "judge as at a desk, also on a CI service"
+#: Variables by which services say that they are one.
+CI_VARIABLES = (
+    "CI", "CONTINUOUS_INTEGRATION", "GITHUB_ACTIONS", "GITLAB_CI", "JENKINS_URL", "BUILD_NUMBER",
+    "TF_BUILD", "TEAMCITY_VERSION", "BUILDKITE", "CIRCLECI", "TRAVIS", "APPVEYOR", "DRONE",
+    "CODEBUILD_BUILD_ID", "BITBUCKET_BUILD_NUMBER",
+)  # fmt: skip
+
 _PATHS = ("thresholds", "report", "judge-recordings", "baseline", "activations")
 
 
@@ -205,6 +217,11 @@ def add_options(parser: pytest.Parser) -> None:
     parser.addini("sae_no_gate", text, type="bool", default=False)
     text = "also audit the metrics themselves, on synthetic worlds whose truth is known"
     group.addoption("--sae-audit", dest="sae_audit", action="store_true", help=text)
+    for dest, text in _SWITCHES:
+        name = f"--{dest.replace('_', '-')}"
+        group.addoption(name, dest=dest, action="store_true", help=text)
+    group.addoption("--no-sae-ci", dest="sae_ci", action="store_false", default=None, help=_NO_CI)
+    group.addoption("--sae-ci", dest="sae_ci", action="store_true", default=None, help=_CI)
     for dest, which, text in _UPDATES:
         name = f"--{dest.replace('_', '-')}"
         group.addoption(name, dest="sae_update", action="append_const", const=which, help=text)
@@ -230,8 +247,9 @@ def read_options(config: pytest.Config) -> Options:
         judge_recordings=_recordings(values["judge-mode"], values["judge-recordings"], config),
         gate=not (config.getoption("sae_no_gate") or config.getini("sae_no_gate")),
         update=checked.update(config.getoption("sae_update"), values["baseline"]),
-        ci=in_ci(),
+        ci=in_ci() if config.getoption("sae_ci") is None else config.getoption("sae_ci"),
         audit=bool(config.getoption("sae_audit")),
+        partial=bool(config.getoption("sae_partial")),
         asked=_asked(config),
         **alone,  # type: ignore[arg-type]  # each was checked by its own reader
     )
@@ -239,8 +257,20 @@ def read_options(config: pytest.Config) -> Options:
 
 
 def in_ci() -> bool:
-    """Whether this is a run of a CI service, as they all say."""
-    return os.environ.get("CI", "").lower() not in ("", "0", "false")
+    """Whether this is a run of a CI service, by the variables that such services set."""
+    return ci_service() != ""
+
+
+def ci_service() -> str:
+    """Return the variable by which a CI service is recognised, empty if none is there."""
+    told = (name for name in CI_VARIABLES if _says_yes(os.environ.get(name, "")))
+    # Somebody who says that it is none is believed.
+    silent = os.environ.get("CI", "").lower() in ("0", "false")
+    return "" if silent else next(told, "")
+
+
+def _says_yes(value: str) -> bool:
+    return value.lower() not in ("", "0", "false")
 
 
 def _asked(config: pytest.Config) -> bool:

@@ -16,6 +16,8 @@ from pytest_sae.families.registry import known, spec_of
 from pytest_sae.gate.rules import Override, Regression, Rule, Thresholds
 from pytest_sae.gate.toml_lines import Place
 from pytest_sae.numbers.keys import parse_key
+from pytest_sae.numbers.spec import MetricSpec
+from pytest_sae.records import row
 
 T = TypeVar("T", bool, str)
 
@@ -225,6 +227,49 @@ def _regression(table: object, place: Place) -> Regression:
     return Regression(**numbers)
 
 
+#: No metric of a network's activations comes near it: a bound beyond it is no bound.
+_BEYOND = 1e12
+#: Standard errors beyond which no difference is noise.
+_MOST_SIGMA = 20.0
+
+
+def _check_forbids(rule: Rule, spec: MetricSpec) -> None:
+    """Refuse a rule under which a metric could not fail: it would look as if it gated."""
+    for key, bound, end in (("min", rule.min, spec.low), ("max", rule.max, spec.high)):
+        sign = 1 if key == "min" else -1
+        outside = bound is not None and end is not None and sign * bound <= sign * end
+        if bound is not None and (outside or sign * bound <= -_BEYOND):
+            worst = f"is never {'below' if key == 'min' else 'above'} {bound:g}"
+            raise ThresholdsError(
+                f"{rule.source(key)}: {rule.name} has {key} {bound:g} and {worst}: it forbids "
+                "nothing. Expected a bound that can be missed, or none."
+            )
+    wrong = {"higher": ("min", rule.min, "max"), "lower": ("max", rule.max, "min")}
+    needed, bound, there = wrong.get(spec.direction, ("", 0.0, ""))
+    only = bound is None and rule.regression is None and rule.max_se is None
+    if rule.gate and needed and only:
+        raise ThresholdsError(
+            f"{rule.source(there)}: of {rule.name}, {spec.direction} is better, and it has a "
+            f"{there} alone: however bad it is, it passes. Expected {needed} or regression."
+        )
+    if rule.regression is not None:
+        _check_tolerance(rule, rule.regression, spec)
+
+
+def _check_tolerance(rule: Rule, regression: row.Regression, spec: MetricSpec) -> None:
+    span = math.inf if spec.low is None or spec.high is None else spec.high - spec.low
+    for key, allowed, least in (
+        ("abs", regression.abs, min(span, _BEYOND)),
+        ("rel", regression.rel, 1.0),
+        ("sigma", regression.sigma, _MOST_SIGMA),
+    ):
+        if allowed >= least:
+            raise ThresholdsError(
+                f"{rule.source('regression')}: {rule.name} has regression {key} {allowed:g}: no "
+                f"value is that much worse, it forbids nothing. Expected less than {least:g}."
+            )
+
+
 def _check_bounds(rule: Rule) -> None:
     spec = spec_of(parse_key(rule.name)[0])
     if not rule.gate and not rule.reason:
@@ -252,3 +297,4 @@ def _check_bounds(rule: Rule) -> None:
         raise ThresholdsError(
             f"{rule.source('max')}: {rule.name} cannot be below {spec.low}: nothing can pass."
         )
+    _check_forbids(rule, spec)

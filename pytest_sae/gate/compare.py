@@ -10,6 +10,7 @@ from pytest_sae.gate.baseline import Baseline
 from pytest_sae.gate.judged import rejudged_against, rule_of
 from pytest_sae.gate.rules import Rule, Thresholds
 from pytest_sae.gate.whole_run import run_verdict
+from pytest_sae.records.plan import NOTHING
 from pytest_sae.records.report import Report
 from pytest_sae.records.row import Row
 from pytest_sae.records.verdicts import GREEN
@@ -42,8 +43,15 @@ def compare(
         _row(row, before, thresholds, required, influence.get((row.sae, row.key), ()))
         for row in report.measurements
     ]
-    problems = (*report.problems, *_missing(before, rows), *_unjudged(rows))
-    verdict = run_verdict(rows, report.tests, problems, gate=True)
+    # Its own rules count only where it is judged by them again.
+    plan = NOTHING if thresholds else report.plan
+    problems = (
+        *report.problems,
+        *_lost(before, report),
+        *_missing(before, rows),
+        *_unjudged(rows),
+    )
+    verdict = run_verdict(rows, report.tests, problems, gate=True, plan=plan)
     return replace(
         report,
         measurements=tuple(rows),
@@ -79,6 +87,14 @@ def _rule(row: Row, thresholds: Thresholds | None) -> Rule | None:
     if thresholds is None:
         return rule_of(row)
     return thresholds.rule_for(row.metric, row.params, row.sae)
+
+
+def _lost(before: Baseline, report: Report) -> list[str]:
+    """Return the SAEs of the first run that the second is not about, where they share any."""
+    there = {row.sae for row in report.measurements}
+    gone = dict.fromkeys(entry.sae for entry in before.entries if entry.sae not in there)
+    shared = any(entry.sae in there for entry in before.entries)
+    return [f"{sae} is in {before.source} and not in the report" for sae in gone if shared]
 
 
 def _missing(before: Baseline, rows: Iterable[Row]) -> list[str]:

@@ -75,7 +75,7 @@ def _verdict(row: Row, rule: Rule | None, against: Against | None, unruled: str)
     if row.declined:
         return Verdict("ungated", row.reason)
     if row.value is None:
-        shown = row.verdict == "ungated" and rule is not None and not rule.gate
+        shown = row.verdict == "ungated" and (rule is None or not rule.gate)
         reason = row.reason if row.verdict in ("ungated", "unmeasured") else "no value"
         return Verdict("ungated" if shown else "unmeasured", reason)
     return judge(estimate_of(row), rule, unruled, against, row.controls, row.direction)

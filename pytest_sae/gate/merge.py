@@ -8,15 +8,19 @@ from typing import Any, TypeVar
 
 from pytest_sae.errors import ReportError
 from pytest_sae.gate.judged import rejudged
-from pytest_sae.gate.whole_run import run_verdict
+from pytest_sae.gate.whole_run import left_out, run_verdict
 from pytest_sae.records.described import united
-from pytest_sae.records.report import SAE, Report
+from pytest_sae.records.plan import Plan
+from pytest_sae.records.report import SAE, SCHEMA_VERSION, Report
+from pytest_sae.records.row import Row
 from pytest_sae.records.verdicts import GREEN
 
 T = TypeVar("T", bound=Hashable)
 
 # What may differ between the shards of one run: where they ran, and which of them they are.
-_OWN = ("shard", "report", "cache", "ci", "device")
+_OWN = ("shard", "report", "cache", "ci", "device", "partial")
+# Of pytest: all passed, some failed. Any other means that a run did not come to its end.
+_ENDED = (0, 1)
 
 
 def merge(reports: Sequence[Report]) -> Report:
@@ -35,14 +39,25 @@ def merge(reports: Sequence[Report]) -> Report:
     if not reports:
         raise ReportError("there is no report to merge. Expected report.json files of shards.")
     first = reports[0]
-    problems = (*_absent(reports), *_differing(reports), *_own_problems(reports))
     rows = [rejudged(row) for each in reports for row in each.measurements]
     rows.sort(key=lambda row: row.order)
     tests = sorted((test for each in reports for test in each.tests), key=lambda t: t.nodeid)
-    verdict = run_verdict(rows, tests, problems, bool(first.options.get("gate", True)))
+    saes = _saes(reports)
+    order = {sae.id: place for place, sae in enumerate(saes)}
+    items = _once(item for each in reports for item in each.plan.items)
+    plan = Plan(tuple(sorted(items, key=lambda item: order.get(item.sae, len(order)))))
+    problems = (
+        *_absent(reports),
+        *_differing(reports),
+        *_made_otherwise(reports),
+        *_own_problems(reports),
+        *_strange(rows, reports),
+        *left_out(plan, rows),
+    )
+    verdict = run_verdict(rows, tests, problems, bool(first.options.get("gate", True)), plan)
     described = united(_described(reports))
     return Report(
-        schema_version=first.schema_version,
+        schema_version=SCHEMA_VERSION,
         complete=not problems and all(each.complete for each in reports),
         verdict=verdict,
         problems=problems,
@@ -53,7 +68,7 @@ def merge(reports: Sequence[Report]) -> Report:
         versions=_versions(reports),
         options={**first.options, "shard": None} if "shard" in first.options else {},
         thresholds=_once(file for each in reports for file in each.thresholds),
-        saes=_saes(reports),
+        saes=saes,
         shard=None,
         update=None,
         measurements=tuple(rows),
@@ -63,6 +78,7 @@ def merge(reports: Sequence[Report]) -> Report:
         data=described.data,
         work=described.work,
         audit=next((each.audit for each in reports if each.audit), None),
+        plan=plan,
     )
 
 
@@ -74,6 +90,11 @@ def _absent(reports: Sequence[Report]) -> list[str]:
     if len(counts) > 1 or (counts and len(shards) < len(reports)):
         problems.append("not all reports are shards of one run")
     there = Counter(shard.which for shard in shards)
+    problems += [
+        f"shard {each.which}/{each.count} is none: expected K/N with K from 1 to N"
+        for each in shards
+        if not 1 <= each.which <= each.count
+    ]
     for which in range(1, (counts[-1] if counts else 0) + 1):
         if which not in there:
             problems.append(f"shard {which}/{counts[-1]} is absent")
@@ -100,12 +121,73 @@ def _values(reports: Sequence[Report], name: str) -> list[str]:
     return sorted({str(each.options.get(name)) for each in reports})
 
 
+def _made_otherwise(reports: Sequence[Report]) -> list[str]:
+    """Return what the shards of one run were not made with alike, beside their options."""
+    told = {
+        "bounds": [(each.file, each.sha256) for report in reports for each in report.thresholds],
+        "the package": [("version", each.versions.get("pytest-sae", "")) for each in reports],
+        "models": [(name, str(mark)) for each in reports for name, mark in each.models.items()],
+    }
+    if all(each.shard for each in reports):
+        rows = [row for each in reports for row in each.measurements]
+        told["texts"] = [
+            (kind, row.fingerprints[kind])
+            for row in rows
+            for kind in ("data", "suite")
+            if kind in row.fingerprints
+        ]
+    return [
+        f"the reports were made with different {what}: {name} is {' and '.join(sorted(marks))}"
+        for what, pairs in told.items()
+        for name, marks in _marks(pairs).items()
+        if len(marks) > 1
+    ]
+
+
+def _marks(pairs: Iterable[tuple[str, str]]) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for name, mark in pairs:
+        found.setdefault(name, set()).add(mark[:12])
+    return found
+
+
+def _strange(rows: Sequence[Row], reports: Sequence[Report]) -> list[str]:
+    """Return rows that contradict each other, or are about an SAE that no report names."""
+    named = {sae.id for each in reports for sae in each.saes}
+    unknown = sorted({row.sae for row in rows} - named)
+    values: dict[tuple[str, str], set[float | None]] = {}
+    for row in rows:
+        values.setdefault((row.sae, row.key), set()).add(row.value)
+    return [
+        *(f"there are rows of {sae}, which no report was about" for sae in unknown),
+        *(
+            f"{key} of {sae} was measured more than once, and differently"
+            for (sae, key), each in values.items()
+            if len(each) > 1
+        ),
+    ]
+
+
 def _own_problems(reports: Sequence[Report]) -> list[str]:
-    told = []
-    for report in reports:
-        problems = report.problems or (() if report.complete else ("incomplete",))
-        told += [f"{_name(report)}: {problem}" for problem in problems]
-    return told
+    return [f"{_name(each)}: {problem}" for each in reports for problem in _amiss(each)]
+
+
+def _amiss(report: Report) -> Iterable[str]:
+    """Give what one report says against itself, beyond its rows."""
+    yield from report.problems
+    if report.plan.narrowed:
+        yield f"only a part of it was run ({' '.join(report.plan.narrowed)})"
+    elif not report.complete and not report.problems:
+        yield "incomplete"
+    if report.exit_status not in _ENDED:
+        yield f"its exit status was {report.exit_status}"
+    elif report.verdict not in (*GREEN, "partial") and not _explained(report):
+        yield f"it says {report.verdict}, and nothing in it says why"
+
+
+def _explained(report: Report) -> bool:
+    rows, tests = report.measurements, report.tests
+    return bool(report.problems or tests or any(row.red for row in rows))
 
 
 def _name(report: Report) -> str:

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from pytest_sae.numbers.estimate import Param
-from pytest_sae.numbers.keys import parse_key
+from pytest_sae.numbers.keys import fits, parse_key
 from pytest_sae.numbers.spec import Direction
 from pytest_sae.records import row
 from pytest_sae.records.row import AppliedRule
@@ -159,11 +159,3 @@ class Thresholds:
             if fnmatchcase(sae, override.sae) and fits(override.metric, metric, params):
                 rule = override.over(rule or Rule(override.metric, file=self.file))
         return rule
-
-
-def fits(name: str, metric: str, params: Mapping[str, Param]) -> bool:
-    """Whether a rule of this name is about a metric at a setting."""
-    own, wanted = parse_key(name)
-    return own == metric and all(
-        key in params and str(params[key]) == str(value) for key, value in wanted.items()
-    )

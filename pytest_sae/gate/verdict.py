@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_sae.families.registry import known, spec_of
 from pytest_sae.gate.controls import doubt
 from pytest_sae.numbers.control import Control
 from pytest_sae.numbers.plain import as_number, number
@@ -83,11 +84,11 @@ def judge(
     if estimate.status == "no_data" and estimate.value is None:
         return _without_data(estimate, rule, against)
     value = as_number(estimate.value)
-    if estimate.status == "undefined" and estimate.reason and rule is not None and not rule.gate:
-        # Somebody has declared that this metric decides nothing: it is shown, and not red.
-        return Verdict("ungated", f"undefined: {estimate.reason}")
     if estimate.status != "ok" or value is None:
-        return Verdict("unmeasured", _why_unmeasured(estimate))
+        return _without_value(estimate, rule, unruled)
+    defect = _defect(estimate, value)
+    if defect:
+        return Verdict("unmeasured", defect)
     if rule is None:
         return Verdict("ungated", unruled)
     if not rule.gate:
@@ -96,6 +97,31 @@ def judge(
     return _believed(
         _gated(value, se, rule, against, direction or "none"), doubt(value, se, controls)
     )
+
+
+def _without_value(estimate: Estimate, rule: Rule | None, unruled: str) -> Verdict:
+    """What nothing asks for is shown, whatever its state; what gates has to have a value."""
+    why = _why_unmeasured(estimate)
+    if rule is None:
+        return Verdict("ungated", f"{unruled}; {why}")
+    return Verdict("unmeasured", why) if rule.gate else Verdict("ungated", f"undefined: {why}")
+
+
+def _defect(estimate: Estimate, value: float) -> str:
+    """Return what a value or its error cannot be, empty if both can: a defect of the metric."""
+    se = estimate.se
+    if se is not None and (as_number(se) is None or se < 0):
+        return f"a defect of the metric: its standard error is {_shown(se)}"
+    if estimate.metric not in known():
+        return ""
+    spec = spec_of(estimate.metric)
+    # Sums of floats may end a little beyond.
+    slack = 1e-6 * max(1.0, abs(value))
+    low, high = spec.low, spec.high
+    if (low is not None and value < low - slack) or (high is not None and value > high + slack):
+        ends = f"{'any' if low is None else f'{low:g}'} to {'any' if high is None else f'{high:g}'}"
+        return f"a defect of the metric: {number(value)} is outside its range, {ends}"
+    return ""
 
 
 def _without_data(estimate: Estimate, rule: Rule | None, against: Against | None) -> Verdict:

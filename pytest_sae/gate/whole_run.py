@@ -1,35 +1,79 @@
-"""The verdict of a whole run."""
+"""The verdict of a whole run: of its rows, its tests, and what it was to judge."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from pytest_sae.records.plan import NOTHING, Item, Plan
 from pytest_sae.records.report import Notable
 from pytest_sae.records.row import Row
-from pytest_sae.records.verdicts import RED, VerdictName
+from pytest_sae.records.verdicts import RunVerdict
 
 _LOST = ("missing", "crashed", "error", "skipped")
 _FAILED = ("failed", "xpassed")
+_TOLD = 3  # values of a baseline that are named, of those that were not measured
 
 
 def run_verdict(
-    rows: Sequence[Row], tests: Sequence[Notable], problems: Sequence[str], gate: bool
-) -> VerdictName:
-    """Return the verdict of a run: the worst of its rows, never green when anything is amiss.
+    rows: Sequence[Row],
+    tests: Sequence[Notable],
+    problems: Sequence[str],
+    gate: bool,
+    plan: Plan = NOTHING,
+) -> RunVerdict:
+    """Return the verdict of a run: pass only if everything of its plan was judged, and well.
 
     Args:
         rows: all of them.
         tests: those without a record, or not simply passed.
         problems: what else is amiss, a sentence each.
         gate: False where the run was not to judge.
+        plan: what it had to judge.
+
+    Returns:
+        `fail` where something was judged and is bad; `incomplete` where something that had to be
+        judged was not; `partial` where the user left it out.
     """
     if not gate:
-        return "unmeasured" if problems else "ungated"
-    red = {row.verdict for row in rows if row.red}
-    worst: tuple[VerdictName, ...] = (*RED, "new")
-    for name in worst:
-        if name in red:
-            return name
-    if problems or any(test.outcome in _LOST for test in tests):
-        return "unmeasured"
-    return "fail" if any(test.outcome in _FAILED for test in tests) else "pass"
+        return "incomplete" if problems else "ungated"
+    unmeasured = {row.nodeid for row in rows if row.red and row.verdict == "unmeasured"}
+    if any(row.red and row.verdict != "unmeasured" for row in rows):
+        return "fail"
+    if any(each.outcome in _FAILED and each.nodeid not in unmeasured for each in tests):
+        return "fail"
+    left = plan.left(rows)
+    if unmeasured or problems or any(test.outcome in _LOST for test in tests):
+        return "incomplete"
+    if left:
+        return "partial" if plan.narrowed else "incomplete"
+    return "pass"
+
+
+def left_out(plan: Plan, rows: Sequence[Row]) -> list[str]:
+    """Return what was to be judged and was not, a sentence each; values of a baseline by SAE.
+
+    Args:
+        plan: of the run.
+        rows: what it measured.
+    """
+    left = plan.left(rows)
+    # Whose rules are told one by one is not told again as a whole.
+    ruled = {item.sae for item in left if item.kind == "rule"}
+    told = [
+        item.told
+        for item in left
+        if item.kind == "rule" or (item.kind == "sae" and item.sae not in ruled)
+    ]
+    return [*told, *_of_baselines([item for item in left if item.kind == "baseline"])]
+
+
+def _of_baselines(items: Iterable[Item]) -> list[str]:
+    of: dict[tuple[str, str], list[str]] = {}
+    for item in items:
+        of.setdefault((item.sae, item.by), []).append(item.name)
+    return [
+        f"{len(names)} value{'s' * (len(names) != 1)} of {sae} in {by} "
+        f"{'were' if len(names) != 1 else 'was'} not measured: {', '.join(names[:_TOLD])}"
+        f"{', ...' if len(names) > _TOLD else ''}"
+        for (sae, by), names in of.items()
+    ]

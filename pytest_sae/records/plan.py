@@ -71,6 +71,10 @@ class Plan(Strict):
         return [item for item in self.items if not any(map(item.met_by, of.get(item.sae, ())))]
 
 
+#: Of a report from before there were plans.
+NOTHING = Plan()
+
+
 def judges(row: Row) -> bool:
     """Whether a row decides something: what is only shown, or only new, does not.
 

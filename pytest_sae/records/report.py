@@ -7,10 +7,11 @@ from typing import Literal
 
 from pytest_sae.records.audit import Audit
 from pytest_sae.records.fields import Json, Strict
+from pytest_sae.records.plan import NOTHING, Plan
 from pytest_sae.records.row import Outcome, Row
-from pytest_sae.records.verdicts import VerdictName
+from pytest_sae.records.verdicts import RunVerdict, VerdictName
 
-SCHEMA_VERSION: Literal[1] = 1
+SCHEMA_VERSION: Literal[2] = 2
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,10 @@ class Shard(Strict):
 class Report(Strict):
     """report.json: everything that a run measured and decided."""
 
-    schema_version: Literal[1]
+    # 1: before there was a plan; the verdict was that of the worst row.
+    schema_version: Literal[1, 2]
     complete: bool
-    verdict: VerdictName
+    verdict: RunVerdict | VerdictName
     problems: tuple[str, ...]
     exit_status: int
     started: str
@@ -83,3 +85,4 @@ class Report(Strict):
     data: dict[str, Json]
     work: dict[str, Json]
     audit: Audit | None = None
+    plan: Plan = NOTHING

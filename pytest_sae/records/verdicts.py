@@ -9,6 +9,9 @@ from pytest_sae.numbers.plain import number
 VerdictName = Literal[
     "pass", "fail", "regressed", "unmeasured", "incomparable", "new", "improved", "ungated"
 ]
+#: Of a whole run: `incomplete` where something that must be judged was not, `partial` where the
+#: user chose a part of it.
+RunVerdict = Literal["pass", "fail", "incomplete", "partial", "ungated"]
 # Worst first; these fail the run, and `new` where a baseline is required to know every value.
 RED: tuple[VerdictName, ...] = ("fail", "regressed", "incomparable", "unmeasured")
 GREEN: tuple[VerdictName, ...] = ("pass", "improved", "ungated")

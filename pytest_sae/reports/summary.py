@@ -14,8 +14,18 @@ from pytest_sae.records.told import shown_baseline
 def verdict_line(report: Report) -> str:
     """Return the verdict of the run with its counts, in one line."""
     saes = len({row.sae for row in report.measurements})
-    cut = "" if report.complete else ", incomplete"
-    return f"SAE gate: {report.verdict}{cut} ({counts(report)}; {saes} SAE{'s' * (saes != 1)})"
+    cut = "" if report.complete or report.verdict in ("incomplete", "partial") else ", incomplete"
+    part = f": {_part(report)}" if report.verdict == "partial" else ""
+    told = f"{counts(report)}; {saes} SAE{'s' * (saes != 1)}"
+    return f"SAE gate: {report.verdict}{part}{cut} ({told})"
+
+
+def _part(report: Report) -> str:
+    """How much of what there is to judge was judged."""
+    rules = [item for item in report.plan.items if item.kind == "rule"]
+    left = sum(item.kind == "rule" for item in report.plan.left(report.measurements))
+    chosen = " ".join(report.plan.narrowed)
+    return f"{len(rules) - left} of {len(rules)} gated values judged ({chosen}), pass so far"
 
 
 def judge_lines(report: Report) -> list[str]:

@@ -36,7 +36,7 @@ def write_terminal(reporter: pytest.TerminalReporter, report: Report, where: str
         report: as in report.json.
         where: the directory of the reports.
     """
-    red = report.verdict not in GREEN
+    red = report.verdict not in (*GREEN, "partial")
     reporter.section("SAE evaluation", sep="=")
     if reporter.verbosity >= 0:
         _write_table(reporter, report.measurements)

@@ -9,15 +9,18 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pytest_sae.gate.whole_run import run_verdict
+from pytest_sae.errors import PytestSAEError
+from pytest_sae.gate.whole_run import left_out, run_verdict
 from pytest_sae.records.audit import Audit
 from pytest_sae.records.builtin import to_builtin, writable
 from pytest_sae.records.described import united
+from pytest_sae.records.plan import Plan
 from pytest_sae.records.report import (
     SAE,
     SCHEMA_VERSION,
@@ -29,11 +32,12 @@ from pytest_sae.records.row import Row
 from pytest_sae.run.attaching import outcome_of, received, sae_of, sendable
 from pytest_sae.run.journal import Journal
 from pytest_sae.run.ledger import Ledger
+from pytest_sae.run.narrowed import narrowed
 from pytest_sae.run.run import Run, shown_path
 from pytest_sae.run.versions import versions
 
 # What the first line of the journal says.
-_KNOWN_AT_ONCE = ("started", "argv", "options", "saes", "shard", "update")
+_KNOWN_AT_ONCE = ("started", "argv", "options", "saes", "shard", "update", "plan")
 _ENDED_BY_ITSELF = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
 
 
@@ -51,6 +55,9 @@ class Controller:
         self._thresholds: dict[str, str] = {}
         self._influence: dict[tuple[str, str], list[float]] = {}
         self._audits: list[dict[str, Any]] = []
+        self._uncollected: list[str] = []
+        self._directory = Path(run.options.report)
+        self._broken = False
         # Until tests are to be called, none can be missing: --collect-only, --fixtures, ...
         self._idle = True
 
@@ -73,6 +80,14 @@ class Controller:
     def _expect(self, nodeids: Sequence[str]) -> None:
         if not self._idle:
             self._ledger.expect(nodeids)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Note what could not be collected, and what was skipped as a whole."""
+        if report.failed or report.skipped:
+            how = "could not be collected" if report.failed else "was skipped"
+            told = f"{report.nodeid or 'the collection'} {how}: {_first_line(report)}"
+            self._uncollected += [told] if told not in self._uncollected else []
+            self._broken = self._broken or report.failed
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take the rows off a report and put them on disk."""
@@ -106,7 +121,8 @@ class Controller:
         if self._journal is None:
             from pytest_sae.records.schema import builtins
 
-            self._journal = _journal(Path(self._run.options.report))
+            self._directory = _directory(self._directory, self._plan)
+            self._journal = _journal(self._directory)
             begun = self._assembled(-1, complete=False, problems=["the run has not ended"])
             told = builtins(begun)
             self._journal.append("start", **{name: told[name] for name in _KNOWN_AT_ONCE})
@@ -140,10 +156,12 @@ class Controller:
         problems = self._problems(status, stopped)
         problems += self._refused_update(stopped, problems)
         red = bool(problems) or (self._run.options.gate and self._ledger.red())
+        red = red or self._refused_part()
         if red and status == pytest.ExitCode.OK:
             session.exitstatus = status = int(pytest.ExitCode.TESTS_FAILED)
         if self._journal is not None:
-            self._end(status, complete=not stopped and not problems, problems=problems)
+            whole = not stopped and not problems and not self._partial()
+            self._end(status, complete=whole, problems=problems)
         elif problems:
             self._complain(problems)
 
@@ -158,11 +176,10 @@ class Controller:
         problems = []
         if self._journal is not None and missing:
             problems.append(f"{len(missing)} collected tests left no record, such as {missing[0]}")
-        if self._journal is not None and options.gate and not missing:
-            problems += [
-                f"no metric of {sae} was judged: {self._ledger.declined(sae) or self._unruled()}"
-                for sae in self._ledger.ungated()
-            ]
+        if self._journal is not None and self._broken:
+            problems += self._uncollected
+        if self._journal is not None and options.gate and not missing and not self._partial():
+            problems += [self._explained(told) for told in left_out(self._plan, self._ledger.rows)]
         asked = bool(self._config.getoption("sae"))
         if asked and not self._ledger.ran_saes and status == pytest.ExitCode.OK:
             problems.append("--sae was given, but no test that ran uses an SAE")
@@ -173,8 +190,39 @@ class Controller:
             return []
         from pytest_sae.run.update import refusal
 
-        why = refusal(self._ledger.rows, self._ledger.tests(), stopped, problems)
+        part = f"only a part was run ({' '.join(self._plan.narrowed)})" if self._partial() else ""
+        why = part or refusal(self._ledger.rows, self._ledger.tests(), stopped, problems)
         return [f"the baseline was not updated: {why}"] if why else []
+
+    @cached_property
+    def _plan(self) -> Plan:
+        """What the run must judge, as far as is known before its first test."""
+        run = self._run
+        if not run.options.gate or not self._ledger.expects_saes():
+            return Plan()
+        from pytest_sae.gate.planned import planned
+
+        baseline = None if run.options.update else run.baseline
+        files = run.foreseen_thresholds()
+        return planned(run.sae_ids, files, baseline, narrowed(self._config))
+
+    def _partial(self) -> bool:
+        """Whether the user left out some of what there is to judge."""
+        plan = self._plan
+        return bool(plan.narrowed and plan.left(self._ledger.rows))
+
+    def _refused_part(self) -> bool:
+        """Whether a part of the plan is not enough here: in CI, unless that was asked for."""
+        options = self._run.options
+        opened = self._journal is not None
+        return opened and options.ci and not options.partial and self._partial()
+
+    def _explained(self, told: str) -> str:
+        """Say why nothing judged an SAE, or a rule, where that is known."""
+        for sae in self._run.sae_ids:
+            if told == f"no metric of {sae} was judged":
+                return f"{told}: {self._ledger.declined(sae) or self._unruled()}"
+        return f"{told} ({'; '.join(self._uncollected)})" if self._uncollected else told
 
     def _unruled(self) -> str:
         files = ", ".join(sorted(self._thresholds)) or "the thresholds file"
@@ -212,7 +260,7 @@ class Controller:
         return Report(
             schema_version=SCHEMA_VERSION,
             complete=complete,
-            verdict=run_verdict(rows, tests, problems, self._run.options.gate),
+            verdict=run_verdict(rows, tests, problems, self._run.options.gate, self._plan),
             problems=tuple(problems),
             exit_status=status,
             started=datetime.fromtimestamp(self._started, UTC).isoformat(timespec="seconds"),
@@ -233,6 +281,7 @@ class Controller:
             data=described.data,
             work=described.work,
             audit=self._audit(complete),
+            plan=self._plan,
         )
 
     def _saes(self) -> Iterable[SAE]:
@@ -259,7 +308,7 @@ class Controller:
     def _write_files(self, report: Report) -> None:
         from pytest_sae.reports.write import write_all
 
-        write_all(report, Path(self._run.options.report), self._influence)
+        write_all(report, self._directory, self._influence)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Show the table, and on GitHub the annotations."""
@@ -273,7 +322,20 @@ class Controller:
             terminalreporter.write_line(line)
 
     def _shown_directory(self) -> str:
-        return shown_path(self._config, Path(self._run.options.report))
+        return shown_path(self._config, self._directory)
+
+
+def _directory(asked: Path, plan: Plan) -> Path:
+    """Return where the reports go: those of a part do not replace those of a whole run."""
+    from pytest_sae.records.schema import NAME, read_report
+
+    if not plan.narrowed or not (asked / NAME).is_file():
+        return asked
+    try:
+        whole = read_report(asked / NAME).complete
+    except PytestSAEError:
+        whole = True  # not ours to judge, and so not ours to replace
+    return asked / "partial" if whole else asked
 
 
 def _journal(directory: Path) -> Journal:
@@ -286,7 +348,7 @@ def _journal(directory: Path) -> Journal:
         ) from None
 
 
-def _first_line(report: pytest.TestReport) -> str:
+def _first_line(report: pytest.TestReport | pytest.CollectReport) -> str:
     if hasattr(report, "wasxfail"):
         return f"xfail: {report.wasxfail}"
     crash = getattr(report.longrepr, "reprcrash", None)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pytest_sae import __version__
 from pytest_sae.errors import PytestSAEError
+from pytest_sae.options import ci_service
 from pytest_sae.run.run import Run, shown_path
 
 _MOST_SHOWN = 8
@@ -22,6 +23,11 @@ def header(run: Run) -> list[str]:
         f"activations: {_activations(run)}; "
         f"reports: {shown_path(run.config, Path(options.report))}",
     ]
+    if options.ci:
+        why = ci_service()
+        lines.append(
+            f"CI: {f'recognised by {why}' if why else 'asked for'}; --no-sae-ci for a desk"
+        )
     if run.baseline is not None:
         lines.append(f"baseline: {_baseline(run)}")
     return lines if run.config.getoption("verbose") >= 0 else lines[:2]

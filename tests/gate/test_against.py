@@ -29,7 +29,7 @@ regressions = st.none() | st.builds(
     Regression, abs=st.floats(0, 10), rel=st.floats(0, 1), sigma=st.floats(0, 5)
 )
 rules = st.builds(
-    Rule, name=st.just("l0"), min=st.none() | finite, max=st.none(), regression=regressions
+    Rule, name=st.just("tpp"), min=st.none() | finite, max=st.none(), regression=regressions
 )
 againsts = st.builds(
     Against,
@@ -49,7 +49,7 @@ def judged(
     against: Against,
     direction: Direction = "higher",
 ) -> Verdict:
-    return judge(Estimate("l0", value, se=se), rule, against=against, direction=direction)
+    return judge(Estimate("tpp", value, se=se), rule, against=against, direction=direction)
 
 
 @settings(deadline=None)
@@ -144,7 +144,7 @@ measured = st.builds(
     sae=st.sampled_from(["a", "b"]),
     estimate=st.builds(
         Estimate,
-        metric=st.sampled_from(["l0", "scr", "explained_variance"]),
+        metric=st.sampled_from(["tpp", "scr", "explained_variance"]),
         value=finite,
         params=st.dictionaries(st.just("n"), st.integers(1, 30)),
         se=errors,

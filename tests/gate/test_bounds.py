@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import textwrap
 
 import pytest
@@ -40,7 +41,7 @@ def test_a_rule_knows_its_lines() -> None:
 
         max = 120
         [metrics."scr.canonical"]
-        max = 1
+        min = 1
     """).rules["l0"]
     assert rule.source() == "bounds.toml:4"
     assert rule.source("min") == "bounds.toml:5"
@@ -139,3 +140,27 @@ def test_ids_are_read_back_and_hold_nothing_that_pytest_refuses(
     assert "::" not in identifier
     assert key_of_id(identifier) == key
     assert key_of_id(f"{identifier}-other") == key
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[metrics.explained_variance]\nmax = 0.9", "higher is better, and it has a max alone"),
+        ("[metrics.kl]\nmin = 0.1", "lower is better, and it has a min alone"),
+        ("[metrics.tpp]\nmin = -1e300", "it forbids nothing"),
+        ("[metrics.cosine]\nmin = -1", "cosine has min -1 and is never below -1"),
+        ("[metrics.dead_share]\nmax = 1.0", "is never above 1"),
+        ("[metrics.tpp]\nregression = { sigma = 1e9 }", "regression sigma 1e+09"),
+        ("[metrics.tpp]\nregression = { rel = 1.0 }", "regression rel 1"),
+        ("[metrics.dead_share]\nregression = { abs = 1.0 }", "regression abs 1"),
+    ],
+)
+def test_a_bound_that_forbids_nothing_is_refused(text: str, says: str) -> None:
+    with pytest.raises(ThresholdsError, match=re.escape(says)):
+        parsed(text)
+
+
+def test_an_upper_bound_beside_a_lower_one_is_a_range() -> None:
+    assert parsed("[metrics.explained_variance]\nmin = 0.5\nmax = 0.99").rules
+    assert parsed("[metrics.explained_variance]\nmax = 0.99\nregression = { abs = 0.01 }").rules
+    assert parsed('[metrics.kl]\nmin = 0.1\ngate = false\nreason = "x"').rules

@@ -58,7 +58,7 @@ BOUNDS = """
 min = 0.5
 [metrics.cosine]
 min = 0.5
-[metrics.tpp]
+[metrics.ravel]
 gate = false
 reason = "noisy"
 """
@@ -77,13 +77,15 @@ def values(project: Project, controls: Controls, **named: float) -> None:
     """Set what is measured, of the SAE and of its controls, and the tests that ask for it."""
     project.write("measure.py", CORE.format(controls=repr(controls), values=repr(named)))
     project.tests(EVALS.format(names=", ".join(map(repr, named))))
+    tables = [f"[{each}" for each in BOUNDS.split("[")[1:] if each.startswith("metrics.")]
+    project.thresholds("".join(each for each in tables if each[9:].partition("]")[0] in named))
 
 
 BELOW: Controls = {"explained_variance": {"random": ("below", -1.2), "identity": ("reference", 1)}}
 LEVEL: Controls = {
     "explained_variance": {"random": ("below", -1.2)},
     "cosine": {"random": ("below", 0.69), "permuted_decoder": ("below", 0.1)},
-    "tpp": {"random": ("below", 0.75)},
+    "ravel": {"random": ("below", 0.75)},
 }
 
 
@@ -105,7 +107,7 @@ def test_controls_that_are_below_leave_the_run_green_and_stand_in_the_report(
 def test_a_gate_on_a_metric_that_does_not_discriminate_fails_with_that_reason(
     controlled: Project, workers: str
 ) -> None:
-    values(controlled, LEVEL, explained_variance=0.9, cosine=0.7, tpp=0.76)
+    values(controlled, LEVEL, explained_variance=0.9, cosine=0.7, ravel=0.76)
     result = controlled.run_apart(workers)
     assert result.ret == 1
     result.assert_outcomes(passed=2, failed=1)
@@ -115,7 +117,7 @@ def test_a_gate_on_a_metric_that_does_not_discriminate_fails_with_that_reason(
     )
     result.stdout.fnmatch_lines([line, f"{line}  evals/thresholds.toml:*"])
     assert controlled.verdicts() == {
-        "a explained_variance": "pass", "a cosine": "fail", "a tpp": "ungated",
+        "a explained_variance": "pass", "a cosine": "fail", "a ravel": "ungated",
     }  # fmt: skip
 
 
@@ -123,19 +125,21 @@ def test_a_gate_on_a_metric_that_does_not_discriminate_fails_with_that_reason(
 def test_what_does_not_gate_is_shown_as_not_discriminating_and_is_not_red(
     controlled: Project, workers: str
 ) -> None:
-    values(controlled, LEVEL, explained_variance=0.9, tpp=0.76)
+    values(controlled, LEVEL, explained_variance=0.9, ravel=0.76)
     result = controlled.run_apart(workers)
     assert result.ret == 0
-    told = "tpp not discriminating here: 0.7600 is not above random, 0.7500, by 3 standard errors*"
+    told = (
+        "ravel not discriminating here: 0.7600 is not above random, 0.7500, by 3 standard errors*"
+    )
     result.stdout.fnmatch_lines([f"{told} [[]a[]]"])
-    row = controlled.rows()["a tpp"]
+    row = controlled.rows()["a ravel"]
     assert (row["verdict"], row["reason"]) == ("ungated", "noisy")
     assert row["controls"][0]["holds"] is False
     page = (controlled.path / "sae-report/report.html").read_text()
     assert "? not discriminating here" in page
     text = (controlled.path / "sae-report/report.md").read_text()
-    assert "tpp not discriminating here" in text
-    assert "| a | tpp | random | 0.7500 ± 0.0100 | must be worse, and is not surely |" in text
+    assert "ravel not discriminating here" in text
+    assert "| a | ravel | random | 0.7500 ± 0.0100 | must be worse, and is not surely |" in text
 
 
 def test_a_bad_sae_fails_on_its_bound_and_not_on_its_controls(controlled: Project) -> None:
@@ -146,11 +150,11 @@ def test_a_bad_sae_fails_on_its_bound_and_not_on_its_controls(controlled: Projec
 
 
 def test_without_controls_nothing_is_doubted(controlled: Project) -> None:
-    values(controlled, LEVEL, explained_variance=0.9, cosine=0.7, tpp=0.76)
+    values(controlled, LEVEL, explained_variance=0.9, cosine=0.7, ravel=0.76)
     for flag in ("--sae-controls=off", "--sae-suite=smoke", "--sae-controls=permuted_decoder"):
         assert controlled.run(flag).ret == 0, flag
     rows = controlled.rows()
-    assert rows["a tpp"]["controls"] == []
+    assert rows["a ravel"]["controls"] == []
     assert [each["control"] for each in rows["a cosine"]["controls"]] == ["permuted_decoder"]
     assert controlled.run("--sae-suite=smoke", "--sae-controls=cheap").ret == 1
 
@@ -206,7 +210,7 @@ def test_an_improvement_that_does_not_discriminate_is_red(controlled: Project) -
 def test_compare_and_merge_say_what_the_run_said(
     controlled: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    values(controlled, LEVEL, explained_variance=0.9, cosine=0.7, tpp=0.76)
+    values(controlled, LEVEL, explained_variance=0.9, cosine=0.7, ravel=0.76)
     assert controlled.run("--sae-report=before", "--sae-controls=off").ret == 0
     assert controlled.run("--sae-report=after").ret == 1
     before, after = controlled.path / "before", controlled.path / "after"

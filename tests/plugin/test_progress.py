@@ -39,6 +39,7 @@ def in_a_terminal(project: Project, *args: str) -> str:
     (project.path / "conftest.py").write_text(conftest)
     project.measures(SLOW)
     project.tests(TESTS)
+    project.thresholds("[metrics.l0]\nmin = 20\n")
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "pytest", "-p", "xdist", "-p", "pytest_sae.plugin", *args]
     run = subprocess.Popen(

@@ -41,7 +41,7 @@ def test_each_odd_field_fails_its_test_and_the_report_stands(
     )
     report = project.report()
     assert report["complete"]
-    assert (report["verdict"], report["exit_status"]) == ("unmeasured", 1)
+    assert (report["verdict"], report["exit_status"]) == ("incomplete", 1)
     rows = {row["params"].get("field", "good"): row for row in report["measurements"]}
     assert rows.pop("good")["verdict"] == "pass"
     assert len(rows) == 8

@@ -51,7 +51,7 @@ def test_a_lost_worker_fails_its_test_and_nothing_else(project: Project, workers
     assert {verdicts[key] for key in verdicts.keys() - dead} == {"pass"}
     assert {project.rows()[key]["outcome"] for key in dead} == {"crashed"}
     assert {test["outcome"] for test in project.report()["tests"]} == {"crashed"}
-    assert project.report()["verdict"] == "unmeasured"
+    assert project.report()["verdict"] == "incomplete"
 
 
 def test_one_worker_owns_one_sae(project: Project) -> None:
@@ -127,7 +127,7 @@ def test_a_report_that_cannot_travel_makes_the_run_red(project: Project) -> None
     row = project.rows()["a l0"]
     assert (row["verdict"], row["outcome"]) == ("unmeasured", "missing")
     assert project.report()["complete"] is False
-    assert project.report()["verdict"] == "unmeasured"
+    assert project.report()["verdict"] == "incomplete"
 
 
 def test_a_run_without_saes_is_distributed_by_xdist_itself(project: Project) -> None:
@@ -172,7 +172,7 @@ def test_killing_the_whole_run_leaves_the_journal_and_no_green_report(project: P
     assert start["event"] == "start"
     assert row["row"]["metric"] == "l0"  # type: ignore[index]
     report = project.report()
-    assert (report["complete"], report["verdict"]) == (False, "unmeasured")
+    assert (report["complete"], report["verdict"]) == (False, "incomplete")
     assert report["problems"] == ["the run has not ended"]
 
 

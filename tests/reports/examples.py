@@ -13,7 +13,7 @@ from pytest_sae.gate.verdict import judge
 from pytest_sae.gate.whole_run import run_verdict
 from pytest_sae.numbers.estimate import Estimate
 from pytest_sae.records.measurement import Measurement
-from pytest_sae.records.report import SAE, Report, ThresholdsFile
+from pytest_sae.records.report import SAE, SCHEMA_VERSION, Report, ThresholdsFile
 from pytest_sae.records.row import Row, unmeasured_row
 from pytest_sae.run.versions import versions
 from tests.records.rows import row_of
@@ -54,7 +54,7 @@ def report(measurements: Sequence[Row] | None = None, **changed: Any) -> Report:
     """Return a report that holds rows."""
     measured = sorted(rows() if measurements is None else measurements, key=lambda row: row.order)
     whole = Report(
-        schema_version=1, complete=True, verdict=run_verdict(measured, [], [], True),
+        schema_version=SCHEMA_VERSION, complete=True, verdict=run_verdict(measured, [], [], True),
         problems=(), exit_status=1, started="2026-01-01T00:00:00+00:00", duration=1.5,
         argv=("evals",), versions=versions(), options={"suite": "smoke"},
         thresholds=(ThresholdsFile("bounds.toml", "ab" * 32),),
