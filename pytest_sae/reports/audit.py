@@ -9,10 +9,12 @@ html_audit(audit) -> str                        # for report.html
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from html import escape
+
+from markupsafe import Markup
 
 from pytest_sae.families.registry import known
 from pytest_sae.records.audit import Audit, AuditMetric
+from pytest_sae.reports.pages import rendered
 
 Cells = tuple[str, ...]
 
@@ -67,24 +69,12 @@ def markdown_table(rows: Sequence[Cells]) -> str:
     return "\n".join([header, "|---" * len(rows[0]) + "|", *rest])
 
 
-def html_audit(audit: Audit | None) -> str:
+def html_audit(audit: Audit | None) -> Markup:
     """Return the section of report.html, empty without an audit."""
     if audit is None:
-        return ""
+        return Markup()
     header, *rows = headline_rows(audit)
-    head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in header)
-    body = "".join(
-        f'<tr><th scope="row">{escape(cells[0])}</th>'
-        + "".join(f"<td>{escape(cell)}</td>" for cell in cells[1:])
-        + "</tr>"
-        for cells in rows
-    )
-    return (
-        "<section><h2>Can the metrics be believed?</h2>"
-        f'<p class="key">{escape(KEY)}</p><p>{escape(audit_line(audit))}</p>'
-        '<div class="scroll" tabindex="0" role="region" aria-label="Audit"><table>'
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div></section>"
-    )
+    return rendered("audit.html", key=KEY, line=audit_line(audit), header=header, rows=rows)
 
 
 def _headlines(audit: Audit) -> list[AuditMetric]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
+from markupsafe import Markup
+
 from pytest_sae.numbers.plain import as_number
+from pytest_sae.reports.pages import titled
 
 _WIDTH, _HEIGHT = 360, 190
 _LEFT, _RIGHT, _TOP, _BOTTOM = 42, 12, 10, 24
@@ -80,15 +82,11 @@ class Reference:
 
 
 def chart(
-    caption: str,
-    lines: Sequence[Line],
-    marked: Sequence[float],
-    references: Sequence[Reference] = (),
-) -> str:
+    lines: Sequence[Line], marked: Sequence[float], references: Sequence[Reference] = ()
+) -> Markup:
     """Return one chart with the curves of all SAEs and their bands.
 
     Args:
-        caption: HTML.
         lines: at least one, of at least one point each.
         marked: the n that the headline numbers are taken at.
         references: drawn as level lines.
@@ -96,12 +94,12 @@ def chart(
     shown = [point for line in lines for point in line.points]
     frame = _frame(shown, [each.value for each in references])
     ns = sorted({point.n for line in lines for point in line.points})
-    return (
-        f'<figure><figcaption>{caption}</figcaption><svg viewBox="0 0 {_WIDTH} {_HEIGHT}" '
-        f'role="img">{_levels(frame)}{"".join(_headline(frame, n) for n in marked if n in ns)}'
+    return Markup(
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">'
+        f"{_levels(frame)}{''.join(_headline(frame, n) for n in marked if n in ns)}"
         f"{_labels(frame, ns, marked)}{''.join(_band(frame, line) for line in lines)}"
         f"{''.join(_level_line(frame, each) for each in references)}"
-        f"{''.join(_curve(frame, line) for line in lines)}</svg></figure>"
+        f"{''.join(_curve(frame, line) for line in lines)}</svg>"
     )
 
 
@@ -152,15 +150,25 @@ def _curve(frame: _Frame, line: Line) -> str:
 
 def _mark(frame: _Frame, sae: str, point: Point) -> str:
     told = f"{sae}, n={point.n:g}: {point.value:.4g} ({point.low:.4g} to {point.high:.4g})"
-    x, y = frame.at(point.n, point.value).split(",")
-    return f'<circle class="mark" cx="{x}" cy="{y}" r="2.8"><title>{escape(told)}</title></circle>'
+    return dot(frame.at(point.n, point.value), told)
+
+
+def dot(at: str, told: str) -> str:
+    """Return a point of a chart.
+
+    Args:
+        at: `x,y`.
+        told: what it says where it is pointed at.
+    """
+    x, y = at.split(",")
+    return f'<circle class="mark" cx="{x}" cy="{y}" r="2.8">{titled(told)}</circle>'
 
 
 def _level_line(frame: _Frame, each: Reference) -> str:
     y = f"{frame.y(each.value):.1f}"
     return (
         f'<g class="{each.colour}"><line class="floor" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" '
-        f'y1="{y}" y2="{y}"><title>{escape(f"{each.name}: {each.value:.4g}")}</title></line></g>'
+        f'y1="{y}" y2="{y}">{titled(f"{each.name}: {each.value:.4g}")}</line></g>'
     )
 
 

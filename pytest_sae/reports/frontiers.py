@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
+
+from markupsafe import Markup
 
 from pytest_sae.numbers.plain import as_number
-from pytest_sae.reports.curves import levels
+from pytest_sae.reports.curves import dot, levels
+from pytest_sae.reports.pages import titled
 
 _WIDTH, _HEIGHT = 360, 230
 _LEFT, _RIGHT, _TOP, _BOTTOM = 42, 16, 10, 36
@@ -70,20 +72,18 @@ def _value(point: object) -> object:
     return point.get("value") if isinstance(point, Mapping) else None
 
 
-def frontier_chart(caption: str, lines: Sequence[Lines]) -> str:
+def frontier_chart(lines: Sequence[Lines]) -> Markup:
     """Return one chart: each SAE's curve, random latents dashed, references as marks.
 
     Args:
-        caption: HTML.
         lines: at least one.
     """
     frame = _frame([place for each in lines for curve in each.curves.values() for place in curve])
     drawn = "".join(_path(frame, each, name) for each in lines for name in (_RANDOM, _OURS))
     # No dictionary has a part in the references: those of the first SAE are everybody's.
     marks = "".join(_reference(frame, name, lines[0].curves.get(name, ())) for name in _MARKS)
-    return (
-        f'<figure><figcaption>{caption}</figcaption><svg viewBox="0 0 {_WIDTH} {_HEIGHT}" '
-        f'role="img">{_axes(frame)}{drawn}{marks}</svg></figure>'
+    return Markup(
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">{_axes(frame)}{drawn}{marks}</svg>'
     )
 
 
@@ -123,10 +123,10 @@ def _path(frame: _Frame, lines: Lines, name: str) -> str:
     places = (Place(0, 0.0, 0.0), *lines.curves.get(name, ()))
     path = " ".join(frame.at(place) for place in places)
     if name == _RANDOM:
-        told = f"{escape(lines.sae)}, random latents of the same total effect"
+        told = titled(f"{lines.sae}, random latents of the same total effect")
         return (
             f'<g class="{lines.colour}"><polyline class="floor" points="{path}">'
-            f"<title>{told}</title></polyline></g>"
+            f"{told}</polyline></g>"
         )
     marks = "".join(_dot(frame, lines.sae, place) for place in places[1:])
     return f'<g class="{lines.colour}"><polyline class="line" points="{path}"/>{marks}</g>'
@@ -134,8 +134,7 @@ def _path(frame: _Frame, lines: Lines, name: str) -> str:
 
 def _dot(frame: _Frame, sae: str, place: Place) -> str:
     told = f"{sae}, n={place.n:g}: {place.removal:.3g} removed, {place.collateral:.3g} lost"
-    x, y = frame.at(place).split(",")
-    return f'<circle class="mark" cx="{x}" cy="{y}" r="2.8"><title>{escape(told)}</title></circle>'
+    return dot(frame.at(place), told)
 
 
 def _reference(frame: _Frame, name: str, places: Sequence[Place]) -> str:

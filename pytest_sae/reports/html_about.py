@@ -3,45 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from html import escape
 from typing import Any
+
+from markupsafe import Markup
 
 from pytest_sae.numbers.plain import as_number
 from pytest_sae.records.report import Report
 from pytest_sae.records.row import Row
+from pytest_sae.reports.pages import rendered
 from pytest_sae.reports.summary import update_lines
 
 Pairs = Iterable[tuple[str, str]]
+Stage = tuple[str, float, str]  # its name, its share of the longest, how long it took
 
 
-def about(report: Report) -> str:
+def about(report: Report) -> Markup:
     """Return everything that somebody needs to make the report again, closed until opened."""
-    parts = [
-        _part("Command", [("pytest", " ".join(report.argv))]),
-        _part("Versions", _pairs(report.versions)),
-        _part("Options", _pairs(report.options)),
-        _part("Where", _pairs(report.environment)),
-        _part("SAEs", ((each.id, each.text) for each in report.saes)),
-        _part("Bounds", ((each.file, each.sha256) for each in report.thresholds)),
-        _part("Baseline", ((line, "") for line in update_lines(report))),
-        _part("Models", _pairs(report.models)),
-        _part("Data", _pairs(report.data)),
+    parts: list[tuple[str, Pairs, list[Stage]]] = [
+        ("Command", [("pytest", " ".join(report.argv))], []),
+        ("Versions", _pairs(report.versions), []),
+        ("Options", _pairs(report.options), []),
+        ("Where", _pairs(report.environment), []),
+        ("SAEs", ((each.id, each.text) for each in report.saes), []),
+        ("Bounds", ((each.file, each.sha256) for each in report.thresholds), []),
+        ("Baseline", ((line, "") for line in update_lines(report)), []),
+        ("Models", _pairs(report.models), []),
+        ("Data", _pairs(report.data), []),
         *(_work(str(worker), work) for worker, work in report.work.items()),
-        _part("Fingerprints", _fingerprints(report.measurements)),
+        ("Fingerprints", _fingerprints(report.measurements), []),
     ]
-    return (
-        "<details><summary>How it was made</summary>"
-        f'<div class="parts">{"".join(parts)}</div></details>'
-    )
-
-
-def _part(title: str, pairs: Pairs, more: str = "") -> str:
-    lines = "".join(
-        f'<tr><th scope="row">{escape(name)}</th><td>{escape(text)}</td></tr>'
-        for name, text in pairs
-    )
-    table = f"<table>{lines}</table>" if lines else ""
-    return f"<section><h3>{escape(title)}</h3>{table}{more}</section>" if table or more else ""
+    told = [(title, list(pairs), stages) for title, pairs, stages in parts]
+    return rendered("about.html", parts=told)
 
 
 def _pairs(told: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, str]]:
@@ -62,26 +54,21 @@ def _text(value: object) -> str:
     return "-" if value is None else str(value)
 
 
-def _work(worker: str, work: object) -> str:
+def _work(worker: str, work: object) -> tuple[str, Pairs, list[Stage]]:
+    title = f"Work of {worker}"
     if not isinstance(work, Mapping):
-        return _part(f"Work of {worker}", [("", _text(work))])
-    seconds = work.get("seconds")
-    stages = _stages(seconds) if isinstance(seconds, Mapping) else ""
+        return title, [("", _text(work))], []
     counts = _pairs({name: value for name, value in work.items() if name != "seconds"})
-    return _part(f"Work of {worker}", counts, stages)
+    seconds = work.get("seconds")
+    return title, counts, _stages(seconds) if isinstance(seconds, Mapping) else []
 
 
-def _stages(seconds: Mapping[str, object]) -> str:
+def _stages(seconds: Mapping[str, object]) -> list[Stage]:
+    """Return each stage with its share of the longest, in percent, the longest first."""
     spent = {name: as_number(value) or 0.0 for name, value in seconds.items()}
     most = max(spent.values(), default=0.0) or 1.0
     ordered = sorted(spent.items(), key=lambda each: -each[1])
-    lines = "".join(
-        f'<tr><th scope="row">{escape(name)}</th><td><svg class="stage" height="10"><rect '
-        f'width="{100 * max(value, 0.0) / most:.1f}%" height="10" rx="2"/></svg></td>'
-        f'<td class="number">{lasting(value)}</td></tr>'
-        for name, value in ordered
-    )
-    return f'<table class="stages">{lines}</table>' if lines else ""
+    return [(name, 100 * max(value, 0.0) / most, lasting(value)) for name, value in ordered]
 
 
 def _fingerprints(rows: Sequence[Row]) -> Iterator[tuple[str, str]]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
+
+from markupsafe import Markup
 
 from pytest_sae.numbers.plain import number
 from pytest_sae.records.row import JudgedControl, Row
+from pytest_sae.reports.pages import titled
 
 _HEIGHT = 14
 _SEEN = 0.005  # a smaller share of the scale is under a pixel
@@ -68,15 +70,15 @@ def interval_of(row: Row) -> list[float]:
     return ends if len(ends) == 2 else []
 
 
-def bar(row: Row, scale: Scale, colour: str) -> str:
+def bar(row: Row, scale: Scale, colour: str) -> Markup:
     """Return the bar from zero to the value, with its interval and its bounds."""
     if row.value is None:
-        return ""
+        return Markup()
     within = " to ".join(map(number, interval_of(row)))
     title = f"interval {within or '-'}; scale {number(scale.low)} to {number(scale.high)}"
     zero, value = scale.x(0.0), scale.x(row.value)
-    return (
-        f'<svg class="bar {colour}" height="{_HEIGHT}" role="img"><title>{title}</title>'
+    return Markup(
+        f'<svg class="bar {colour}" height="{_HEIGHT}" role="img">{titled(title)}'
         f"{_rect('track', 0, 100, 2)}{_forbidden(row, scale)}{_rect('value', zero, value, 8)}"
         f"{_whiskers(row, scale)}{_upright('end', value, 8)}{_upright('zero', zero, 12)}"
         f"{''.join(_upright('bound', scale.x(limit), _HEIGHT) for limit in limits_of(row))}"
@@ -118,10 +120,10 @@ def _control(control: JudgedControl, scale: Scale) -> str:
         return ""
     at = min(100.0, max(0.0, scale.x(control.value)))
     kind = "control missed" if control.holds is False else "control"
-    title = escape(f"{control.control} {number(control.value)}")
+    title = titled(f"{control.control} {number(control.value)}")
     return (
         f'<line class="{kind}" x1="{at:.2f}%" x2="{at:.2f}%" y1="-2" y2="{_HEIGHT / 2 - 1}">'
-        f"<title>{title}</title></line>"
+        f"{title}</line>"
     )
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from markupsafe import Markup
+
 from pytest_sae.families.registry import place_of
 from pytest_sae.numbers.keys import metric_key
 from pytest_sae.numbers.plain import as_number
 from pytest_sae.records.row import Row
 from pytest_sae.reports.curves import Line, Reference, chart, points
 from pytest_sae.reports.frontiers import Lines, frontier_chart, read
-from pytest_sae.reports.html_marks import legend, metric_name
+from pytest_sae.reports.pages import rendered
 
 _KEY = (
     "n is the number of latents that are ablated, removed, added or read (k; of coherence: the "
@@ -26,42 +28,44 @@ _FRONTIER_KEY = (
 )
 
 
-def frontiers(rows: Sequence[Row], saes: Mapping[str, str]) -> str:
+# A chart, the metric that it is about, and the setting that it goes over.
+Figure = tuple[Row, str, Markup]
+
+
+def frontiers(rows: Sequence[Row], saes: Mapping[str, str]) -> Markup:
     """Return every erasure frontier, those of all SAEs in one chart; empty if there is none.
 
     Args:
         rows: the measurements.
         saes: the colour of each SAE.
     """
-    drawn = "".join(_frontier(group, saes) for group in _groups(rows))
-    if not drawn:
-        return ""
-    return (
-        f'<section><h2>Erasure frontiers</h2><p class="key">{_FRONTIER_KEY}</p>{legend(saes)}'
-        f'<div class="charts">{drawn}</div></section>'
-    )
+    drawn = [_frontier(group, saes) for group in _groups(rows)]
+    return _section("Erasure frontiers", _FRONTIER_KEY, saes, drawn)
 
 
-def _frontier(rows: Sequence[Row], saes: Mapping[str, str]) -> str:
-    found = ((row.sae, read(row.details.get("frontier"))) for row in rows)
-    lines = [Lines(sae, saes[sae], curves) for sae, curves in found if curves]
-    return frontier_chart(metric_name(rows[0], without="n"), lines) if lines else ""
-
-
-def charts(rows: Sequence[Row], saes: Mapping[str, str]) -> str:
+def charts(rows: Sequence[Row], saes: Mapping[str, str]) -> Markup:
     """Return every distinct curve, those of all SAEs in one chart; empty if there is none.
 
     Args:
         rows: the measurements.
         saes: the colour of each SAE.
     """
-    drawn = "".join(_chart(group, saes) for group in _groups(rows))
-    if not drawn:
-        return ""
-    return (
-        f'<section><h2>Curves over n</h2><p class="key">{_KEY}</p>{legend(saes)}'
-        f'<div class="charts">{drawn}</div></section>'
-    )
+    drawn = [_chart(group, saes) for group in _groups(rows)]
+    return _section("Curves over n", _KEY, saes, drawn)
+
+
+def _section(
+    title: str, key: str, saes: Mapping[str, str], drawn: Sequence[Figure | None]
+) -> Markup:
+    figures = [each for each in drawn if each]
+    given = {"title": title, "key": key, "saes": saes, "figures": figures}
+    return rendered("charts.html", **given) if figures else Markup()
+
+
+def _frontier(rows: Sequence[Row], saes: Mapping[str, str]) -> Figure | None:
+    found = ((row.sae, read(row.details.get("frontier"))) for row in rows)
+    lines = [Lines(sae, saes[sae], curves) for sae, curves in found if curves]
+    return (rows[0], "n", frontier_chart(lines)) if lines else None
 
 
 def _groups(rows: Sequence[Row]) -> list[list[Row]]:
@@ -77,7 +81,7 @@ def _axis(row: Row) -> str:
     return "n" if "n" in row.params else "k"
 
 
-def _chart(rows: Sequence[Row], saes: Mapping[str, str]) -> str:
+def _chart(rows: Sequence[Row], saes: Mapping[str, str]) -> Figure | None:
     curves = ((row.sae, tuple(points(row.details.get("curve")))) for row in rows)
     # The settings of n share their curve: it is drawn once.
     distinct = dict.fromkeys((sae, curve) for sae, curve in curves if len(curve) > 1)
@@ -85,7 +89,7 @@ def _chart(rows: Sequence[Row], saes: Mapping[str, str]) -> str:
     shown = {as_number(row.params.get(_axis(row))) for row in rows} - {None}
     marked = sorted(n for n in shown if n is not None)
     held = dict.fromkeys(each for row in rows for each in _references(row, saes))
-    return chart(metric_name(rows[0], _axis(rows[0])), lines, marked, [*held]) if lines else ""
+    return (rows[0], _axis(rows[0]), chart(lines, marked, [*held])) if lines else None
 
 
 def _references(row: Row, saes: Mapping[str, str]) -> list[Reference]:

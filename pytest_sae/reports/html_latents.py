@@ -6,13 +6,14 @@ expected form is left out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from html import escape
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from markupsafe import Markup
 
 from pytest_sae.numbers.plain import as_number, number
 from pytest_sae.records.row import Row
-from pytest_sae.reports.html_marks import legend, swatch
+from pytest_sae.reports.pages import rendered
 
 _GROUPS = {"ordinary": "ordinary tokens", "first": "first token", "special": "special tokens"}
 _WIDTH, _HEIGHT, _LEFT, _FLOOR = 360, 120, 12, 98
@@ -22,38 +23,34 @@ _KEY = (
 )
 
 
-def latents(rows: Sequence[Row], saes: Mapping[str, str]) -> str:
+def latents(rows: Sequence[Row], saes: Mapping[str, str]) -> Markup:
     """Return density histograms and the table by token group; empty if there is neither.
 
     Args:
         rows: the measurements.
         saes: the colour of each SAE.
     """
-    drawn = "".join(_histograms(row, saes) for row in rows if row.metric == "dead_share")
-    table = _table(rows, saes)
-    if not drawn and not table:
-        return ""
-    charts = f'{legend(saes)}<div class="charts">{drawn}</div>' if drawn else ""
-    return f'<section><h2>Latents and tokens</h2><p class="key">{_KEY}</p>{charts}{table}</section>'
+    dead = (row for row in rows if row.metric == "dead_share")
+    drawn = [each for row in dead for each in _histograms(row, saes.get(row.sae, ""))]
+    lines = [(row, [_cell(groups.get(name)) for name in _GROUPS]) for row, groups in _grouped(rows)]
+    given = {"key": _KEY, "saes": saes, "kinds": _GROUPS.values()}
+    if not drawn and not lines:
+        return Markup()
+    return rendered("latents.html", histograms=drawn, lines=lines, **given)
 
 
-def _histograms(row: Row, saes: Mapping[str, str]) -> str:
+def _histograms(row: Row, colour: str) -> Iterable[tuple[str, str, Markup]]:
     """Over all tokens that count, then over each kind by itself."""
-    told: list[tuple[str, Any]] = [("", row.details.get("density"))]
-    groups: Any = row.details.get("groups")
-    for name, title in _GROUPS.items() if isinstance(groups, Mapping) else ():
-        group = groups.get(name)
-        if isinstance(group, Mapping):
-            told.append((f", {title}", group.get("density")))
-    return "".join(_histogram(row.sae, title, density, saes) for title, density in told)
+    groups = _mapping(row.details.get("groups"))
+    kinds = [(f", {kind}", _mapping(groups.get(name))) for name, kind in _GROUPS.items()]
+    for kind, told in [("", row.details), *kinds]:
+        density = _mapping(told.get("density"))
+        edges, counts = _numbers(density.get("log10_edges")), _numbers(density.get("latents"))
+        if counts and len(edges) == len(counts) + 1 and min(counts) >= 0:
+            yield row.sae, kind, _histogram(counts, edges, colour)
 
 
-def _histogram(sae: str, which: str, told: Any, saes: Mapping[str, str]) -> str:
-    if not isinstance(told, Mapping):
-        return ""
-    edges, counts = (_numbers(told.get(name)) for name in ("log10_edges", "latents"))
-    if not counts or len(edges) != len(counts) + 1 or min(counts) < 0:
-        return ""
+def _histogram(counts: Sequence[float], edges: Sequence[float], colour: str) -> Markup:
     most, width = max(counts) or 1.0, (_WIDTH - 2 * _LEFT) / len(counts)
     bars = "".join(
         f'<rect x="{_LEFT + place * width + 1:.1f}" width="{max(width - 2, 0):.1f}" '
@@ -67,42 +64,27 @@ def _histogram(sae: str, which: str, told: Any, saes: Mapping[str, str]) -> str:
         for place, edge in enumerate(edges)
         if edge == int(edge) and -12 <= edge <= 0
     )
-    caption = f"density of the latents of {escape(sae)}{which}"
-    return (
-        f'<figure><figcaption>{caption}</figcaption><svg viewBox="0 0 {_WIDTH} {_HEIGHT}" '
-        f'role="img"><g class="{saes.get(sae, "")} bars">{bars}</g>{labels}</svg></figure>'
+    return Markup(
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img"><g class="{colour} bars">{bars}</g>'
+        f"{labels}</svg>"
     )
 
 
-def _table(rows: Sequence[Row], saes: Mapping[str, str]) -> str:
-    lines = "".join(_line(row, saes) for row in rows)
-    if not lines:
-        return ""
-    names = "".join(f'<th scope="col">{title}</th>' for title in _GROUPS.values())
-    return (
-        '<div class="scroll judged" tabindex="0" role="region" aria-label="By kind of token">'
-        f'<table><thead><tr><th scope="col">metric</th><th scope="col">SAE</th>{names}</tr></thead>'
-        f"<tbody>{lines}</tbody></table></div>"
-    )
+def _grouped(rows: Sequence[Row]) -> Iterable[tuple[Row, Mapping[str, Any]]]:
+    told = ((row, _mapping(row.details.get("groups"))) for row in rows)
+    return ((row, groups) for row, groups in told if any(name in groups for name in _GROUPS))
 
 
-def _line(row: Row, saes: Mapping[str, str]) -> str:
-    groups: Any = row.details.get("groups")
-    if not isinstance(groups, Mapping) or not any(name in groups for name in _GROUPS):
-        return ""
-    cells = "".join(f"<td>{_cell(groups.get(name))}</td>" for name in _GROUPS)
-    return (
-        f'<tr><th scope="row">{escape(row.metric)}</th>'
-        f"<td>{swatch(saes.get(row.sae, ''))}{escape(row.sae)}</td>{cells}</tr>"
-    )
-
-
-def _cell(group: Any) -> str:
+def _cell(group: object) -> tuple[str, str] | None:
+    """Return the figure of a kind of token, and over how many; None where nothing is told."""
     if not isinstance(group, Mapping):
-        return ""
+        return None
     value, tokens = as_number(group.get("value")), as_number(group.get("tokens"))
-    told = "-" if value is None else number(value)
-    return f'<span class="number">{told}</span><small>{tokens or 0:,.0f} tokens</small>'
+    return "-" if value is None else number(value), f"{tokens or 0:,.0f}"
+
+
+def _mapping(told: object) -> Mapping[str, Any]:
+    return told if isinstance(told, Mapping) else {}
 
 
 def _numbers(told: object) -> list[float]:

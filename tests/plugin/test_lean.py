@@ -9,7 +9,7 @@ from tests.plugin.project import Project
 
 HEAVY = (
     "torch", "numpy", "scipy", "pydantic", "transformers", "sae_lens", "sklearn", "safetensors",
-    "litellm", "datasets",
+    "litellm", "datasets", "jinja2",
 )  # fmt: skip
 
 PROGRAM = """
