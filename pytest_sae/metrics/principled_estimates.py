@@ -309,19 +309,27 @@ def _removed(task: TaskReadings, draws: Resamples, edits: Edits) -> _Figure:
 
 def _f1(task: TaskReadings, draws: Resamples, values: Values) -> _Figure:
     mean = {who: _mean_f1(draws, counts) for who, counts in values.f1.items()}
+    unit = f"{task.name}.{values.attribute}"
+    if not np.isfinite(mean["own"][0]):
+        return _Figure(unit, None, {}, "none of its values stands in the held-out texts")
     shares = np.bincount(values.of, minlength=len(values.names)) / len(values.of)
     told = {
         **{who: float(each[0]) for who, each in mean.items()},
         "always": float((2 * shares / (1 + shares)).mean()),
         "values": len(values.names),
     }
-    return _Figure(f"{task.name}.{values.attribute}", mean["own"], told)
+    return _Figure(unit, mean["own"], told)
 
 
 def _mean_f1(draws: Resamples, counts: Floats) -> Floats:
     above, below = (draws.sums(counts[:, :, side]) for side in (0, 1))
-    mean: Floats = divide(above, below).mean(1)
-    return mean
+    each = divide(above, below)
+    # A value that stands in no held-out text, and that no latent claims there, has no F1.
+    counted = np.isfinite(each)
+    if counted.all():
+        mean: Floats = each.mean(1)
+        return mean
+    return divide(np.where(counted, each, 0.0).sum(1), counted.sum(1))
 
 
 def _occlusion(task: TaskReadings, draws: Resamples) -> _Figure:

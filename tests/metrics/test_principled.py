@@ -229,3 +229,23 @@ def test_shares_are_ratios_of_sums_with_intervals_over_groups() -> None:
     assert found.value == pytest.approx(1 - left.sum() / (2 * 120))
     group_means = left.reshape(10, 12).mean(1)
     assert found.se == pytest.approx(group_means.std(ddof=1) / np.sqrt(10) / 2, rel=0.15)
+
+
+@pytest.mark.parametrize("absent", [1, 4])
+def test_values_without_a_held_out_text_have_no_f1_and_leave_the_others_theirs(absent: int) -> None:
+    task = readings(ONE_EACH)
+    counts = {who: each.copy() for who, each in task.values[0].f1.items()}
+    for each in counts.values():
+        each[:, :absent] = 0
+    values = replace(task.values[0], f1=counts)
+    (found,) = (
+        each
+        for each in estimates([replace(task, values=[values])], 0)
+        if each.metric == "principled.f1"
+    )
+    above, below = (counts["own"][:, :, side].sum(0) for side in (0, 1))
+    if absent == 4:
+        assert found.status == "undefined"
+        assert found.reason.endswith("none of its values stands in the held-out texts")
+    else:
+        assert found.value == pytest.approx((above[absent:] / below[absent:]).mean())
