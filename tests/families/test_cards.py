@@ -92,6 +92,12 @@ def test_every_shipped_rule_is_about_a_metric_of_a_card() -> None:
     assert names <= set(known())
 
 
+def test_the_shipped_rules_name_every_metric_of_every_card() -> None:
+    shipped = load_thresholds(shipped_thresholds())
+    unnamed = [key for card in cards() for key in card.named if shipped.rule_for(*key) is None]
+    assert unnamed == []
+
+
 def test_a_grid_has_every_combination_and_sizes_are_told_by_suite() -> None:
     assert grid(n=20, way=("up", "down")) == ({"n": 20, "way": "up"}, {"n": 20, "way": "down"})
     assert per_suite(fits=(1, 2, None))["paper"] == {"fits": None}

@@ -15,7 +15,7 @@ from tests.suite.running import Run, suite
 
 def test_without_a_key_or_a_flag_the_bundled_sae_passes(standin: Run) -> None:
     assert standin.code == 0, standin.output
-    assert standin.report["verdict"] == "pass"
+    assert standin.report["verdict"] == "partial"  # judged families alone were asked for
     rows = {row["metric"]: row for row in standin.report["measurements"]}
     assert set(rows) == METRICS
     assert {name for name, row in rows.items() if row["value"] is None} == UNASKED
