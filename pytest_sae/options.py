@@ -58,6 +58,7 @@ class Options:
         twin: the dictionary that seed agreement compares with, as --sae spells one; None for none.
         audit: whether the metrics themselves are audited on worlds whose truth is known.
         partial: whether a run of a part of the tests may be green in CI.
+        accept_regressions: whether worse values may enter a baseline in CI.
     """
 
     sae: tuple[str, ...]
@@ -92,6 +93,7 @@ class Options:
     twin: str | None = None
     audit: bool = False
     partial: bool = False
+    accept_regressions: bool = False
 
 
 @dataclass(frozen=True)
@@ -189,7 +191,10 @@ _UPDATES = (
     ("sae_baseline_update_new", "new", "write only what the baseline does not have yet"),
 )
 
-_SWITCHES = (("sae_partial", "let a part of the tests, chosen with -k and the like, pass in CI"),)
+_SWITCHES = (
+    ("sae_partial", "let a part of the tests, chosen with -k and the like, pass in CI"),
+    ("sae_accept_regressions", "let --sae-baseline-update take in worse values in CI too"),
+)
 _CI = "judge as in CI: what is new, or left out, is red (default where a CI service is recognised)"
 _NO_CI = "judge as at a desk, also on a CI service"
 #: Variables by which services say that they are one.
@@ -250,6 +255,7 @@ def read_options(config: pytest.Config) -> Options:
         ci=in_ci() if config.getoption("sae_ci") is None else config.getoption("sae_ci"),
         audit=bool(config.getoption("sae_audit")),
         partial=bool(config.getoption("sae_partial")),
+        accept_regressions=bool(config.getoption("sae_accept_regressions")),
         asked=_asked(config),
         **alone,  # type: ignore[arg-type]  # each was checked by its own reader
     )

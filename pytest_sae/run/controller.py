@@ -188,10 +188,13 @@ class Controller:
     def _refused_update(self, stopped: bool, problems: Sequence[str]) -> list[str]:
         if self._run.options.update is None or self._journal is None:
             return []
-        from pytest_sae.run.update import refusal
+        from pytest_sae.run.update import refusal, unasked, worse
 
         part = f"only a part was run ({' '.join(self._plan.narrowed)})" if self._partial() else ""
         why = part or refusal(self._ledger.rows, self._ledger.tests(), stopped, problems)
+        options = self._run.options
+        if not why and options.ci and not options.accept_regressions:
+            why = unasked(worse(self._run, self._ledger.rows, self._influence))
         return [f"the baseline was not updated: {why}"] if why else []
 
     @cached_property

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_sae.gate.baseline import changes, entries_of, updated
+from pytest_sae.gate.judged import rejudged_against, rule_of
 from pytest_sae.records.report import Notable, Update
 from pytest_sae.records.row import Row
 from pytest_sae.run.run import shown_path
@@ -51,6 +52,39 @@ def _unmeasured(row: Row) -> bool:
     return bool(row.verdict == "unmeasured")
 
 
+def worse(run: Run, rows: Sequence[Row], influence: Influence) -> list[str]:
+    """Return the gated values that an update would accept though they are a regression.
+
+    Args:
+        run: whose baseline is written anew.
+        rows: what it measured.
+        influence: what each text adds to the errors of the values.
+
+    Returns:
+        The first line of each; none where what the baseline has stays as it is.
+    """
+    if run.baseline is None or run.options.update != "all":
+        return []
+    told = []
+    for row in rows:
+        key = (row.sae, row.key)
+        against = run.baseline.against(key, row.fingerprints, False, influence.get(key, ()))
+        again = rejudged_against(row, against, rule_of(row), row.reason)
+        told += [again.headline] if again.verdict == "regressed" else []
+    return told
+
+
+def unasked(found: Sequence[str]) -> str:
+    """Return why worse values do not enter a baseline in CI, empty where there are none."""
+    if not found:
+        return ""
+    more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+    return (
+        f"in CI worse values are accepted only if --sae-accept-regressions says so: "
+        f"{found[0]}{more}"
+    )
+
+
 def update(run: Run, rows: Sequence[Row], influence: Influence) -> Update:
     """Write the baseline of a run anew; return what changed, as the report tells it.
 
@@ -69,8 +103,9 @@ def update(run: Run, rows: Sequence[Row], influence: Influence) -> Update:
     path, limit = Path(run.options.baseline), run.options.baseline_texts
     files, left_out = write_baseline(path, after, limit)
     changed = changes(before, after, {entry.key for entry in measured})
+    accepted = [f"accepted as worse: {told}" for told in worse(run, rows, influence)]
     return Update(
         baseline=run.baseline.source,
-        changes=(*changed, *left_out),
+        changes=(*accepted, *changed, *left_out),
         files=tuple(shown_path(run.config, file) for file in files),
     )

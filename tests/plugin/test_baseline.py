@@ -380,3 +380,24 @@ def test_an_override_that_has_expired_stops_the_run(project: Project) -> None:
         "thresholds.toml:10: the override of l0 for a expired on 2020-01-31 (it was there because"
     )
     assert told in result.stderr.str()
+
+
+def test_an_update_says_what_it_accepts_as_worse_and_in_ci_only_if_it_is_told_to(
+    kept: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = (kept.path / "kept/a.json").read_bytes()
+    values(kept, explained_variance=0.8, mse=1.0)
+    update = ("--sae-baseline=kept", "--sae-baseline-update")
+    monkeypatch.setenv("CI", "true")
+    refused = kept.run(*update)
+    assert refused.ret == 1
+    refused.stdout.fnmatch_lines([
+        "the baseline was not updated: in CI worse values are accepted only if "
+        "--sae-accept-regressions says so: explained_variance 0.8000 regressed from *"
+    ])  # fmt: skip
+    assert (kept.path / "kept/a.json").read_bytes() == before
+    accepted = kept.run(*update, "--sae-accept-regressions")
+    assert accepted.ret == 0
+    told = "accepted as worse: explained_variance 0.8000 regressed from *"
+    accepted.stdout.fnmatch_lines([told])
+    assert (kept.path / "kept/a.json").read_bytes() != before
