@@ -18,16 +18,12 @@ import pytest_sae
 ROOT = Path(pytest_sae.__file__).parent
 FIGURES = ("numbers", "metrics", "probes")  # what comes back needs a range and a direction
 EXAMPLES = ("numbers", "metrics")  # whose functions are pure
-# Not yet described: a room or a file without gaps is taken out.
-LATER = {"reports", "records", "gate", "run"}
-LATER_FILES = {"dictionaries/hub/cache.py"}
 FORMATS = "dictionaries/formats/"
 # Summaries that say what comes back.
 GIVING = ("Return ", "Give ", "Yield ", "Whether ")
 
 FILES = sorted(file.relative_to(ROOT).as_posix() for file in ROOT.rglob("*.py"))
 FIGURE_FILES = [file for file in FILES if file.split("/")[0] in FIGURES]
-HELD = [file for file in FILES if file.split("/")[0] not in LATER and file not in LATER_FILES]
 
 
 def gaps_of(file: str) -> list[str]:
@@ -114,7 +110,7 @@ def _returns_nothing(node: ast.FunctionDef) -> bool:
     return node.returns is not None and ast.unparse(node.returns) in ("None", "Iterator[None]")
 
 
-@pytest.mark.parametrize("file", HELD)
+@pytest.mark.parametrize("file", FILES)
 def test_public_functions_say_what_goes_in_and_comes_out(file: str) -> None:
     assert gaps_of(file) == []
 
@@ -181,10 +177,3 @@ def test_what_pytest_fills_and_what_a_format_offers_is_described_elsewhere() -> 
 
 def test_the_protocol_of_formats_is_that_of_the_registry() -> None:
     assert _protocol() == {"recognise": ["content"], "build": ["content", "device", "dtype"]}
-
-
-def test_nothing_is_left_for_later_that_is_described() -> None:
-    late = [file for file in FILES if file.split("/")[0] in LATER or file in LATER_FILES]
-    unfinished = {file for file in late if gaps_of(file)}
-    assert {file.split("/")[0] for file in unfinished} >= LATER
-    assert unfinished >= LATER_FILES

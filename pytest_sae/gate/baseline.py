@@ -120,6 +120,10 @@ def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
 
     Model, site, data, suite and the code of the metric have to agree, and whatever else a
     measurement names; the SAE may differ.
+
+    Args:
+        before: fingerprints of the earlier one, by kind.
+        now: of the later one.
     """
     kinds = sorted((before.keys() | now.keys()) - set(_MAY_DIFFER))
     return [

@@ -94,6 +94,9 @@ def read_baseline(path: Path, shown: str) -> Baseline:
         path: the file or directory.
         shown: how messages and reports call it.
 
+    Returns:
+        The values of all its files, sorted.
+
     Raises:
         BaselineError: nothing there, neither of both formats, of a run that did not end, or two
             values for one key.
@@ -187,6 +190,10 @@ def _check_once(entries: Sequence[Entry], shown: str) -> None:
 
 def check_updatable(path: Path, shown: str) -> None:
     """Refuse to update what holds reports.
+
+    Args:
+        path: the file or directory; what is not there yet may be written.
+        shown: how the message calls a file.
 
     Raises:
         BaselineError: a file to be written is a report.

@@ -37,6 +37,9 @@ def load_thresholds(path: Path, shown: str | None = None) -> Thresholds:
         path: the file.
         shown: how messages and reports call it; the path itself by default.
 
+    Returns:
+        A rule for each metric that it names, and the overrides of single SAEs.
+
     Raises:
         ThresholdsError: not TOML, unknown metric or key, impossible bound; with file and line.
     """
@@ -51,6 +54,9 @@ def parse_thresholds(raw: bytes, shown: str, today: date = date.min) -> Threshol
         raw: content of the file.
         shown: how messages call it.
         today: overrides that expired before are refused.
+
+    Returns:
+        A rule for each metric that they name, and the overrides of single SAEs.
     """
     text, document = _document(raw, shown)
     _only(document, ("version", "metrics", "override"), "the file", Place(shown, text, ""))

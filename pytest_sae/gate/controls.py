@@ -41,6 +41,11 @@ def doubt(value: object, se: object, controls: Sequence[Control]) -> str:
     """Return why a metric does not tell the SAE from what it must, empty if it does.
 
     The first control in the order of `CONTROLS` speaks, whatever order they come in.
+
+    Args:
+        value: of the SAE.
+        se: its standard error.
+        controls: what the same metric says of each control.
     """
     return told_doubt(value, se, (each for each in controls if holds(value, se, each) is False))
 

@@ -139,6 +139,9 @@ def write_influence(
         values: all that stand in it.
         influence: of those that have one, and maybe of others.
         limit: most bytes for one SAE; one that has more is left out.
+
+    Returns:
+        Which file changed, and which SAEs were left out; a limit of 0 names none of them.
     """
     known = {key: influence[key] for key in values if influence.get(key)}
     sizes = {sae: _BYTES * sum(len(known[key]) for key in known if key[0] == sae)

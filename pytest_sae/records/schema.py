@@ -54,7 +54,12 @@ def parsed(kind: type[T], told: str | bytes) -> T:
 
 
 def checked(kind: type[T], told: Mapping[str, Any]) -> T:
-    """Return a record that travelled as builtins; `parsed` says the rest."""
+    """Return a record that travelled as builtins; `parsed` says the rest.
+
+    Args:
+        kind: its class.
+        told: its fields, as `builtins` gives them.
+    """
     # As JSON, whose lists become tuples: no conversion of any other kind is let through.
     return parsed(kind, json.dumps(told))
 
@@ -82,6 +87,13 @@ def _renamed(found: re.Match[str]) -> str:
 def write_report(report: Report, directory: Path) -> Path:
     """Check a report and write it, whole or not at all.
 
+    Args:
+        report: all of it.
+        directory: where to; it is made if it is missing.
+
+    Returns:
+        The file, report.json.
+
     Raises:
         pydantic.ValidationError: the report is not what the schema says (a defect of this package).
     """
@@ -91,7 +103,15 @@ def write_report(report: Report, directory: Path) -> Path:
 
 
 def write_whole(path: Path, text: str) -> Path:
-    """Write a file so that no reader ever sees half of it."""
+    """Write a file so that no reader ever sees half of it.
+
+    Args:
+        path: of the file; its directory is made if it is missing.
+        text: written as UTF-8.
+
+    Returns:
+        The path.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(text, encoding="utf-8")

@@ -36,7 +36,15 @@ def is_red(verdict: VerdictName, outcome: str, required: bool = False) -> bool:
 
 
 def headline(sae: str, key: str, value: float | None, verdict: str, reason: str) -> str:
-    """Return the complete first line: metric, value, bound or reason, SAE."""
+    """Return the complete first line: metric, value, bound or reason, SAE.
+
+    Args:
+        sae: id of the SAE.
+        key: metric and setting as one word.
+        value: shown where it is not gated: else the reason names it; None if there is none.
+        verdict: its name; `unmeasured` and `ungated` are said in words.
+        reason: of the verdict.
+    """
     if verdict == "unmeasured":
         return f"{key} unmeasured: {reason} [{sae}]"
     if verdict == "ungated":
@@ -46,7 +54,12 @@ def headline(sae: str, key: str, value: float | None, verdict: str, reason: str)
 
 
 def bounds(low: float | None, high: float | None) -> str:
-    """Return the bounds for people: `min 0.7`, `max 5`, `20..120`."""
+    """Return the bounds for people: `min 0.7`, `max 5`, `20..120`.
+
+    Args:
+        low: the smallest value that is allowed, None where there is no such bound.
+        high: the largest one, likewise.
+    """
     if low is not None and high is not None:
         return f"{low:g}..{high:g}"
     if low is not None:
@@ -55,6 +68,11 @@ def bounds(low: float | None, high: float | None) -> str:
 
 
 def difference(value: float, baseline: float) -> str:
-    """Return how a value differs from a baseline, with its sign."""
+    """Return how a value differs from a baseline, with its sign.
+
+    Args:
+        value: of now.
+        baseline: of before.
+    """
     moved = value - baseline
     return f"{'-' if moved < 0 else '+'}{number(abs(moved))}"

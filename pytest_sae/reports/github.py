@@ -15,7 +15,12 @@ _MOST_ANNOTATIONS = 10
 
 
 def append_summary(text: str, environment: Mapping[str, str]) -> None:
-    """Append Markdown to the step summary, where there is one, without exceeding its limit."""
+    """Append Markdown to the step summary, where there is one, without exceeding its limit.
+
+    Args:
+        text: the Markdown; its end is cut off where it would be too long.
+        environment: of the process; GITHUB_STEP_SUMMARY names the file.
+    """
     target = environment.get("GITHUB_STEP_SUMMARY")
     if not target:
         return
@@ -35,7 +40,12 @@ def _cut(content: bytes, room: int) -> bytes:
 
 
 def workflow_commands(report: Report, environment: Mapping[str, str]) -> list[str]:
-    """Return the workflow commands that mark each failure at its rule; none outside of GitHub."""
+    """Return the workflow commands that mark each failure at its rule; none outside of GitHub.
+
+    Args:
+        report: whose failures they are; the first ten, for GitHub shows no more.
+        environment: of the process; GITHUB_ACTIONS says whether this is GitHub.
+    """
     if environment.get("GITHUB_ACTIONS") != "true":
         return []
     return [_annotation(row) for row in red_rows(report)[:_MOST_ANNOTATIONS]]

@@ -71,7 +71,15 @@ def interval_of(row: Row) -> list[float]:
 
 
 def bar(row: Row, scale: Scale, colour: str) -> Markup:
-    """Return the bar from zero to the value, with its interval and its bounds."""
+    """Return the bar from zero to the value, with its interval and its bounds.
+
+    Empty where there is no value.
+
+    Args:
+        row: whose value it is; its baseline and its controls are marked too.
+        scale: that of its row of the table.
+        colour: CSS class of the SAE.
+    """
     if row.value is None:
         return Markup()
     within = " to ".join(map(number, interval_of(row)))

@@ -14,6 +14,10 @@ def add_suite_properties(config: pytest.Config, report: Report) -> None:
     """Add verdict, suite and thresholds, if a JUnit file is being written.
 
     pytest has no public way to do that from the controller of a distributed run.
+
+    Args:
+        config: pytest's, of the controller.
+        report: of the run.
     """
     try:
         from _pytest.junitxml import xml_key

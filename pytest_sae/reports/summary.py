@@ -62,7 +62,16 @@ def update_lines(report: Report) -> list[str]:
 def with_baseline(
     lines: Sequence[tuple[str, ...]], rows: Sequence[Row], column: int
 ) -> list[tuple[str, ...]]:
-    """Return the lines of a table, header first, with the rows' baselines before a column."""
+    """Return the lines of a table, header first, with the rows' baselines before a column.
+
+    Args:
+        lines: the header, then one for each row.
+        rows: in the order of the lines.
+        column: index of the column before which they stand.
+
+    Raises:
+        ValueError: the lines are not one more than the rows.
+    """
     told = ["baseline", *map(shown_baseline, rows)]
     pairs = zip(lines, told, strict=True)
     return [(*cells[:column], text, *cells[column:]) for cells, text in pairs]

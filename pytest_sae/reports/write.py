@@ -31,7 +31,12 @@ def write_all(report: Report, directory: Path, influence: Influence = _NONE) -> 
 
 
 def draw(report: Report, directory: Path) -> None:
-    """Write what is drawn from a report: report.md and report.html."""
+    """Write what is drawn from a report: report.md and report.html.
+
+    Args:
+        report: all of it.
+        directory: where to; it is made if it is missing.
+    """
     write_whole(directory / "report.md", markdown(report))
     write_whole(directory / "report.html", html(report))
 

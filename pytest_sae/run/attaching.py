@@ -55,7 +55,13 @@ def junit_properties(row: Row) -> list[tuple[str, object]]:
 
 
 def attach_rows(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
-    """Put the rows of an SAE test on its report, complete: what it did not measure is a row too."""
+    """Put the rows of an SAE test on its report, complete: what it did not measure is a row too.
+
+    Args:
+        item: the test.
+        call: what its phase (setup, call or teardown) raised, if anything.
+        report: of the phase; rows go on that of the call, or of a setup that did not pass.
+    """
     spec = sae_of(item)
     if spec is None or item.config.getoption("setuponly", False):
         return

@@ -22,7 +22,12 @@ _RECORD = pytest.StashKey[dict[str, Any]]()
 
 
 def parametrise_worlds(metafunc: pytest.Metafunc, run: Run) -> None:
-    """Make one test per world; a single nameless one where no audit was asked for."""
+    """Make one test per world; a single nameless one where no audit was asked for.
+
+    Args:
+        metafunc: pytest's, of the test.
+        run: whose options say whether there is an audit, and of which size.
+    """
     names = ["not asked for"]
     if run.options.audit:
         from pytest_sae.audit.gather import SIZES
@@ -32,7 +37,16 @@ def parametrise_worlds(metafunc: pytest.Metafunc, run: Run) -> None:
 
 
 def audited_world(request: pytest.FixtureRequest, run: Run, name: str) -> WorldAudit:
-    """Measure the panel of a world, and keep the record for the test's report."""
+    """Measure the panel of a world, and keep the record for the test's report.
+
+    Args:
+        request: of the test that keeps the record.
+        run: whose options name size, device, threads and cache.
+        name: of a world that an audit of this size has.
+
+    Returns:
+        What was measured on the world.
+    """
     from pytest_sae.activations.store import Store
     from pytest_sae.audit.gather import SIZES, gather
     from pytest_sae.audit.summary import world_record
@@ -50,7 +64,12 @@ def audited_world(request: pytest.FixtureRequest, run: Run, name: str) -> WorldA
 
 
 def attach(item: pytest.Item, report: pytest.TestReport) -> None:
-    """Put a world's record on the report of its test."""
+    """Put a world's record on the report of its test.
+
+    Args:
+        item: the test; one that measured no world has no record.
+        report: of the test.
+    """
     record = item.stash.get(_RECORD, None)
     if record is not None:
         vars(report)["sae_audit"] = record

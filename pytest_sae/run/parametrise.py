@@ -23,7 +23,15 @@ FAMILY = "sae_family"
 
 
 def parametrise(metafunc: pytest.Metafunc, run: Run) -> None:
-    """Give a test its SAEs and its metrics; mistakes become collection errors without traceback."""
+    """Give a test its SAEs and its metrics; mistakes become collection errors without traceback.
+
+    Args:
+        metafunc: pytest's, of the test; one that uses no SAE stays as it is.
+        run: whose SAEs they are.
+
+    Raises:
+        pytest.fail.Exception: SAEs, thresholds, a baseline or a marker that cannot be used.
+    """
     marked = list(metafunc.definition.iter_markers(MARKER))
     families = list(metafunc.definition.iter_markers(FAMILY))
     if "sae_spec" not in metafunc.fixturenames:
@@ -104,14 +112,24 @@ def _refuse(metafunc: pytest.Metafunc, why: str, marker: str = MARKER) -> None:
 
 
 def sae_of_nodeid(nodeid: str, sae_ids: Iterable[str]) -> str | None:
-    """Return the SAE that a test id begins with, None if it begins with none."""
+    """Return the SAE that a test id begins with, None if it begins with none.
+
+    Args:
+        nodeid: pytest's id of a test; the SAE comes first in its brackets.
+        sae_ids: those that it may be; the longest that fits is taken.
+    """
     params = _params(nodeid)
     longest_first = sorted(sae_ids, key=len, reverse=True)
     return next((s for s in longest_first if params == s or params.startswith(f"{s}-")), None)
 
 
 def key_of_nodeid(nodeid: str, sae: str) -> str | None:
-    """Return the metric key that follows the SAE in a test id, None if no metric does."""
+    """Return the metric key that follows the SAE in a test id, None if no metric does.
+
+    Args:
+        nodeid: pytest's id of a test.
+        sae: id of the SAE that comes first in its brackets.
+    """
     key = key_of_id(_params(nodeid)[len(sae) + 1 :])
     return key if key and key.partition(":")[0] in known() else None
 

@@ -45,6 +45,10 @@ def pin(specs: Sequence[Spec], devices: Sequence[str]) -> None:
     The names come from the caller's own list, never from counting up to it: in a container that
     was given GPU 3, GPU 0 belongs to somebody else. A worker that replaces a crashed one inherits
     its specification, and so the same GPU.
+
+    Args:
+        specs: of the workers; the environment of each is set.
+        devices: the GPUs as CUDA names them.
     """
     for index, spec in enumerate(specs):
         if devices:

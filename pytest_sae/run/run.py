@@ -261,7 +261,12 @@ def shipped_thresholds() -> Path:
 
 
 def shown_path(config: pytest.Config, path: Path) -> str:
-    """Return a path as reports show it: from the root directory where it lies below it."""
+    """Return a path as reports show it: from the root directory where it lies below it.
+
+    Args:
+        config: pytest's, which knows the root directory.
+        path: as it is; only an absolute one can be shortened.
+    """
     try:
         return path.relative_to(config.rootpath).as_posix()
     except ValueError:

@@ -40,6 +40,10 @@ def packed(sizes: Mapping[str, int], count: int) -> list[list[str]]:
 def of_shard(specs: Sequence[SAESpec], shard: str) -> tuple[SAESpec, ...]:
     """Return the SAEs of a shard, in their order.
 
+    Args:
+        specs: all SAEs; the sizes of their files decide who goes where.
+        shard: `K/N`, the K-th of N.
+
     Raises:
         OptionError: there are fewer SAEs than shards.
     """

@@ -86,12 +86,18 @@ def unasked(found: Sequence[str]) -> str:
 
 
 def update(run: Run, rows: Sequence[Row], influence: Influence) -> Update:
-    """Write the baseline of a run anew; return what changed, as the report tells it.
+    """Write the baseline of a run anew.
 
     Args:
         run: whose baseline it is.
         rows: what it measured.
         influence: what each text adds to the errors of the values.
+
+    Returns:
+        What changed, as the report tells it.
+
+    Raises:
+        ValueError: two rows of one key disagree.
     """
     from pytest_sae.gate.baseline_file import write_baseline
 

@@ -45,6 +45,10 @@ class Listing:
 def snapshot(repo: str, revision: str) -> Path:
     """Return the directory of the cache that has files of a repository, named by their commit.
 
+    Args:
+        repo: OWNER/NAME on the hub.
+        revision: a branch, a tag or a commit.
+
     Raises:
         OSError: the cache does not know the revision, or has no file of it.
         ValueError: no name of a repository.
@@ -57,7 +61,13 @@ def snapshot(repo: str, revision: str) -> Path:
 
 
 def path(repo: str, commit: str, name: str) -> Path | None:
-    """Return where the cache has a file of a repository, None if it has it not."""
+    """Return where the cache has a file of a repository, None if it has it not.
+
+    Args:
+        repo: OWNER/NAME on the hub.
+        commit: at which the file is wanted.
+        name: of the file, with / between parts.
+    """
     from huggingface_hub import hf_hub_download
 
     try:
@@ -67,7 +77,12 @@ def path(repo: str, commit: str, name: str) -> Path | None:
 
 
 def listing(repo: str, revision: str) -> Listing | None:
-    """Return the files that the cache has at a revision, None if it does not know that."""
+    """Return the files that the cache has at a revision, None if it does not know that.
+
+    Args:
+        repo: OWNER/NAME on the hub.
+        revision: a branch, a tag or a commit.
+    """
     try:
         root = snapshot(repo, revision)
     except (OSError, ValueError):
@@ -78,7 +93,15 @@ def listing(repo: str, revision: str) -> Listing | None:
 
 
 def problem(path: Path, file: HubFile) -> str | None:
-    """Return why a file is not the one that the hub has, None if it is."""
+    """Return why a file is not the one that the hub has, None if it is.
+
+    Args:
+        path: where the file lies on this machine.
+        file: what the hub says of it; what it does not say is not compared.
+
+    Raises:
+        OSError: there is no such file, or it cannot be read.
+    """
     size = path.stat().st_size
     whole = file.size is None or size == file.size
     if whole and (file.digest is None or _digest(path, file.digest) == file.digest):
