@@ -218,6 +218,26 @@ def controls(value: str) -> str | None:
     return ",".join(each for each in CONTROLS if each in names)
 
 
+#: What families are called together, after what they need.
+TOGETHER = {
+    "probes": ("last_token_probing",),
+    "judge": ("judge_calibration", "shift", "autointerp"),
+}
+
+
+def families(value: str) -> tuple[str, ...]:
+    """Return the families that must be measured, each once."""
+    if not value:
+        return ()
+    from pytest_sae.families.registry import cards
+
+    names = [name.strip() for name in value.split(",")]
+    known = [card.name for card in cards()]
+    for name in names:
+        one_of("require", name, [*TOGETHER, *known])
+    return tuple(dict.fromkeys(each for name in names for each in TOGETHER.get(name, (name,))))
+
+
 def shard(value: str) -> str | None:
     """Return a part of the SAEs as typed, None for all."""
     found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", value)

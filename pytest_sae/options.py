@@ -59,6 +59,7 @@ class Options:
         audit: whether the metrics themselves are audited on worlds whose truth is known.
         partial: whether a run of a part of the tests may be green in CI.
         accept_regressions: whether worse values may enter a baseline in CI.
+        require: families that must be measured on every SAE.
     """
 
     sae: tuple[str, ...]
@@ -94,6 +95,7 @@ class Options:
     audit: bool = False
     partial: bool = False
     accept_regressions: bool = False
+    require: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -183,6 +185,9 @@ FLAGS = (
     Flag("controls", "WHICH", "controls to measure: off, cheap, all, or names such as random,pca",
          checked.controls),
     Flag("twin", "PATH", "the same SAE from another seed, for seed_agreement"),
+    Flag("require", "NAMES",
+         "families that must be measured, such as probes,judge: red where they are skipped",
+         checked.families),
     Flag("shard", "K/N",
          "evaluate the K-th of N parts of the SAEs; pytest-sae merge unites them", checked.shard),
 )  # fmt: skip

@@ -19,6 +19,7 @@ def planned(
     thresholds: Iterable[Thresholds],
     baseline: Baseline | None = None,
     narrowed: Sequence[str] = (),
+    required: Sequence[str] = (),
 ) -> Plan:
     """Return what must be judged: every SAE, every gating rule on it, every value of its baseline.
 
@@ -27,6 +28,7 @@ def planned(
         thresholds: files whose rules are in force.
         baseline: what is compared with, None for nothing.
         narrowed: flags and arguments by which the user chose a part of the tests.
+        required: families that the user wants measured on every SAE.
     """
     files = list(thresholds)
     items = [
@@ -36,6 +38,7 @@ def planned(
             Item("sae", sae, "", "the run"),
             *(each for file in files for each in _of_rules(sae, file)),
             *_of_baseline(sae, baseline),
+            *(Item("family", sae, family, "--sae-require") for family in required),
         )
     ]
     return Plan(tuple(dict.fromkeys(items)), tuple(narrowed))

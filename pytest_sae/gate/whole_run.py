@@ -60,9 +60,9 @@ def left_out(plan: Plan, rows: Sequence[Row]) -> list[str]:
     # Whose rules are told one by one is not told again as a whole.
     ruled = {item.sae for item in left if item.kind == "rule"}
     told = [
-        item.told
+        ": ".join(filter(None, (item.told, item.why(rows))))
         for item in left
-        if item.kind == "rule" or (item.kind == "sae" and item.sae not in ruled)
+        if item.kind in ("rule", "family") or (item.kind == "sae" and item.sae not in ruled)
     ]
     return [*told, *_of_baselines([item for item in left if item.kind == "baseline"])]
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from pytest_sae.families.registry import card_of
 from pytest_sae.numbers.keys import fits
 from pytest_sae.records.fields import Strict
 from pytest_sae.records.row import Row
@@ -21,13 +22,14 @@ class Item(Strict):
 
     Args:
         kind: `sae`: the SAE at all; `rule`: a metric that gates; `baseline`: a value that the
-            baseline has.
+            baseline has; `family`: a family that the user wants measured.
         sae: id of the SAE.
-        name: of the rule (`scr`, `scr:n=20`), or key of the value; empty for the SAE at all.
+        name: of the rule (`scr`, `scr:n=20`) or family, or key of the value; empty for the SAE at
+            all.
         by: what asks for it: `file:line` of the rule, or the baseline.
     """
 
-    kind: Literal["sae", "rule", "baseline"]
+    kind: Literal["sae", "rule", "baseline", "family"]
     sae: str
     name: str
     by: str
@@ -38,15 +40,27 @@ class Item(Strict):
             return False
         if self.kind == "baseline":
             return row.key == self.name
+        if self.kind == "family":
+            return not row.declined and self._has(row)
         if self.kind == "sae":
             return judges(row) and not row.declined
         return judges(row) and fits(self.name, row.metric, row.params)
+
+    def why(self, rows: Iterable[Row]) -> str:
+        """Return why a family was not measured, as its rows say; empty where none does."""
+        found = (row.reason for row in rows if row.sae == self.sae and self._has(row))
+        return next(found, "") if self.kind == "family" else ""
+
+    def _has(self, row: Row) -> bool:
+        return any(row.metric == spec.name for spec in card_of(self.name).metrics)
 
     @property
     def told(self) -> str:
         """What it is, for people."""
         if self.kind == "sae":
             return f"no metric of {self.sae} was judged"
+        if self.kind == "family":
+            return f"{self.name} of {self.sae} is required ({self.by}), and was not measured"
         asks = "gates by" if self.kind == "rule" else "is in"
         return f"{self.name} of {self.sae} {asks} {self.by}, and was not judged"
 

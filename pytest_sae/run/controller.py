@@ -207,7 +207,8 @@ class Controller:
 
         baseline = None if run.options.update else run.baseline
         files = run.foreseen_thresholds()
-        return planned(run.sae_ids, files, baseline, narrowed(self._config))
+        chosen = narrowed(self._config)
+        return planned(run.sae_ids, files, baseline, chosen, run.options.require)
 
     def _partial(self) -> bool:
         """Whether the user left out some of what there is to judge."""

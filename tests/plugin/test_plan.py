@@ -273,3 +273,30 @@ def test_an_sae_that_the_second_run_lost_is_missed(
     capsys.readouterr()
     assert main(["compare", "before", "after"]) == 1
     assert "b is in before and not in the report" in capsys.readouterr().out
+
+
+def test_a_family_that_is_required_is_red_where_it_was_skipped_for_want_of_something(
+    project: Project,
+) -> None:
+    project.measures(
+        """
+        if family == "ravel":
+            return [not_applicable("ravel", "no judge")]
+        return [Estimate("l0", 30.0)]
+        """
+    )
+    project.tests(CORE + CORE.replace("l0", "ravel").replace("core", "ravel"))
+    project.thresholds("[metrics.l0]\nmin = 20\n")
+    assert project.run().ret == 0
+    assert project.run("--sae-require=core").ret == 0
+    result = project.run("--sae-require=core,ravel")
+    assert result.ret == 1
+    told = "ravel of a is required (--sae-require), and was not measured: not applicable: no judge"
+    assert told in result.outlines
+    assert project.report()["verdict"] == "incomplete"
+
+
+def test_what_can_be_required_is_said(project: Project) -> None:
+    result = project.run("--sae-require=jugde")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--sae-require=jugde: expected one of probes, judge*'judge'*"])
