@@ -67,7 +67,7 @@ def test_loudest(loudest, metric, gate):
 THRESHOLDS = """
 version = 1
 [metrics.loudest]
-min = -1
+min = 0.001
 """
 
 
@@ -112,7 +112,7 @@ def test_a_family_of_another_package_is_measured_judged_controlled_and_shown(
 ) -> None:
     report = run(pytester, guests)
     (row,) = report["measurements"]
-    assert (row["metric"], row["n"], row["rule"]["min"]) == ("loudest", {"texts": 8}, -1)
+    assert (row["metric"], row["n"], row["rule"]["min"]) == ("loudest", {"texts": 8}, 0.001)
     assert row["direction"] == "higher"
     (control,) = row["controls"]
     assert (control["control"], control["expected"]) == ("random", "below")

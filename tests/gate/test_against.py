@@ -144,7 +144,7 @@ measured = st.builds(
     sae=st.sampled_from(["a", "b"]),
     estimate=st.builds(
         Estimate,
-        metric=st.sampled_from(["tpp", "scr", "explained_variance"]),
+        metric=st.sampled_from(["tpp", "scr", "principled.removed"]),
         value=finite,
         params=st.dictionaries(st.just("n"), st.integers(1, 30)),
         se=errors,
