@@ -9,17 +9,15 @@ CARD = Card(
     title="Feature absorption (absorption), lower is better",
     measure="pytest_sae.measure.absorption:measure",
     metrics=(
-        lower(
-            "absorption",
+        lower("absorption",
             "share of a word's first letter that latents of the word carry in the letter's place",
-            SHARE,
-        ),
+            SHARE),
         lower("absorption.full", "share of words whose letter is wholly absorbed", SHARE),
         lower("absorption.canonical", "absorption as published by SAEBench", SHARE, headline=True),
+
         lower("absorption.canonical.full", "full absorption as published", SHARE),
-        neither(
-            "absorption.split_latents", "latents that stand for one letter", FROM_ONE, "latents"
-        ),
+        neither("absorption.split_latents", "latents that stand for one letter", FROM_ONE,
+            "latents"),
     ),
     sizes=per_suite(words=(2000, 5000, None)),
-)
+)  # fmt: skip

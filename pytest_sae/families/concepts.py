@@ -9,24 +9,16 @@ CARD = Card(
     title="Concepts in few latents (concepts)",
     measure="pytest_sae.measure.concepts:measure",
     metrics=(
-        higher(
-            "concept_deletion",
-            "belief in a concept lost by removing its latents, beyond random ones",
-            SIGNED,
-            "probability",
-        ),
-        higher(
-            "concept_insertion",
-            "belief in a concept won by adding its latents, beyond random ones",
-            SIGNED,
-            "probability",
-        ),
-        higher(
-            "preference_auc_kept",
-            "share of a preference model's AUC that sparse latent differences keep",
-        ),
+        higher("concept_deletion",
+            "belief in a concept lost by removing its latents, beyond random ones", SIGNED,
+            "probability"),
+        higher("concept_insertion",
+            "belief in a concept won by adding its latents, beyond random ones", SIGNED,
+            "probability"),
+        higher("preference_auc_kept",
+            "share of a preference model's AUC that sparse latent differences keep"),
     ),
     on_tasks=True,
     sizes=per_suite(fits=(2, 5, 5)),
     audited=True,
-)
+)  # fmt: skip

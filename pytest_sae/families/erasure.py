@@ -10,13 +10,10 @@ CARD = Card(
     title="Erasure frontier (erasure)",
     measure="pytest_sae.measure.frontier:measure",
     metrics=(
-        higher(
-            "erasure",
+        higher("erasure",
             "how surgically concepts are erased: 0 as random latents do, 1 as LEACE does",
-            settings=({}, {"tasks": "scr"}, {"tasks": "tpp"}),
-            controls={"random": "below", "permuted_decoder": "below"},
-            headline=True,
-        ),
+            settings=({}, {"tasks": "scr"}, {"tasks": "tpp"}), controls={"random": "below",
+            "permuted_decoder": "below"}, headline=True),
     ),
     on_tasks=True,
     tables=("scr", "tpp"),
@@ -24,4 +21,4 @@ CARD = Card(
     more_controls=WORSE,
     audited=True,
     audited_tasks=2,
-)
+)  # fmt: skip

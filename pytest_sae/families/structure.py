@@ -22,33 +22,15 @@ CARD = Card(
     measure="pytest_sae.measure.structure:measure",
     metrics=(
         higher("live_share", "share of latents that fire on the stream at all", SHARE),
-        lower(
-            "mdl",
-            "bits to send latents and what they leave",
-            POSITIVE,
-            "bits per token",
-            settings=AT_EACH_ERROR,
-            headline=True,
-        ),
-        neither(
-            "mdl.latents",
-            "of those, the latents' entropies",
-            POSITIVE,
-            "bits per token",
-            settings=AT_EACH_ERROR,
-        ),
-        neither(
-            "mdl.residual",
-            "of those, what the latents leave",
-            POSITIVE,
-            "bits per token",
-            settings=AT_EACH_ERROR,
-        ),
-        lower(
-            "meta_structure",
+        lower("mdl", "bits to send latents and what they leave", POSITIVE, "bits per token",
+            settings=AT_EACH_ERROR, headline=True),
+        neither("mdl.latents", "of those, the latents' entropies", POSITIVE, "bits per token",
+            settings=AT_EACH_ERROR),
+        neither("mdl.residual", "of those, what the latents leave", POSITIVE, "bits per token",
+            settings=AT_EACH_ERROR),
+        lower("meta_structure",
             "decoder rows' variance that a quarter as many meta-latents explain, four at a time",
-            AT_MOST_ONE,
-        ),
+            AT_MOST_ONE),
         lower("coherence", "largest cosine between decoder rows of live latents", SHARE),
         lower("duplicate_share", "share of live latents with a near-parallel other", SHARE),
         lower("coactivation", "mean largest correlation with another's firing", SIGNED),
@@ -56,4 +38,4 @@ CARD = Card(
     ),
     uses=frozenset({"twin"}),
     audited=True,
-)
+)  # fmt: skip

@@ -9,18 +9,13 @@ CARD = Card(
     title="Unlearning (unlearning)",
     measure="pytest_sae.measure.unlearning:measure",
     metrics=(
-        higher(
-            "unlearning",
-            "answers forgotten where what is to stay stays, by clamping latents",
-            SHARE,
-            headline=True,
-        ),
-        higher(
-            "unlearning.retain", "answers that stay where others are forgotten", SHARE, "accuracy"
-        ),
+        higher("unlearning", "answers forgotten where what is to stay stays, by clamping latents",
+            SHARE, headline=True),
+        higher("unlearning.retain", "answers that stay where others are forgotten", SHARE,
+            "accuracy"),
     ),
     on_tasks=True,
-    tables=("unlearning",),
+    tables=("unlearning", ),
     predicts=True,
     sizes=per_suite(texts=(40, 150, 1024), questions=(16, 48, 500), orders=(1, 2, 4)),
-)
+)  # fmt: skip
