@@ -33,6 +33,7 @@ CARD = Card(
         lower("principled.splitting", "latents that an attribute's value is spread over", FROM_ONE,
             "latents"),
     ),
+    code="2",
     on_tasks=True,
     tables=("principled", ),
     predicts=True,
