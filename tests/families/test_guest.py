@@ -16,6 +16,7 @@ import sae_lens  # noqa: F401
 from pytest_sae.activations.store import Store
 from pytest_sae.audit.gather import SIZES, Bench, audited
 from pytest_sae.families import registry
+from pytest_sae.options import CI_VARIABLES
 from tests.labelled import labelled_data
 from tests.tiny import tiny_model, tiny_sae
 
@@ -76,7 +77,8 @@ def guests(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Iterat
     """A project whose conftest registers a family of a module beside it."""
     monkeypatch.setattr(registry, "_CARDS", dict(registry._CARDS))
     monkeypatch.setattr(registry, "_SPECS", dict(registry._SPECS))
-    monkeypatch.delenv("CI", raising=False)
+    for name in CI_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     path = pytester.path
     for name, text in {

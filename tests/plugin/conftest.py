@@ -10,13 +10,14 @@ import pytest
 import pytest_sae.records.measurement
 import pytest_sae.reports.write
 import pytest_sae.run.scheduler  # noqa: F401
+from pytest_sae.options import CI_VARIABLES
 from tests.plugin.project import Project
 
 
 @pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A project with one SAE that passes; without the environment of a CI service."""
-    for name in ("CI", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "CUDA_VISIBLE_DEVICES"):
+    for name in (*CI_VARIABLES, "GITHUB_STEP_SUMMARY", "CUDA_VISIBLE_DEVICES"):
         monkeypatch.delenv(name, raising=False)
     # Only what is named: the plugins of whoever runs these tests would slow down every run.
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")

@@ -22,6 +22,8 @@ from typing import Any
 
 import pytest
 
+from pytest_sae.options import CI_VARIABLES
+
 ROOT = Path(__file__).resolve().parents[2]
 SAES = ROOT / "fixtures" / "world" / "saes"
 SECONDS = 900
@@ -58,7 +60,7 @@ def arguments_of(directory: Path, *arguments: str) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    hidden = {"CI", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"}
+    hidden = {*CI_VARIABLES, "GITHUB_STEP_SUMMARY"}
     kept = {name: value for name, value in os.environ.items() if name not in hidden}
     fixed = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
     return {**kept, **fixed}
