@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -41,6 +42,11 @@ _KNOWN_AT_ONCE = ("started", "argv", "options", "saes", "shard", "update", "plan
 _ENDED_BY_ITSELF = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
 
 
+_ONLY_SHOWN = ("collectonly", "setuponly", "setupplan")
+REPORT = "report.json"
+_ASIDE = "report.previous.json"
+
+
 class Controller:
     """Hooks of the process that sees every report, with and without xdist."""
 
@@ -61,11 +67,16 @@ class Controller:
         # Until tests are to be called, none can be missing: --collect-only, --fixtures, ...
         self._idle = True
 
+    def pytest_sessionstart(self) -> None:
+        """Set an older report aside: a run that is killed while it starts must not leave it."""
+        shown = any(self._config.getoption(name, False) for name in _ONLY_SHOWN)
+        if not shown and not narrowed(self._config) and self._run.expects_sae_tests():
+            _moved(self._directory / REPORT, self._directory / _ASIDE)
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> None:
         """Begin: note what was collected, if this process did collect (without xdist)."""
-        only_shown = ("collectonly", "setuponly", "setupplan")
-        self._idle = any(self._config.getoption(name, False) for name in only_shown)
+        self._idle = any(self._config.getoption(name, False) for name in _ONLY_SHOWN)
         self._expect([item.nodeid for item in session.items])
         if not self._idle and any(sae_of(item) for item in session.items):
             self._open()
@@ -150,6 +161,7 @@ class Controller:
         First, so that the JUnit file, which pytest writes in this hook, gets the verdict.
         """
         if self._idle:
+            _moved(self._directory / _ASIDE, self._directory / REPORT)
             return
         status = int(session.exitstatus)
         stopped = self._was_stopped(session)
@@ -162,7 +174,9 @@ class Controller:
         if self._journal is not None:
             whole = not stopped and not problems and not self._partial()
             self._end(status, complete=whole, problems=problems)
-        elif problems:
+        else:
+            # Nothing here was about an SAE: the older report is not of this run's kind.
+            _moved(self._directory / _ASIDE, self._directory / REPORT)
             self._complain(problems)
 
     def _was_stopped(self, session: pytest.Session) -> bool:
@@ -252,6 +266,7 @@ class Controller:
             changed = update(self._run, report.measurements, self._influence)
             report = replace(report, update=changed)
         self._write_files(report)
+        (self._directory / _ASIDE).unlink(missing_ok=True)
         publish(report)
         self._journal.append("end", exit_status=status, verdict=report.verdict)
         self._journal.close()
@@ -327,6 +342,12 @@ class Controller:
 
     def _shown_directory(self) -> str:
         return shown_path(self._config, self._directory)
+
+
+def _moved(path: Path, to: Path) -> None:
+    """Move a file where there is one; one that cannot be moved is met again, and said then."""
+    with contextlib.suppress(OSError):
+        os.replace(path, to)
 
 
 def _directory(asked: Path, plan: Plan) -> Path:

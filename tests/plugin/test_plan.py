@@ -300,3 +300,25 @@ def test_what_can_be_required_is_said(project: Project) -> None:
     result = project.run("--sae-require=jugde")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*--sae-require=jugde: expected one of probes, judge*'judge'*"])
+
+
+def test_a_run_that_is_killed_while_it_starts_leaves_no_older_green_report(
+    project: Project,
+) -> None:
+    assert project.run().ret == 0
+    killer = project.write("evals/test_aa.py", "import os\nos._exit(9)")
+    assert project.run_apart().ret == 9
+    assert not (project.path / "sae-report/report.json").exists()
+    assert (project.path / "sae-report/report.previous.json").exists()
+    killer.unlink()
+    assert project.run().ret == 0
+    assert not (project.path / "sae-report/report.previous.json").exists()
+
+
+def test_a_run_without_an_sae_test_leaves_the_report_as_it_was(project: Project) -> None:
+    assert project.run().ret == 0
+    before = (project.path / "sae-report/report.json").read_bytes()
+    project.tests("def test_plain(): pass")
+    project.run(sae=None)
+    assert project.run("--collect-only").ret == 0
+    assert (project.path / "sae-report/report.json").read_bytes() == before
