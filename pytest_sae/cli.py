@@ -219,7 +219,9 @@ def _influence(path: Path, report: Report) -> Influence:
 
 def _report_of(path: Path) -> Path:
     """Return the report.json of a directory that has one; else the path itself."""
-    inside = path / "report.json"
+    from pytest_sae.records.report import NAME
+
+    inside = path / NAME
     return inside if inside.is_file() else path
 
 

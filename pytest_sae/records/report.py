@@ -12,6 +12,8 @@ from pytest_sae.records.row import Outcome, Row
 from pytest_sae.records.verdicts import RunVerdict, VerdictName
 
 SCHEMA_VERSION: Literal[2] = 2
+#: How the file is called, in the directory of a run's reports.
+NAME = "report.json"
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,8 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from pytest_sae.errors import PytestSAEError
-from pytest_sae.records.report import Report
+from pytest_sae.records.report import NAME, Report
 
-NAME = "report.json"
 T = TypeVar("T")
 
 #: What the published schema calls the classes that have another name here.

@@ -23,6 +23,7 @@ from pytest_sae.records.builtin import to_builtin, writable
 from pytest_sae.records.described import united
 from pytest_sae.records.plan import Plan
 from pytest_sae.records.report import (
+    NAME,
     SAE,
     SCHEMA_VERSION,
     Report,
@@ -40,10 +41,7 @@ from pytest_sae.run.versions import versions
 # What the first line of the journal says.
 _KNOWN_AT_ONCE = ("started", "argv", "options", "saes", "shard", "update", "plan")
 _ENDED_BY_ITSELF = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
-
-
 _ONLY_SHOWN = ("collectonly", "setuponly", "setupplan")
-REPORT = "report.json"
 _ASIDE = "report.previous.json"
 
 
@@ -69,14 +67,23 @@ class Controller:
 
     def pytest_sessionstart(self) -> None:
         """Set an older report aside: a run that is killed while it starts must not leave it."""
-        shown = any(self._config.getoption(name, False) for name in _ONLY_SHOWN)
-        if not shown and not narrowed(self._config) and self._run.expects_sae_tests():
-            _moved(self._directory / REPORT, self._directory / _ASIDE)
+        whole = not self._only_shown() and not narrowed(self._config)
+        if whole and self._run.expects_sae_tests():
+            self._set_aside()
+
+    def _only_shown(self) -> bool:
+        return any(self._config.getoption(name, False) for name in _ONLY_SHOWN)
+
+    def _set_aside(self) -> None:
+        _moved(self._directory / NAME, self._directory / _ASIDE)
+
+    def _put_back(self) -> None:
+        _moved(self._directory / _ASIDE, self._directory / NAME)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> None:
         """Begin: note what was collected, if this process did collect (without xdist)."""
-        self._idle = any(self._config.getoption(name, False) for name in _ONLY_SHOWN)
+        self._idle = self._only_shown()
         self._expect([item.nodeid for item in session.items])
         if not self._idle and any(sae_of(item) for item in session.items):
             self._open()
@@ -161,7 +168,7 @@ class Controller:
         First, so that the JUnit file, which pytest writes in this hook, gets the verdict.
         """
         if self._idle:
-            _moved(self._directory / _ASIDE, self._directory / REPORT)
+            self._put_back()
             return
         status = int(session.exitstatus)
         stopped = self._was_stopped(session)
@@ -176,7 +183,7 @@ class Controller:
             self._end(status, complete=whole, problems=problems)
         else:
             # Nothing here was about an SAE: the older report is not of this run's kind.
-            _moved(self._directory / _ASIDE, self._directory / REPORT)
+            self._put_back()
             self._complain(problems)
 
     def _was_stopped(self, session: pytest.Session) -> bool:
@@ -352,7 +359,7 @@ def _moved(path: Path, to: Path) -> None:
 
 def _directory(asked: Path, plan: Plan) -> Path:
     """Return where the reports go: those of a part do not replace those of a whole run."""
-    from pytest_sae.records.schema import NAME, read_report
+    from pytest_sae.records.schema import read_report
 
     if not plan.narrowed or not (asked / NAME).is_file():
         return asked

@@ -103,16 +103,13 @@ def problem(path: Path, file: HubFile) -> str | None:
         OSError: there is no such file, or it cannot be read.
     """
     size = path.stat().st_size
-    whole = file.size is None or size == file.size
-    if whole and (file.digest is None or _digest(path, file.digest) == file.digest):
-        return None
     where = path.resolve()
-    found = f"{where} has {size} bytes, and {path.name} on the hub has {file.size}"
-    if whole:
-        found = (
-            f"{where} is {_digest(path, str(file.digest))[:16]}…, and {path.name} on the hub is "
-            f"{str(file.digest)[:16]}…"
-        )
+    if file.size is not None and size != file.size:
+        found = f"{where} has {size} bytes, and {path.name} on the hub has {file.size}"
+    elif file.digest is None or (digest := _digest(path, file.digest)) == file.digest:
+        return None
+    else:
+        found = f"{where} is {digest[:16]}…, and {path.name} on the hub is {file.digest[:16]}…"
     return (
         f"{found}: it is damaged, or not what was published. Expected the same bytes: delete "
         "that file to download it again, and tell the repository's owner if that does not help."
