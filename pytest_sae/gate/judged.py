@@ -6,9 +6,10 @@ from dataclasses import replace
 
 from pytest_sae.gate.controls import holds
 from pytest_sae.gate.rules import Rule
-from pytest_sae.gate.verdict import Verdict, judge
+from pytest_sae.gate.verdict import judge
 from pytest_sae.numbers.estimate import Estimate
 from pytest_sae.records.row import Against, JudgedControl, Row
+from pytest_sae.records.verdicts import Verdict
 
 
 def judged(
@@ -83,7 +84,12 @@ def _verdict(row: Row, rule: Rule | None, against: Against | None, unruled: str)
 
 def estimate_of(row: Row) -> Estimate:
     """Return what was measured, as the gate takes it."""
-    return Estimate(row.metric, row.value, row.params, row.se, status=row.status)
+    return Estimate(row.metric, row.value, row.params, row.se, _ends(row), row.n, status=row.status)
+
+
+def _ends(row: Row) -> tuple[float, float] | None:
+    low, high = row.ci or (None, None)
+    return None if low is None or high is None else (low, high)
 
 
 def rule_of(row: Row) -> Rule | None:
@@ -96,6 +102,9 @@ def rule_of(row: Row) -> Rule | None:
         min=rule.min,
         max=rule.max,
         max_se=rule.max_se,
+        max_rel_se=rule.max_rel_se,
+        bound=rule.bound,
+        undecided=rule.undecided,
         gate=rule.gate,
         optional=rule.optional,
         reason=rule.reason,

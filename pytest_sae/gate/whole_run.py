@@ -11,6 +11,7 @@ from pytest_sae.records.verdicts import RunVerdict
 
 _LOST = ("missing", "crashed", "error", "skipped")
 _FAILED = ("failed", "xpassed")
+_UNTOLD = ("unmeasured", "undecided")
 _TOLD = 3  # values of a baseline that are named, of those that were not measured
 
 
@@ -32,12 +33,12 @@ def run_verdict(
 
     Returns:
         `fail` where something was judged and is bad; `incomplete` where something that had to be
-        judged was not; `partial` where the user left it out.
+        judged was not, or could not be decided; `partial` where the user left it out.
     """
     if not gate:
         return "incomplete" if problems else "ungated"
-    unmeasured = {row.nodeid for row in rows if row.red and row.verdict == "unmeasured"}
-    if any(row.red and row.verdict != "unmeasured" for row in rows):
+    unmeasured = {row.nodeid for row in rows if row.red and row.verdict in _UNTOLD}
+    if any(row.red and row.verdict not in _UNTOLD for row in rows):
         return "fail"
     if any(each.outcome in _FAILED and each.nodeid not in unmeasured for each in tests):
         return "fail"

@@ -115,11 +115,11 @@ def test_demanded_precision_that_is_not_shown_is_unmeasured(se: object) -> None:
 
 
 def test_a_value_outside_its_bounds_fails_however_imprecise() -> None:
-    assert judge(estimate(0.4, 9.0), Rule("tpp", min=0.5, max_se=0.01)).name == "fail"
+    assert judge(estimate(-20, 9.0), Rule("tpp", min=0.5, max_se=0.01)).name == "fail"
 
 
 def test_bounds_are_inclusive() -> None:
-    assert judge(estimate(0.5, 0.01), Rule("tpp", min=0.5, max=0.5, max_se=0.01)).name == "pass"
+    assert judge(estimate(0.5, 0.0), Rule("tpp", min=0.5, max=0.5, max_se=0.0)).name == "pass"
 
 
 def test_not_applicable_is_shown_and_not_red() -> None:
