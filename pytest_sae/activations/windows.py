@@ -79,7 +79,7 @@ def _within(counts: Ints) -> Ints:
 
 
 @dataclass(frozen=True, eq=False)
-class Codes:
+class WindowCodes:
     """Where latents fire in the windows of one batch; only what is not zero is here.
 
     Args:
@@ -98,7 +98,7 @@ class Codes:
     value: Floats
 
 
-def codes(part: ActivationBatch, dictionary: Dictionary, width: int, work: Work) -> Codes:
+def codes(part: ActivationBatch, dictionary: Dictionary, width: int, work: Work) -> WindowCodes:
     """Encode a batch once, and gather the firings of all latents in its windows.
 
     Args:
@@ -122,7 +122,7 @@ def codes(part: ActivationBatch, dictionary: Dictionary, width: int, work: Work)
     shape = (len(windows.document), dictionary.d_sae)
     starts = np.searchsorted(row, np.arange(shape[0] + 1))
     table = sp.csr_array((peaks, column, starts), shape=shape)
-    return Codes(windows, table, pair, windows.position[token], value)
+    return WindowCodes(windows, table, pair, windows.position[token], value)
 
 
 def firings(part: ActivationBatch, dictionary: Dictionary, work: Work) -> tuple[Ints, Ints, Floats]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from pytest_sae.audit.lenses import LEAST_ORDERED, LEAST_RANK, MOST_CV
+from pytest_sae.audit.questions import LEAST_ORDERED, LEAST_RANK, MOST_CV
 from pytest_sae.families.registry import known
 from pytest_sae.records.audit import Audit, AuditWorld
 from pytest_sae.reports.audit import (

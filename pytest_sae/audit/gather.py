@@ -20,6 +20,7 @@ from pytest_sae.families.card import Card
 from pytest_sae.families.registry import card_of, cards
 from pytest_sae.measure.given import Given, measured
 from pytest_sae.numbers.estimate import Estimate
+from pytest_sae.synthetic.latents import WorldLatents
 from pytest_sae.synthetic.panel import (
     LARGE_PLAN,
     SMALL_PLAN,
@@ -28,7 +29,6 @@ from pytest_sae.synthetic.panel import (
     PanelPlan,
     make_panel,
 )
-from pytest_sae.synthetic.reading import WorldLatents
 from pytest_sae.synthetic.recovery import Recovery, agreement
 from pytest_sae.synthetic.references import Known
 from pytest_sae.synthetic.tasks import (

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from pytest_sae.audit.lenses import MetricAudit, audit
+from pytest_sae.audit.questions import MetricAudit, audit
 from pytest_sae.audit.values import Observation, Standing, Truth, WorldAudit
 from pytest_sae.families.registry import known, spec_of
 

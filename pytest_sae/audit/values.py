@@ -1,4 +1,4 @@
-"""The values of an audit, as plain records: what `gather` gives and `lenses` takes."""
+"""The values of an audit, as plain records: what `gather` gives and `questions` takes."""
 
 from __future__ import annotations
 

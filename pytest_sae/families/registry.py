@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from pytest_sae.families import NAMES
-from pytest_sae.numbers.spec import MetricSpec
+from pytest_sae.numbers.metric_spec import MetricSpec
 
 if TYPE_CHECKING:
     from pytest_sae.families.card import Card

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pytest_sae.activations.latents import Latents
-from pytest_sae.activations.patching import Codes, Prompts, next_tokens, places_of, rows_at
+from pytest_sae.activations.patching import PatchedCodes, Prompts, next_tokens, places_of, rows_at
 from pytest_sae.data.attributes import AttributeTask, Labelled, PrincipledSizes, counterfactuals
 from pytest_sae.errors import DataError
 from pytest_sae.measure import attribution_patching
@@ -99,7 +99,7 @@ def read_task(
     ]
     fit, test = (_half(latents, task, part, numbers) for part in (task.fit, task.test))
     features = supervised.fit(fit.x, fit.values)
-    codes = Codes(latents.dictionary, torch.cat([fit.read, test.read]))
+    codes = PatchedCodes(latents.dictionary, torch.cat([fit.read, test.read]))
     groups = len(set(test.texts.groups))
     group = np.array(test.texts.groups, np.int64)
     edits = [
@@ -185,7 +185,7 @@ def _edits(
     task: AttributeTask,
     place: int,
     test: _Half,
-    codes: Codes,
+    codes: PatchedCodes,
     offset: int,
     features: SupervisedDictionary,
     seed: int,

@@ -20,7 +20,7 @@ from pytest_sae.activations.pooled import encoded
 from pytest_sae.activations.steering import activations
 from pytest_sae.activations.store import Tensors
 from pytest_sae.activations.stream import ActivationBatch, TokenActivations
-from pytest_sae.data.questions import LETTERS, Question, UnlearningSizes, UnlearningTask, orders
+from pytest_sae.data.unlearning import LETTERS, Question, UnlearningSizes, UnlearningTask, orders
 from pytest_sae.dictionaries.base import Dictionary
 from pytest_sae.measure.given import Given
 from pytest_sae.metrics import unlearning

@@ -35,7 +35,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_sae.metrics.ablation import Indices, Removal
-from pytest_sae.metrics.scr import Concept, Quadrants, Reading, ScrTask, refit
+from pytest_sae.metrics.scr import Concept, DirectionLogits, Quadrants, ScrTask, refit
 from pytest_sae.metrics.shift_selection import Candidates, Opinion, Oracle, accepted, validation
 from pytest_sae.numbers.bootstrap import Floats
 from pytest_sae.probes import LinearProbes, ProbeSets
@@ -87,7 +87,7 @@ class TaskData:
 
 
 @dataclass(frozen=True)
-class Deleted:
+class WordDeletion:
     """What becomes of a task's texts without the spurious concept's words.
 
     Args:
@@ -140,7 +140,7 @@ class ShiftTask:
     def as_scr(self) -> ScrTask:
         """The judge's selection in the form that SCR's figures are computed from."""
         count = np.full(len(self.own), len(self.sets["judge"]))
-        reading = Reading(self.own, self.confounded, self.curves["judge"], count)
+        reading = DirectionLogits(self.own, self.confounded, self.curves["judge"], count)
         return ScrTask(self.name, self.ns, self.test, {}, {"spurious": reading})
 
 
@@ -149,7 +149,7 @@ def score_task(
     candidates: Candidates,
     opinions: Mapping[int, Opinion],
     about: Mapping[Concept, str],
-    deleted: Deleted | None,
+    deleted: WordDeletion | None,
     seed: int,
     ns: Sequence[int] = NS,
 ) -> ShiftTask:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from pytest_sae.metrics.ablation import Bools, Indices, mean_difference, order, written
-from pytest_sae.metrics.readings import equal_cells
+from pytest_sae.metrics.probe_bootstrap import equal_cells
 from pytest_sae.metrics.scr import CONCEPTS, DIRECTIONS, Concept, Quadrants
 from pytest_sae.numbers.bootstrap import Floats
 from pytest_sae.probes import ProbeSets

@@ -29,14 +29,14 @@ from scipy import sparse
 
 from pytest_sae.errors import DataError
 from pytest_sae.metrics.ablation import Bools, Indices, Removal, mean_difference, order, written
+from pytest_sae.metrics.probe_bootstrap import equal_cells
 from pytest_sae.metrics.protocol import FITS, NS
-from pytest_sae.metrics.readings import equal_cells
 from pytest_sae.numbers.bootstrap import Floats, generator, resample
 from pytest_sae.probes import (
     PUBLISHED,
     LinearProbes,
+    ProbeRecipe,
     ProbeSets,
-    Recipe,
     fit_logistic,
     fit_published,
 )
@@ -89,7 +89,7 @@ def fit_probes(
     classes: int,
     seed: int,
     fits: int = FITS,
-    recipe: Recipe = PUBLISHED,
+    recipe: ProbeRecipe = PUBLISHED,
 ) -> ProbeSets:
     """Fit one one-versus-rest probe per class.
 

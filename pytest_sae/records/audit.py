@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from pytest_sae.numbers.spec import Direction
+from pytest_sae.numbers.metric_spec import Direction
 from pytest_sae.records.fields import Strict
 
 
@@ -52,7 +52,7 @@ class AuditRank(Strict):
 
 @dataclass(frozen=True)
 class AuditMetric(Strict):
-    """What was found of one metric at one setting; see `audit.lenses.MetricAudit`."""
+    """What was found of one metric at one setting; see `audit.questions.MetricAudit`."""
 
     metric: str
     setting: str

@@ -14,7 +14,7 @@ from functools import cache
 
 from pytest_sae.activations.contexts import Context
 from pytest_sae.judge.base import Answer
-from pytest_sae.judge.form import Form, closed, level
+from pytest_sae.judge.form import Form, closed, integer
 from pytest_sae.judge.marking import marked, plain
 from pytest_sae.judge.prompts.compose import compose, ids
 from pytest_sae.judge.request import Request
@@ -94,4 +94,4 @@ def _request(
 
 @cache
 def _form(count: int) -> Form:
-    return closed({"matches": closed(dict.fromkeys(ids(count), level(1)))})
+    return closed({"matches": closed(dict.fromkeys(ids(count), integer(1)))})
