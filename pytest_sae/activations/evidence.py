@@ -122,8 +122,7 @@ def densities(
             latent = firings(part, dictionary, work)[1]
             fires += np.bincount(latent, minlength=dictionary.d_sae)
             tokens += int(part.batch.valid.sum())
-    shares: npt.NDArray[np.float64] = fires / tokens
-    return shares
+    return fires / tokens
 
 
 class _Gathered:

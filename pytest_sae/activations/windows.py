@@ -70,8 +70,7 @@ def first_token(number: Ints, length: Ints, width: int) -> Ints:
         length: tokens of the document.
         width: tokens per window at most.
     """
-    starts: Ints = -(-number * length // -(-length // width))
-    return starts
+    return -(-number * length // -(-length // width))
 
 
 def _within(counts: Ints) -> Ints:
@@ -183,5 +182,4 @@ def _mixed(x: Hashes) -> Hashes:
     x = x + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    mixed: Hashes = x ^ (x >> np.uint64(31))
-    return mixed
+    return x ^ (x >> np.uint64(31))

@@ -174,7 +174,7 @@ class FrontierTask:
         labels = [part for each in contrasts for part in (each.train, each.test)]
         for part in (texts.x_train, texts.x_test, texts.probes, *labels):
             seen.update(np.ascontiguousarray(part).tobytes())
-        key = {"step": "scr_and_tpp.references", "version": VERSION, "read": seen.hexdigest()}
+        key = {"step": "erasure.references", "version": VERSION, "read": seen.hexdigest()}
         with latents.store.work.timed("probes"):
             tensors = latents.store.get({**key, **self.key}, self._read)
         return References.from_arrays({name: each.numpy() for name, each in tensors.items()})

@@ -254,8 +254,7 @@ def _fraction(target: Floats, main: Floats, absorber: Floats) -> Floats:
     taken = np.minimum(absorber, target - main)
     share = np.divide(taken, taken + main, out=np.ones_like(taken), where=main > 0)
     nothing = (main >= target) | (absorber < MIN_SHARE * target) | (target <= 0)
-    result: Floats = np.where(nothing, 0.0, share)
-    return result
+    return np.where(nothing, 0.0, share)
 
 
 def _main(words: SpelledWords, fold: int, count: int) -> list[Indices]:

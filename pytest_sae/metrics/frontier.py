@@ -167,8 +167,7 @@ class Ablation:
             )
             for each in texts.concepts
         ]
-        result: Floats = np.stack(contrasts) * written(self.rows, directions).T
-        return result
+        return np.stack(contrasts) * written(self.rows, directions).T
 
 
 @dataclass(frozen=True)

@@ -85,8 +85,7 @@ def magnitude(z: sparse.csr_array) -> Floats:
     """
     total = np.asarray(abs(z).astype(np.float64).sum(0))
     counts = np.bincount(z.indices[z.data != 0], minlength=z.shape[1])
-    result: Floats = total / np.maximum(counts, 1)
-    return result
+    return total / np.maximum(counts, 1)
 
 
 def score(datasets: Sequence[LabelledRows], published: bool, seed: int) -> LastTokenScores:
@@ -261,8 +260,7 @@ def _by_auc(logits: Floats, labels: Bools, held: Bools) -> Floats:
     for fit, out in zip(logits, held, strict=True):
         if len(set(labels[out].tolist())) == 2:
             found.append(auc(fit[:, out], labels[out]))
-    result: Floats = np.mean(found, axis=0) if found else np.zeros(logits.shape[1])
-    return result
+    return np.mean(found, axis=0) if found else np.zeros(logits.shape[1])
 
 
 def likelihood(logits: Floats, labels: Bools, held: Bools) -> Floats:

@@ -80,8 +80,7 @@ def equal_cells(cells: NDArray[np.int64]) -> Floats:
     [0.25, 0.25, 0.5]
     """
     _, place, sizes = np.unique(cells, return_inverse=True, return_counts=True)
-    weights: Floats = 1.0 / (len(sizes) * sizes[place])
-    return weights
+    return 1.0 / (len(sizes) * sizes[place])
 
 
 def surely_positive(values: Floats) -> bool:

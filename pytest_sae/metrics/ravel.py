@@ -140,8 +140,7 @@ def train_mask(
             optimiser.zero_grad()
             loss.backward()
         optimiser.step()
-    found: Bools = (logits.detach() > 0).numpy()
-    return found
+    return (logits.detach() > 0).numpy()
 
 
 @dataclass(frozen=True)

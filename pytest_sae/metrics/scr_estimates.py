@@ -204,8 +204,7 @@ def _margin(toward: Floats, mean: Floats, square: Floats) -> Floats:
     variance = square - mean * mean
     # Logits that are all alike say nothing about the label; what is left of them is rounding.
     varied = variance > 1e-12 * square
-    margin: Floats = np.where(varied, toward / np.sqrt(np.where(varied, variance, 1.0)), 0.0)
-    return margin
+    return np.where(varied, toward / np.sqrt(np.where(varied, variance, 1.0)), 0.0)
 
 
 def recovered(

@@ -203,8 +203,7 @@ def deviation(x: Matrix) -> Floats:
     squares: Any = x.astype(np.float64) ** 2 if sparse.issparse(x) else np.square(x, dtype=float)
     square = np.asarray(squares.mean(0))
     variance = square - mean**2
-    spread: Floats = np.sqrt(np.where(variance > 1e-12 * square, variance, 0.0))
-    return spread
+    return np.sqrt(np.where(variance > 1e-12 * square, variance, 0.0))
 
 
 def columns_of(x: Matrix, chosen: Indices) -> Floats:

@@ -183,8 +183,7 @@ def balanced(labels: Indices, classes: int) -> Floats:
     """
     targets = one_versus_rest(labels, classes)
     share = equal_cells(labels) * classes
-    weights: Floats = np.where(targets, share / 2, share / (2 * (classes - 1)))
-    return weights
+    return np.where(targets, share / 2, share / (2 * (classes - 1)))
 
 
 def members(labels: Indices, classes: int, rng: np.random.Generator) -> Bools:
