@@ -1,6 +1,6 @@
 """Five questions to every metric and setting, on worlds whose truth is known.
 
-    audit(worlds, directions) -> list[MetricAudit]
+    audit(worlds, directions) -> list[AuditMetric]
 
 1. noise: how much does it move when texts and probes are drawn again?
 2. truth: does it rank dictionaries as their recovery of the true features does?
@@ -15,7 +15,7 @@ their own, whether they come first and last.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations, pairwise
 
@@ -27,8 +27,8 @@ from pytest_sae.audit.ranks import correlation, weighted_correlations
 from pytest_sae.audit.values import Standing, WorldAudit
 from pytest_sae.families.registry import expected_of
 from pytest_sae.numbers.bootstrap import Floats, generator, resample, spread
-
-Direction = str  # "higher", "lower" or "none"
+from pytest_sae.numbers.metric_spec import Direction
+from pytest_sae.records.audit import AuditMetric, AuditRank
 
 #: What a metric that gates by default should reach.
 MOST_CV = 0.02
@@ -42,78 +42,7 @@ _ALIKE = 1e-9  # a difference in recovery that is none, but for rounding
 _REPLICATES = 1000
 
 
-@dataclass(frozen=True)
-class Rank:
-    """Spearman's correlation with recovery, a mean over worlds.
-
-    Args:
-        value: in [-1, 1], higher is better; None where the metric is undefined or constant.
-        low: end of the 95 % interval; trainings are drawn anew, each with all its checkpoints.
-        high: the other end.
-    """
-
-    value: float | None
-    low: float | None
-    high: float | None
-
-
-@dataclass(frozen=True)
-class MetricAudit:
-    """What the audit found of one metric at one setting.
-
-    Args:
-        metric: its name.
-        setting: such as `n=20`.
-        direction: `higher`, `lower`, or `none` where more is neither better nor worse.
-        cv: coefficient of variation over reseeds: root mean square deviation over the mean.
-        noise: that deviation over the spread between trained dictionaries (0: no noise).
-        task: rank correlation with recovery of the features that the tasks are about.
-        everything: with recovery of all features.
-        f1: with the F1 of the task's features alone, without interval.
-        cosine: with their matched cosine alone, without interval.
-        ordered: share of adjacent checkpoints in order, of those whose task recovery rises.
-        checkpoints: how many pairs of checkpoints that is a share of.
-        detects: smallest difference in task recovery above which it tells dictionaries apart with
-            95 % power; None if it never does.
-        consistency: mean rank correlation with the metric's other settings of n; None without.
-        oracle_first: share of worlds in which nothing trained is better than the oracle.
-        controls_last: share of worlds in which no control that must be worse is as good as any
-            trained dictionary; None where none must be.
-        undefined: share of the panel for which it has no value.
-    """
-
-    metric: str
-    setting: str
-    direction: Direction
-    cv: float | None
-    noise: float | None
-    task: Rank
-    everything: Rank
-    f1: float | None
-    cosine: float | None
-    ordered: float | None
-    checkpoints: int
-    detects: float | None
-    consistency: float | None
-    oracle_first: float | None
-    controls_last: float | None
-    undefined: float
-
-    @property
-    def misses(self) -> list[str]:
-        """What it would have to reach, and does not, to gate by default."""
-        reached = {
-            "noise": self.cv is not None and self.cv <= MOST_CV,
-            "truth": self.task.value is not None and self.task.value >= LEAST_RANK,
-            "training": self.ordered is not None and self.ordered >= LEAST_ORDERED,
-            "oracle": self.oracle_first == 1,
-            "controls": self.controls_last == 1,
-            "direction": self.direction != "none",
-        }
-        return [name for name, good in reached.items() if not good]
-
-
-def audit(worlds: Sequence[WorldAudit], directions: Mapping[str, Direction]) -> list[MetricAudit]:
+def audit(worlds: Sequence[WorldAudit], directions: Mapping[str, Direction]) -> list[AuditMetric]:
     """Ask every metric and setting that was observed.
 
     Args:
@@ -188,12 +117,12 @@ def _asked(
     series: Sequence[Series],
     direction: Direction,
     others: Mapping[tuple[str, str], Sequence[Series]],
-) -> MetricAudit:
+) -> AuditMetric:
     sign = -1.0 if direction == "lower" else 1.0
     better = [each.signed(sign) for each in series]
     ordered, checkpoints = in_order(better)
     cv, noise = noise_of(series)
-    return MetricAudit(
+    found = AuditMetric(
         metric=key[0],
         setting=key[1],
         direction=direction,
@@ -210,7 +139,21 @@ def _asked(
         oracle_first=_mean([_oracle_first(each) for each in better]),
         controls_last=_mean([_controls_last(each) for each in better]),
         undefined=float(np.mean([np.isnan(each.values).mean() for each in series])),
+        misses=(),
     )
+    return replace(found, misses=_misses(found))
+
+
+def _misses(found: AuditMetric) -> tuple[str, ...]:
+    reached = {
+        "noise": found.cv is not None and found.cv <= MOST_CV,
+        "truth": found.task.value is not None and found.task.value >= LEAST_RANK,
+        "training": found.ordered is not None and found.ordered >= LEAST_ORDERED,
+        "oracle": found.oracle_first == 1,
+        "controls": found.controls_last == 1,
+        "direction": found.direction != "none",
+    }
+    return tuple(name for name, good in reached.items() if not good)
 
 
 def noise_of(series: Sequence[Series]) -> tuple[float | None, float | None]:
@@ -286,15 +229,15 @@ def _pairs(series: Series) -> list[tuple[float, float]]:
 Of = Callable[[Standing], float]
 
 
-def _rank(series: Sequence[Series], of: Of) -> Rank:
+def _rank(series: Sequence[Series], of: Of) -> AuditRank:
     """Mean over worlds of Spearman's correlation, with the interval of drawing trainings anew."""
     value = _mean([spearman(each, of) for each in series])
     if value is None:
-        return Rank(None, None, None)
+        return AuditRank(None, None, None)
     drawn = [_resampled(each, of, place) for place, each in enumerate(series)]
     _, ci = spread(np.mean(drawn, axis=0))
     low, high = ci or (None, None)
-    return Rank(value, low, high)
+    return AuditRank(value, low, high)
 
 
 def _resampled(series: Series, of: Of, place: int) -> Floats:

@@ -12,21 +12,22 @@ from hypothesis import strategies as st
 from scipy.stats import norm, spearmanr
 
 from pytest_sae.audit.panel_checks import unsound
-from pytest_sae.audit.questions import MetricAudit, audit
+from pytest_sae.audit.questions import audit
 from pytest_sae.audit.ranks import weighted_correlations
 from pytest_sae.audit.summary import audit_record, world_of, world_record
 from pytest_sae.audit.values import Observation, WorldAudit
+from pytest_sae.records.audit import AuditMetric
 from tests.audit.planted import standing, world
 
 
-def of(*worlds: WorldAudit, direction: str = "higher") -> MetricAudit:
+def of(*worlds: WorldAudit, direction: str = "higher") -> AuditMetric:
     (found,) = audit(worlds, {"planted": direction})
     return found
 
 
 def test_a_metric_that_is_the_truth_reaches_every_goal():
     found = of(world(lambda truth, _: truth))
-    assert found.misses == []
+    assert found.misses == ()
     assert found.cv == pytest.approx(0, abs=1e-12)
     assert (found.task.value, found.task.low, found.task.high) == pytest.approx((1, 1, 1))
     assert found.ordered == 1
@@ -40,7 +41,7 @@ def test_a_metric_that_is_the_truth_turned_round_reaches_none_of_them_but_silenc
     assert found.ordered == 0
     assert found.oracle_first == found.controls_last == 0
     assert found.detects is None
-    assert found.misses == ["truth", "training", "oracle", "controls"]
+    assert found.misses == ("truth", "training", "oracle", "controls")
 
 
 @pytest.mark.parametrize(
@@ -64,7 +65,7 @@ def test_those_controls_must_be_last_that_a_run_asks_to_be_below(metric: str, la
 
 def test_lower_is_better_where_the_registry_says_so():
     found = of(world(lambda truth, _: 1 - truth), direction="lower")
-    assert found.misses == []
+    assert found.misses == ()
     assert found.task.value == pytest.approx(1)
 
 
@@ -172,4 +173,4 @@ def test_a_record_travels_as_json_and_comes_back():
     assert world_of(sent) == planted
     told = audit_record("small", [sent])
     assert told["worlds"][0]["seeds"] == 2
-    assert told["metrics"][0]["misses"] == []
+    assert told["metrics"][0]["misses"] == ()
