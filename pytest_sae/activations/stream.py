@@ -110,11 +110,7 @@ class TokenActivations:
     def batches(self) -> list[Batch]:
         """The texts' batches, without running the model."""
         return batches(
-            self.texts,
-            self.model.tokenizer,
-            self.context,
-            self.prepend_bos,
-            self.tokens_per_batch,
+            self.texts, self.model.tokenizer, self.context, self.prepend_bos, self.tokens_per_batch
         )
 
     def pieces(self, documents: Sequence[int]) -> list[tuple[str, ...]]:

@@ -102,10 +102,7 @@ AMAZON = CanonicalDataset(
 
 
 def canonical_tasks(
-    sizes: Sizes,
-    seed: int,
-    local: Path | None = None,
-    codes: LabelCodes | None = None,
+    sizes: Sizes, seed: int, local: Path | None = None, codes: LabelCodes | None = None
 ) -> Tasks:
     """Return the eight SCR and two TPP tasks of the published protocol.
 

@@ -202,11 +202,7 @@ def _picked(
     }
 
 
-def _score(
-    subject: ExplainedLatent,
-    pairs: Sequence[EffectPair],
-    picks: Picks,
-) -> Score:
+def _score(subject: ExplainedLatent, pairs: Sequence[EffectPair], picks: Picks) -> Score:
     latent = subject.latent
     constant = sum(_share(pairs, [side] * len(pairs)) for side in "AB") / 2
     return Score(

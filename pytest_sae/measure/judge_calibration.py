@@ -108,8 +108,7 @@ def _answers(judge: Judge, seed: int, rules: Sequence[LatentRule]) -> dict[str, 
     )
     explanations = {name: explain.read(answers[name, "explain"]) for name in latents}
     own = _ask(
-        judge,
-        {name: again(latents[name], text) for name, text in explanations.items() if text},
+        judge, {name: again(latents[name], text) for name, text in explanations.items() if text}
     )
     return {
         name: _Answers(

@@ -30,10 +30,7 @@ PREFIX = "sparse_probing.last_token"
 CANONICAL = f"{PREFIX}.canonical"
 ACTIVATIONS = f"{PREFIX}.activations"
 PUBLISHED_CONTEXT = 1024
-_SETTINGS: list[tuple[str, Param | None]] = [
-    *product((PREFIX, CANONICAL), KS),
-    (ACTIVATIONS, None),
-]
+_SETTINGS: list[tuple[str, Param | None]] = [*product((PREFIX, CANONICAL), KS), (ACTIVATIONS, None)]
 
 
 def measure(given: Given) -> list[Estimate]:

@@ -170,11 +170,7 @@ class Asked:
         return InterchangePairs(base, source, target, self.entity[base], causes)
 
     def _draw(
-        self,
-        members: NDArray[np.int64],
-        attribute: int,
-        most: int,
-        rng: np.random.Generator,
+        self, members: NDArray[np.int64], attribute: int, most: int, rng: np.random.Generator
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         found: dict[tuple[int, int], None] = {}
         partners = {int(base): self._partners(int(base), members, attribute) for base in members}

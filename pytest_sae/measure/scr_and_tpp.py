@@ -198,10 +198,7 @@ class PooledTask:
 
 
 def _cached_probes(
-    latents: Latents,
-    x: NDArray[np.float32],
-    key: dict[str, object],
-    fit: Callable[[], ProbeSets],
+    latents: Latents, x: NDArray[np.float32], key: dict[str, object], fit: Callable[[], ProbeSets]
 ) -> ProbeSets:
     """Fit once per model, site, task and seed; what they were fitted on is part of the key."""
     seen = hashlib.sha256(np.ascontiguousarray(x).tobytes()).hexdigest()

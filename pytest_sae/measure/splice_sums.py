@@ -57,11 +57,7 @@ class SpliceSums:
         return cls({name: torch.zeros(shape, dtype=torch.float64) for name in names})
 
     def add(
-        self,
-        stream: TokenActivations,
-        part: ActivationBatch,
-        new: Tensor,
-        residual: Tensor | None,
+        self, stream: TokenActivations, part: ActivationBatch, new: Tensor, residual: Tensor | None
     ) -> None:
         """Add a batch.
 

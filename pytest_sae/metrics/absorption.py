@@ -263,12 +263,7 @@ def _main(words: SpelledWords, fold: int, count: int) -> list[Indices]:
     fitted = (words.folds != fold) & ~judged
     targets = words.letters == np.arange(count)[:, None]
     return split_latents(
-        words.z[fitted],
-        targets[:, fitted],
-        words.z[judged],
-        targets[:, judged],
-        MOST_SPLIT,
-        RISE,
+        words.z[fitted], targets[:, fitted], words.z[judged], targets[:, judged], MOST_SPLIT, RISE
     )
 
 

@@ -122,10 +122,7 @@ def _outputs(
     shares = np.where(concept.labels, 0.5 / concept.labels.sum(), 0.5 / (~concept.labels).sum())
     removed = concept.logits[:, None] - moved
     added = (concept.logits - whole)[:, None] + moved
-    return (
-        shares @ expit(signs[:, None] * removed),
-        shares @ expit(signs[:, None] * added),
-    )
+    return (shares @ expit(signs[:, None] * removed), shares @ expit(signs[:, None] * added))
 
 
 def estimates(

@@ -122,10 +122,7 @@ class DescriptionLength:
 
 
 def estimates(
-    described: DescriptionLength,
-    per_text: Floats,
-    tokens: Floats,
-    resamples: Resamples,
+    described: DescriptionLength, per_text: Floats, tokens: Floats, resamples: Resamples
 ) -> list[Estimate]:
     """Return mdl, mdl.latents and mdl.residual of a stream at one error.
 

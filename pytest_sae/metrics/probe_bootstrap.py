@@ -122,15 +122,7 @@ def estimate_of(
     """
     se, ci = spread(values[1:])
     return Estimate(
-        metric,
-        float(values[0]),
-        params,
-        se,
-        ci,
-        n,
-        seeds,
-        details=details,
-        influence=influence,
+        metric, float(values[0]), params, se, ci, n, seeds, details=details, influence=influence
     )
 
 

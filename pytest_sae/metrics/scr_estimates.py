@@ -87,12 +87,7 @@ def estimates(tasks: Sequence[ScrTask], seed: int, headline_n: int = HEADLINE_N)
     drawn = [DrawnTask.of(task, seed) for task in tasks]
     default = [
         recovered(
-            drawn,
-            direction,
-            measure,
-            metric,
-            {"n": headline_n, "direction": direction},
-            headline_n,
+            drawn, direction, measure, metric, {"n": headline_n, "direction": direction}, headline_n
         )
         for measure, metric in _NAMES.items()
         for direction in DIRECTIONS

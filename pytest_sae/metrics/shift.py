@@ -199,7 +199,7 @@ def score_task(
     last = [nested[selection][-1] for selection in ABLATED]
     removed_train = _each_once(data.removal_train, last)
     readings: dict[Selection, Mapping[Classifier, Floats]] = {
-        "none": dict.fromkeys(CLASSIFIERS, probes.logits(data.x_test)),
+        "none": dict.fromkeys(CLASSIFIERS, probes.logits(data.x_test))
     }
     if deleted is not None:
         readings["words"] = _read(data, deleted.x_train, deleted.x_test, seed)
@@ -279,8 +279,4 @@ def _read(
     seen = data.train.intended == data.train.spurious
     moved = (probes.logits(x_train[seen]) - probes.logits(data.x_train[seen])).mean(1)
     again = refit(data.name, x_train, data.train, seed, len(probes.bias))
-    return {
-        "plain": plain,
-        "recentred": plain - moved[:, None],
-        "refit": again.logits(x_test),
-    }
+    return {"plain": plain, "recentred": plain - moved[:, None], "refit": again.logits(x_test)}

@@ -119,9 +119,7 @@ class Opinion:
 
 
 def accepted(
-    latents: Sequence[int] | Indices,
-    opinions: Mapping[int, Opinion],
-    about: Mapping[Concept, str],
+    latents: Sequence[int] | Indices, opinions: Mapping[int, Opinion], about: Mapping[Concept, str]
 ) -> Indices:
     """Return the latents that are accepted for the spurious concept, in their order.
 

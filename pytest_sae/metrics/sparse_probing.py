@@ -341,11 +341,7 @@ def _read(logits: Floats, test: ProbedTexts) -> ProbingShares:
 
 
 def _published(
-    known: Matrix,
-    new: Matrix,
-    train: ProbedTexts,
-    test: ProbedTexts,
-    members: Members,
+    known: Matrix, new: Matrix, train: ProbedTexts, test: ProbedTexts, members: Members
 ) -> Floats:
     """(k, text) shares of the published accuracy."""
     used, read = (each.astype(np.float64) for each in members)

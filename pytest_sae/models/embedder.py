@@ -150,10 +150,7 @@ def _fetched(name: str) -> Path:
     wanted = ["*.json", "*.safetensors", "*.txt", "*.model", "*/config.json"]
     try:
         found = snapshot_download(
-            named.repo,
-            revision=named.revision,
-            allow_patterns=wanted,
-            ignore_patterns=["onnx/*"],
+            named.repo, revision=named.revision, allow_patterns=wanted, ignore_patterns=["onnx/*"]
         )
         return Path(found)
     except Exception as error:  # the hub client raises its own, requests' and OS errors

@@ -85,10 +85,7 @@ def _request(
     prompt: str, instructions: Sequence[str], explanation: str, written: Sequence[str]
 ) -> Request:
     names = ids(len(written))
-    document = {
-        "explanation": explanation,
-        "contexts": dict(zip(names, written, strict=True)),
-    }
+    document = {"explanation": explanation, "contexts": dict(zip(names, written, strict=True))}
     return compose(prompt, instructions, document, _form(len(names)), 40 + 10 * len(names))
 
 
