@@ -10,9 +10,10 @@ parse(text, lexicon) -> Hypothesis | None
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from pytest_sae.judge.rule_based.hypotheses import (
+    About,
     After,
     AnyWord,
     Before,
@@ -61,6 +62,7 @@ SIMPLE = {
         AnyWord(),
     )
 }
+ABOUT = (Opening, Inside, After, Before, InSentenceWith)
 _QUOTE = re.compile(
     r"(?<![^\W_])(?:'([^'\s]+|')'|\"([^\"]+?)\"|`([^`]+)`)(?![^\W_])"
     r"|\u2018([^\u2018\u2019]+)\u2019|\u201c([^\u201c\u201d]+)\u201d|\u00ab\s*([^\u00bb]+?)\s*\u00bb"
@@ -157,11 +159,7 @@ class _Reader:
         return (
             self.simple(text)
             or self.scoped(text)
-            or self.around(text, " as the first word of a sentence", Opening)
-            or self.around(text, " inside a sentence", Inside)
-            or self.ahead(text, "words right after ", After)
-            or self.ahead(text, "words right before ", Before)
-            or self.ahead(text, "all words of a sentence that contains ", InSentenceWith)
+            or next(filter(None, (self.about(text, kind) for kind in ABOUT)), None)
         )
 
     def simple(self, text: str) -> Hypothesis | None:
@@ -185,17 +183,11 @@ class _Reader:
         word = self.exact(head) if head and category else None
         return InTexts(word, category) if word and category else None
 
-    def around(
-        self, text: str, tail: str, make: Callable[[Hypothesis], Hypothesis]
-    ) -> Hypothesis | None:
-        inner = self.exact(text.removesuffix(tail)) if text.endswith(tail) else None
-        return make(inner) if inner else None
-
-    def ahead(
-        self, text: str, head: str, make: Callable[[Hypothesis], Hypothesis]
-    ) -> Hypothesis | None:
-        inner = self.exact(text.removeprefix(head)) if text.startswith(head) else None
-        return make(inner) if inner else None
+    def about(self, text: str, kind: type[About]) -> Hypothesis | None:
+        if not (text.startswith(kind.HEAD) and text.endswith(kind.TAIL)):
+            return None
+        inner = self.exact(text.removeprefix(kind.HEAD).removesuffix(kind.TAIL))
+        return kind(inner) if inner else None
 
     # What others write.
 

@@ -1,6 +1,6 @@
 """Rules that words of a passage may follow, each of which says itself in plain English.
 
-`parsing.parse(hypothesis.describe(), lexicon)` gives the hypothesis back.
+`description_parser.parse(hypothesis.describe(), lexicon)` gives the hypothesis back.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from pytest_sae.judge.rule_based.lexicon import Category
 from pytest_sae.judge.rule_based.passage import Passage
@@ -30,6 +31,33 @@ class Hypothesis(ABC):
 def quoted(words: Iterable[str]) -> str:
     """Return words between quotation marks that are not in them, in order."""
     return ", ".join(f'"{word}"' if "'" in word else f"'{word}'" for word in sorted(words))
+
+
+@dataclass(frozen=True)
+class Kind(Hypothesis):
+    """A rule that is always said in the same words."""
+
+    SAYS: ClassVar[str]
+
+    def describe(self) -> str:
+        return self.SAYS
+
+
+@dataclass(frozen=True)
+class About(Hypothesis):
+    """A rule about words that follow another rule, said between `HEAD` and `TAIL`.
+
+    Args:
+        word: the other rule.
+    """
+
+    word: Hypothesis
+
+    HEAD: ClassVar[str] = ""
+    TAIL: ClassVar[str] = ""
+
+    def describe(self) -> str:
+        return f"{self.HEAD}{self.word.describe()}{self.TAIL}"
 
 
 @dataclass(frozen=True)
@@ -90,148 +118,114 @@ class Prefix(Hypothesis):
         return f"words starting with {quoted([self.beginning])}"
 
 
-@dataclass(frozen=True)
-class Capitalised(Hypothesis):
+class Capitalised(Kind):
     """A word with a capital letter."""
+
+    SAYS = "words with a capital letter"
 
     def holds(self, passage: Passage, index: int) -> bool:
         return passage.words[index][0].isupper()
 
-    def describe(self) -> str:
-        return "words with a capital letter"
 
-
-@dataclass(frozen=True)
-class Numeral(Hypothesis):
+class Numeral(Kind):
     """Digits."""
+
+    SAYS = "numbers in digits"
 
     def holds(self, passage: Passage, index: int) -> bool:
         return passage.words[index].isdecimal()
 
-    def describe(self) -> str:
-        return "numbers in digits"
 
-
-@dataclass(frozen=True)
-class Punctuation(Hypothesis):
+class Punctuation(Kind):
     """Anything that is neither letter nor digit."""
+
+    SAYS = "punctuation marks"
 
     def holds(self, passage: Passage, index: int) -> bool:
         return not any(map(str.isalnum, passage.words[index]))
 
-    def describe(self) -> str:
-        return "punctuation marks"
 
-
-@dataclass(frozen=True)
-class ContentWords(Hypothesis):
+class ContentWords(Kind):
     """A word that means something by itself."""
+
+    SAYS = "content words"
 
     def holds(self, passage: Passage, index: int) -> bool:
         entries = passage.lexicon.entries(passage.lowers[index])
         untelling = any(category.family in UNTELLING for category in entries)
         return passage.words[index][0].isalpha() and not untelling
 
-    def describe(self) -> str:
-        return "content words"
 
-
-@dataclass(frozen=True)
-class First(Hypothesis):
+class First(Kind):
     """The first word of a sentence."""
+
+    SAYS = "the first word of a sentence"
 
     def holds(self, passage: Passage, index: int) -> bool:
         return passage.starts(index)
 
-    def describe(self) -> str:
-        return "the first word of a sentence"
 
-
-@dataclass(frozen=True)
-class Last(Hypothesis):
+class Last(Kind):
     """The last word of a sentence."""
+
+    SAYS = "the last word of a sentence"
 
     def holds(self, passage: Passage, index: int) -> bool:
         return passage.ends(index)
 
-    def describe(self) -> str:
-        return "the last word of a sentence"
 
-
-@dataclass(frozen=True)
-class AnyWord(Hypothesis):
+class AnyWord(Kind):
     """Everything."""
+
+    SAYS = "any word"
 
     def holds(self, passage: Passage, index: int) -> bool:
         return True
 
-    def describe(self) -> str:
-        return "any word"
 
-
-@dataclass(frozen=True)
-class After(Hypothesis):
+class After(About):
     """The word right after one that follows another rule."""
 
-    before: Hypothesis
+    HEAD = "words right after "
 
     def holds(self, passage: Passage, index: int) -> bool:
-        return index > 0 and self.before.holds(passage, index - 1)
-
-    def describe(self) -> str:
-        return f"words right after {self.before.describe()}"
+        return index > 0 and self.word.holds(passage, index - 1)
 
 
-@dataclass(frozen=True)
-class Before(Hypothesis):
+class Before(About):
     """The word right before one that follows another rule."""
 
-    after: Hypothesis
+    HEAD = "words right before "
 
     def holds(self, passage: Passage, index: int) -> bool:
-        return index + 1 < len(passage.words) and self.after.holds(passage, index + 1)
-
-    def describe(self) -> str:
-        return f"words right before {self.after.describe()}"
+        return index + 1 < len(passage.words) and self.word.holds(passage, index + 1)
 
 
-@dataclass(frozen=True)
-class InSentenceWith(Hypothesis):
+class InSentenceWith(About):
     """Any word of a sentence in which some word follows another rule."""
 
-    sign: Hypothesis
+    HEAD = "all words of a sentence that contains "
 
     def holds(self, passage: Passage, index: int) -> bool:
-        return any(self.sign.holds(passage, each) for each in passage.sentences[index])
-
-    def describe(self) -> str:
-        return f"all words of a sentence that contains {self.sign.describe()}"
+        return any(self.word.holds(passage, each) for each in passage.sentences[index])
 
 
-@dataclass(frozen=True)
-class Opening(Hypothesis):
+class Opening(About):
     """A word that follows another rule and begins a sentence."""
 
-    word: Hypothesis
+    TAIL = " as the first word of a sentence"
 
     def holds(self, passage: Passage, index: int) -> bool:
         return self.word.holds(passage, index) and passage.starts(index)
 
-    def describe(self) -> str:
-        return f"{self.word.describe()} as the first word of a sentence"
 
-
-@dataclass(frozen=True)
-class Inside(Hypothesis):
+class Inside(About):
     """A word that follows another rule and doesn't begin a sentence."""
 
-    word: Hypothesis
+    TAIL = " inside a sentence"
 
     def holds(self, passage: Passage, index: int) -> bool:
         return self.word.holds(passage, index) and not passage.starts(index)
-
-    def describe(self) -> str:
-        return f"{self.word.describe()} inside a sentence"
 
 
 @dataclass(frozen=True)

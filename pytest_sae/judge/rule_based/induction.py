@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from pytest_sae.judge.rule_based.hypotheses import (
+    About,
     After,
     AnyWord,
     Before,
@@ -140,8 +141,13 @@ class Evidence:
 
 
 Scored = tuple[float, Hypothesis, int]
-# The words that a rule lists, and how to make the same kind of rule of other words.
-Listed = tuple[frozenset[str], Callable[[frozenset[str]], Hypothesis]]
+# Kinds of rules that list words, and how each is made of them.
+LISTS: dict[type[Hypothesis], Callable[[Words], Hypothesis]] = {
+    Words: lambda words: words,
+    After: After,
+    Before: Before,
+    InSentenceWith: InSentenceWith,
+}
 
 
 def best(
@@ -183,11 +189,7 @@ def _detail(rule: Hypothesis) -> float:
 
 
 def _words_in(rule: Hypothesis) -> frozenset[str]:
-    for kind in LISTS:
-        found = kind(rule)
-        if found:
-            return found[0]
-    return frozenset()
+    return next(filter(None, (_listed(rule, kind) for kind in LISTS)), frozenset())
 
 
 def _borne_out(evidence: Evidence, rules: Mapping[Hypothesis, int]) -> dict[Hypothesis, int]:
@@ -211,44 +213,23 @@ def _ranked(evidence: Evidence, rules: Mapping[Hypothesis, int]) -> list[Scored]
     return sorted(scored, key=lambda each: (-each[0], each[1].describe()))
 
 
-def _words_of(rule: Hypothesis) -> Listed | None:
-    return (rule.words, Words) if isinstance(rule, Words) else None
+def _listed(rule: Hypothesis, kind: type[Hypothesis]) -> frozenset[str]:
+    """Return the words that a rule of a kind lists; none if it is of another."""
+    named = rule.word if isinstance(rule, About) else rule
+    return named.words if type(rule) is kind and isinstance(named, Words) else frozenset()
 
 
-def _after_of(rule: Hypothesis) -> Listed | None:
-    if isinstance(rule, After) and isinstance(rule.before, Words):
-        return rule.before.words, lambda words: After(Words(words))
-    return None
-
-
-def _before_of(rule: Hypothesis) -> Listed | None:
-    if isinstance(rule, Before) and isinstance(rule.after, Words):
-        return rule.after.words, lambda words: Before(Words(words))
-    return None
-
-
-def _sign_of(rule: Hypothesis) -> Listed | None:
-    if isinstance(rule, InSentenceWith) and isinstance(rule.sign, Words):
-        return rule.sign.words, lambda words: InSentenceWith(Words(words))
-    return None
-
-
-LISTS = (_words_of, _after_of, _before_of, _sign_of)
-
-
-def _grown(
-    evidence: Evidence, singles: Sequence[Scored], kind: Callable[[Hypothesis], Listed | None]
-) -> Scored:
+def _grown(evidence: Evidence, singles: Sequence[Scored], kind: type[Hypothesis]) -> Scored:
     """Return the best list of words of a kind, the most helpful word first."""
     best: Scored = (float("-inf"), AnyWord(), 0)
     words: frozenset[str] = frozenset()
     for _, rule, bits in singles:
-        found = kind(rule)
+        found = _listed(rule, kind)
         if found and len(words) < MOST_WORDS:
-            longer, union = found[1](words | found[0]), best[2] | bits
+            longer, union = LISTS[kind](Words(words | found)), best[2] | bits
             score = evidence.score(longer, union)
             if score > best[0]:
-                best, words = (score, longer, union), words | found[0]
+                best, words = (score, longer, union), words | found
     return best
 
 
