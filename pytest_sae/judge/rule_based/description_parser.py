@@ -13,14 +13,15 @@ import re
 from collections.abc import Sequence
 
 from pytest_sae.judge.rule_based.hypotheses import (
-    About,
     After,
     AnyWord,
     Before,
     Capitalised,
     ContentWords,
+    DerivedRule,
     Either,
     First,
+    FixedRule,
     Hypothesis,
     InCategory,
     InSentenceWith,
@@ -50,19 +51,8 @@ MARKS = {
     "hyphen": "-",
     "dash": "-",
 }
-SIMPLE = {
-    rule.describe(): rule
-    for rule in (
-        Capitalised(),
-        Numeral(),
-        Punctuation(),
-        ContentWords(),
-        First(),
-        Last(),
-        AnyWord(),
-    )
-}
-ABOUT = (Opening, Inside, After, Before, InSentenceWith)
+SIMPLE = {kind.SAYS: kind() for kind in FixedRule.__subclasses__()}
+DERIVED = (Opening, Inside, After, Before, InSentenceWith)
 _QUOTE = re.compile(
     r"(?<![^\W_])(?:'([^'\s]+|')'|\"([^\"]+?)\"|`([^`]+)`)(?![^\W_])"
     r"|\u2018([^\u2018\u2019]+)\u2019|\u201c([^\u201c\u201d]+)\u201d|\u00ab\s*([^\u00bb]+?)\s*\u00bb"
@@ -159,7 +149,7 @@ class _Reader:
         return (
             self.simple(text)
             or self.scoped(text)
-            or next(filter(None, (self.about(text, kind) for kind in ABOUT)), None)
+            or next(filter(None, (self.derived(text, kind) for kind in DERIVED)), None)
         )
 
     def simple(self, text: str) -> Hypothesis | None:
@@ -183,7 +173,7 @@ class _Reader:
         word = self.exact(head) if head and category else None
         return InTexts(word, category) if word and category else None
 
-    def about(self, text: str, kind: type[About]) -> Hypothesis | None:
+    def derived(self, text: str, kind: type[DerivedRule]) -> Hypothesis | None:
         if not (text.startswith(kind.HEAD) and text.endswith(kind.TAIL)):
             return None
         inner = self.exact(text.removeprefix(kind.HEAD).removesuffix(kind.TAIL))

@@ -34,7 +34,7 @@ def quoted(words: Iterable[str]) -> str:
 
 
 @dataclass(frozen=True)
-class Kind(Hypothesis):
+class FixedRule(Hypothesis):
     """A rule that is always said in the same words."""
 
     SAYS: ClassVar[str]
@@ -44,7 +44,7 @@ class Kind(Hypothesis):
 
 
 @dataclass(frozen=True)
-class About(Hypothesis):
+class DerivedRule(Hypothesis):
     """A rule about words that follow another rule, said between `HEAD` and `TAIL`.
 
     Args:
@@ -118,7 +118,7 @@ class Prefix(Hypothesis):
         return f"words starting with {quoted([self.beginning])}"
 
 
-class Capitalised(Kind):
+class Capitalised(FixedRule):
     """A word with a capital letter."""
 
     SAYS = "words with a capital letter"
@@ -127,7 +127,7 @@ class Capitalised(Kind):
         return passage.words[index][0].isupper()
 
 
-class Numeral(Kind):
+class Numeral(FixedRule):
     """Digits."""
 
     SAYS = "numbers in digits"
@@ -136,7 +136,7 @@ class Numeral(Kind):
         return passage.words[index].isdecimal()
 
 
-class Punctuation(Kind):
+class Punctuation(FixedRule):
     """Anything that is neither letter nor digit."""
 
     SAYS = "punctuation marks"
@@ -145,7 +145,7 @@ class Punctuation(Kind):
         return not any(map(str.isalnum, passage.words[index]))
 
 
-class ContentWords(Kind):
+class ContentWords(FixedRule):
     """A word that means something by itself."""
 
     SAYS = "content words"
@@ -156,7 +156,7 @@ class ContentWords(Kind):
         return passage.words[index][0].isalpha() and not untelling
 
 
-class First(Kind):
+class First(FixedRule):
     """The first word of a sentence."""
 
     SAYS = "the first word of a sentence"
@@ -165,7 +165,7 @@ class First(Kind):
         return passage.starts(index)
 
 
-class Last(Kind):
+class Last(FixedRule):
     """The last word of a sentence."""
 
     SAYS = "the last word of a sentence"
@@ -174,7 +174,7 @@ class Last(Kind):
         return passage.ends(index)
 
 
-class AnyWord(Kind):
+class AnyWord(FixedRule):
     """Everything."""
 
     SAYS = "any word"
@@ -183,7 +183,7 @@ class AnyWord(Kind):
         return True
 
 
-class After(About):
+class After(DerivedRule):
     """The word right after one that follows another rule."""
 
     HEAD = "words right after "
@@ -192,7 +192,7 @@ class After(About):
         return index > 0 and self.word.holds(passage, index - 1)
 
 
-class Before(About):
+class Before(DerivedRule):
     """The word right before one that follows another rule."""
 
     HEAD = "words right before "
@@ -201,7 +201,7 @@ class Before(About):
         return index + 1 < len(passage.words) and self.word.holds(passage, index + 1)
 
 
-class InSentenceWith(About):
+class InSentenceWith(DerivedRule):
     """Any word of a sentence in which some word follows another rule."""
 
     HEAD = "all words of a sentence that contains "
@@ -210,7 +210,7 @@ class InSentenceWith(About):
         return any(self.word.holds(passage, each) for each in passage.sentences[index])
 
 
-class Opening(About):
+class Opening(DerivedRule):
     """A word that follows another rule and begins a sentence."""
 
     TAIL = " as the first word of a sentence"
@@ -219,7 +219,7 @@ class Opening(About):
         return self.word.holds(passage, index) and passage.starts(index)
 
 
-class Inside(About):
+class Inside(DerivedRule):
     """A word that follows another rule and doesn't begin a sentence."""
 
     TAIL = " inside a sentence"

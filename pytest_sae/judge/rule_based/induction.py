@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from pytest_sae.judge.rule_based.hypotheses import (
-    About,
     After,
     AnyWord,
     Before,
     Capitalised,
     ContentWords,
+    DerivedRule,
     Either,
     Hypothesis,
     InCategory,
@@ -215,7 +215,7 @@ def _ranked(evidence: Evidence, rules: Mapping[Hypothesis, int]) -> list[Scored]
 
 def _listed(rule: Hypothesis, kind: type[Hypothesis]) -> frozenset[str]:
     """Return the words that a rule of a kind lists; none if it is of another."""
-    named = rule.word if isinstance(rule, About) else rule
+    named = rule.word if isinstance(rule, DerivedRule) else rule
     return named.words if type(rule) is kind and isinstance(named, Words) else frozenset()
 
 
