@@ -11,7 +11,7 @@ from benchmarks.gate_draws import SEEDS, Draw, Indices
 from pytest_sae.measure import principled, ravel
 from pytest_sae.metrics import principled_estimates
 from pytest_sae.metrics.principled_estimates import Answers, Edits, TaskReadings
-from pytest_sae.metrics.ravel import Outcome, Pairs, estimates
+from pytest_sae.metrics.ravel import InterchangePairs, Outcome, estimates
 from pytest_sae.numbers.estimate import Estimate
 from pytest_sae.session.session import EvalSession, LoadedSAE
 
@@ -51,7 +51,7 @@ def _drawn_outcome(outcome: Outcome, entities: Indices) -> Outcome:
     chosen, entity = _members(pairs.entity, entities)
     return replace(
         outcome,
-        pairs=Pairs(
+        pairs=InterchangePairs(
             pairs.base[chosen], pairs.source[chosen], pairs.target[chosen], entity,
             pairs.cause[chosen],
         ),

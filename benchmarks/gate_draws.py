@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_sae.data.tasks import Tasks
-from pytest_sae.measure.erasure import class_labels, quadrants
+from pytest_sae.measure.scr_and_tpp import class_labels, quadrants
 from pytest_sae.numbers.bootstrap import generator
 
 #: Everything that is random in a family is made anew with each: probe fits, masks, edits, orders.

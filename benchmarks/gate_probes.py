@@ -15,30 +15,37 @@ from benchmarks.gate_draws import SEEDS, Draw, Indices
 from pytest_sae.activations.latents import Latents
 from pytest_sae.data.tasks import ClassTask, SpuriousTask, Tasks
 from pytest_sae.families.registry import card_of
-from pytest_sae.measure import frontier, probing, written_scale
-from pytest_sae.measure.erasure import (
-    View,
+from pytest_sae.measure import frontier, sparse_probing, written_scale
+from pytest_sae.measure.given import corpus_of
+from pytest_sae.measure.scr_and_tpp import (
+    PooledTask,
     class_labels,
     erasure_texts,
     quadrants,
     scr_probes,
     tpp_probes,
 )
-from pytest_sae.measure.given import corpus_of
-from pytest_sae.measure.probing import Dataset
+from pytest_sae.measure.sparse_probing import Dataset
 from pytest_sae.metrics import (
     frontier_estimates,
-    probing_estimates,
     scr,
     scr_estimates,
+    sparse_probing_estimates,
     tpp,
     tpp_estimates,
 )
 from pytest_sae.metrics.frontier import Frontier, references, trace
-from pytest_sae.metrics.frontier_texts import Concept, Contrast, Pair, Readings, Scores, TaskTexts
-from pytest_sae.metrics.probing import Logits, ProbedTexts, fit_dataset
+from pytest_sae.metrics.frontier_texts import (
+    ErasedConcept,
+    Pair,
+    ProbeAucs,
+    ProbedLabel,
+    ProbeScores,
+    TaskTexts,
+)
 from pytest_sae.metrics.protocol import HEADLINE_N
-from pytest_sae.metrics.scr import DIRECTIONS, Quadrants, Reading, ScrTask
+from pytest_sae.metrics.scr import DIRECTIONS, DirectionLogits, Quadrants, ScrTask
+from pytest_sae.metrics.sparse_probing import Logits, ProbedTexts, fit_dataset
 from pytest_sae.metrics.tpp import ProbeReadings
 from pytest_sae.metrics.written_scale import ScaleSums, finish
 from pytest_sae.numbers.estimate import Estimate
@@ -72,7 +79,7 @@ class ScrPool:
             _drawn_scr(task, draw.places(about.test.texts))
             for about, task in zip(self.tasks, self.read[draw.made_with], strict=True)
         ]
-        drawn = [scr_estimates.Drawn.of(task, draw.number) for task in tasks]
+        drawn = [scr_estimates.DrawnTask.of(task, draw.number) for task in tasks]
         return [
             scr_estimates.recovered(
                 drawn, direction, "margin", "scr.margin",
@@ -85,7 +92,7 @@ class ScrPool:
 def _read_scr(
     latents: Latents, texts: Sequence[str], task: SpuriousTask, seed: int, fits: int
 ) -> ScrTask:
-    view = View.of(latents, texts, task.train.texts, task.test.texts)
+    view = PooledTask.of(latents, texts, task.train.texts, task.test.texts)
     return scr.score_task(
         task.name, scr_probes(latents, view, task, seed, fits), quadrants(task.train),
         view.z_train, quadrants(task.test), view.x_test, view.rows, view.removal, (HEADLINE_N,),
@@ -93,8 +100,8 @@ def _read_scr(
 
 
 def _drawn_scr(task: ScrTask, texts: Indices) -> ScrTask:
-    def drawn(reading: Reading) -> Reading:
-        return Reading(
+    def drawn(reading: DirectionLogits) -> DirectionLogits:
+        return DirectionLogits(
             reading.own[:, texts],
             reading.confounded[:, texts],
             reading.ablated[:, :, texts],
@@ -141,7 +148,7 @@ class TppPool:
 def _read_tpp(
     latents: Latents, texts: Sequence[str], task: ClassTask, seed: int, fits: int
 ) -> ProbeReadings:
-    view = View.of(latents, texts, task.train.texts, task.test.texts)
+    view = PooledTask.of(latents, texts, task.train.texts, task.test.texts)
     return tpp.read_probes(
         tpp_probes(latents, view, task, seed, fits), class_labels(task.train),
         view.z_train, view.x_test, view.rows, view.removal, (HEADLINE_N,),
@@ -167,7 +174,7 @@ class ProbingPool:
     def of(cls, session: EvalSession, sae: LoadedSAE) -> ProbingPool:
         """Fit all probes, and read every test text."""
         tasks = session.tasks
-        datasets = probing.datasets(session.latents(sae), tasks, session.options.seed)
+        datasets = sparse_probing.datasets(session.latents(sae), tasks, session.options.seed)
         texts = [*(each.test.texts for each in tasks.tpp), *(each.test.texts for each in tasks.scr)]
         return cls(texts, datasets, [fit_dataset(each.train, each.test) for each in datasets])
 
@@ -178,7 +185,7 @@ class ProbingPool:
             chosen = draw.places(texts)
             test = _drawn_probed(each.test, chosen)
             found.append(_drawn_logits(logits, chosen).read(each.name, each.concepts, test))
-        return probing_estimates.estimates(found, draw.number)
+        return sparse_probing_estimates.estimates(found, draw.number)
 
 
 def _drawn_probed(test: ProbedTexts, texts: Indices) -> ProbedTexts:
@@ -203,7 +210,7 @@ class ErasurePool:
     """Every concept's frontier with the scores behind it, for each seed."""
 
     texts: dict[str, Sequence[str]]
-    traced: Sequence[Sequence[tuple[Frontier, Concept]]]
+    traced: Sequence[Sequence[tuple[Frontier, ErasedConcept]]]
 
     @classmethod
     def of(cls, session: EvalSession, sae: LoadedSAE) -> ErasurePool:
@@ -239,35 +246,35 @@ def _test_texts(tasks: Tasks) -> dict[str, Sequence[str]]:
 
 
 @dataclass(frozen=True)
-class Scored(Readings):
+class Scored(ProbeAucs):
     """Readings that keep the scores they come from."""
 
-    scores: Scores
+    scores: ProbeScores
 
 
 class ScoredTexts(TaskTexts):
     """A task whose readings keep their scores."""
 
-    def read(self, concept: Concept, changes: Iterable[Pair]) -> Readings:
+    def read(self, concept: ErasedConcept, changes: Iterable[Pair]) -> ProbeAucs:
         """Return readings with their scores."""
         scores = self.scores(concept, changes)
         read = scores.read(concept)
         return Scored(read.own, read.others, read.known, scores)
 
 
-def _traced(view: frontier.TaskView, seed: int) -> list[tuple[Frontier, Concept]]:
+def _traced(view: frontier.FrontierTask, seed: int) -> list[tuple[Frontier, ErasedConcept]]:
     texts = ScoredTexts(**{each.name: getattr(view.texts, each.name) for each in fields(TaskTexts)})
     found = trace(texts, references(texts), view.ablation, seed)
     return list(zip(found, texts.concepts, strict=True))
 
 
-def _drawn_frontier(each: Frontier, concept: Concept, texts: Indices) -> Frontier:
+def _drawn_frontier(each: Frontier, concept: ErasedConcept, texts: Indices) -> Frontier:
     about = _drawn_concept(concept, texts)
 
-    def drawn(readings: Readings) -> Readings:
+    def drawn(readings: ProbeAucs) -> ProbeAucs:
         assert isinstance(readings, Scored)
         scores = readings.scores
-        taken = Scores(scores.own[..., texts], scores.others[..., texts], scores.known)
+        taken = ProbeScores(scores.own[..., texts], scores.others[..., texts], scores.known)
         return taken.read(about)
 
     return replace(
@@ -282,8 +289,8 @@ def _drawn_frontier(each: Frontier, concept: Concept, texts: Indices) -> Frontie
     )
 
 
-def _drawn_concept(concept: Concept, texts: Indices) -> Concept:
-    def drawn(contrast: Contrast) -> Contrast:
+def _drawn_concept(concept: ErasedConcept, texts: Indices) -> ErasedConcept:
+    def drawn(contrast: ProbedLabel) -> ProbedLabel:
         return replace(contrast, test=contrast.test[texts])
 
     others = {probe: drawn(each) for probe, each in concept.others.items()}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.gate_draws import Draw, Indices
-from pytest_sae.measure import reconstruction
+from pytest_sae.measure.core import gather
 from pytest_sae.measure.given import corpus_of
 from pytest_sae.metrics import behaviour, core
 from pytest_sae.metrics.behaviour import BehaviourSums
@@ -46,7 +46,7 @@ class ReconstructionPool:
     def of(cls, session: EvalSession, sae: LoadedSAE) -> ReconstructionPool:
         """Measure a dictionary on every text."""
         texts = corpus_of(session.tasks, "reconstruction").texts
-        sums, behaved = reconstruction.gather(session.latents(sae), texts, FiringSums)
+        sums, behaved = gather(session.latents(sae), texts, FiringSums)
         assert isinstance(sums, FiringSums)
         assert behaved is not None
         return cls(sums, behaved)

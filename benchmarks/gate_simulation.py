@@ -54,7 +54,7 @@ from pytest_sae.gate.verdict import judge
 from pytest_sae.numbers.estimate import Estimate
 from pytest_sae.numbers.keys import metric_key, parse_key
 from pytest_sae.options import Options
-from pytest_sae.records.measured import measured_row
+from pytest_sae.records.measured_row import measured_row
 from pytest_sae.records.measurement import Measurement
 from pytest_sae.run.run import shipped_thresholds
 from pytest_sae.session.session import EvalSession

@@ -25,7 +25,7 @@ from scipy import sparse
 
 from pytest_sae.activations.latents import Latents
 from pytest_sae.data.tasks import SpuriousTask, Tasks
-from pytest_sae.measure.erasure import View, erasure_texts, quadrants, scr_probes
+from pytest_sae.measure.scr_and_tpp import PooledTask, erasure_texts, quadrants, scr_probes
 from pytest_sae.metrics.ablation import Bools, Indices, Removal, mean_difference, order, written
 from pytest_sae.metrics.protocol import NS
 from pytest_sae.metrics.scr import CONCEPTS, DIRECTIONS, READ, Concept, Quadrants
@@ -135,7 +135,7 @@ class _Places:
     own: Effect
     other: Effect
     probes: LinearProbes
-    view: View
+    view: PooledTask
     train: Quadrants
     test: Quadrants
 
@@ -143,7 +143,7 @@ class _Places:
     def of(
         cls, latents: Latents, texts: Sequence[str], task: SpuriousTask, seed: int, fits: int
     ) -> list[_Places]:
-        view = View.of(latents, texts, task.train.texts, task.test.texts)
+        view = PooledTask.of(latents, texts, task.train.texts, task.test.texts)
         train, test = quadrants(task.train), quadrants(task.test)
         contrast = {
             each: (

@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks.scr_variants import CERTAIN, standard_errors
 from pytest_sae.activations.latents import Latents
 from pytest_sae.data.tasks import ClassTask, Tasks
-from pytest_sae.measure.erasure import View, erasure_texts, tpp_probes
+from pytest_sae.measure.scr_and_tpp import PooledTask, erasure_texts, tpp_probes
 from pytest_sae.metrics.ablation import Indices, mean_difference, order, written
 from pytest_sae.metrics.tpp import balanced, one_versus_rest
 from pytest_sae.numbers.bootstrap import Floats
@@ -41,7 +41,7 @@ def measure(latents: Latents, tasks: Tasks, seed: int, fits: int) -> list[Estima
     achievable = 0.0
     texts = erasure_texts(tasks)
     for task in tasks.tpp:
-        view = View.of(latents, texts, task.train.texts, task.test.texts)
+        view = PooledTask.of(latents, texts, task.train.texts, task.test.texts)
         reading = _Reading(view, task)
         for probes in tpp_probes(latents, view, task, seed, fits).fits:
             achievable += reading.clean(probes)
@@ -56,7 +56,7 @@ def measure(latents: Latents, tasks: Tasks, seed: int, fits: int) -> list[Estima
 class _Reading:
     """One task: which latents stand for a class, and what their ablation costs every probe."""
 
-    def __init__(self, view: View, task: ClassTask) -> None:
+    def __init__(self, view: PooledTask, task: ClassTask) -> None:
         self._view = view
         train, test = np.array(task.train.labels), np.array(task.test.labels)
         classes = len(task.classes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_sae.audit.sound import unsound
+from pytest_sae.audit.panel_checks import unsound
 from pytest_sae.audit.values import WorldAudit
 
 

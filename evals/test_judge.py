@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_sae import Gate, Measured
+from pytest_sae import Gate, Measurements
 
 
 @pytest.mark.sae_family("judge_calibration")
-def test_judge_calibration(judge_calibration: Measured, metric: str, gate: Gate) -> None:
+def test_judge_calibration(judge_calibration: Measurements, metric: str, gate: Gate) -> None:
     gate(judge_calibration[metric])

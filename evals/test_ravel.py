@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_sae import Gate, Measured
+from pytest_sae import Gate, Measurements
 
 
 @pytest.mark.sae_family("ravel")
-def test_ravel(ravel: Measured, metric: str, gate: Gate) -> None:
+def test_ravel(ravel: Measurements, metric: str, gate: Gate) -> None:
     gate(ravel[metric])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_sae import Gate, Measured
+from pytest_sae import Gate, Measurements
 
 
 @pytest.mark.sae_metric(
@@ -14,12 +14,12 @@ from pytest_sae import Gate, Measured
     "l2_ratio",
     "relative_bias",
 )
-def test_reconstruction(core: Measured, metric: str, gate: Gate) -> None:
+def test_reconstruction(core: Measurements, metric: str, gate: Gate) -> None:
     gate(core[metric])
 
 
 @pytest.mark.sae_metric("l0", "l1", "dead_share", "dense_share_1pct", "dense_share_10pct")
-def test_sparsity(core: Measured, metric: str, gate: Gate) -> None:
+def test_sparsity(core: Measurements, metric: str, gate: Gate) -> None:
     gate(core[metric])
 
 
@@ -32,10 +32,10 @@ def test_sparsity(core: Measured, metric: str, gate: Gate) -> None:
     "ce_recovered.zero",
     "kl",
 )
-def test_behaviour(core: Measured, metric: str, gate: Gate) -> None:
+def test_behaviour(core: Measurements, metric: str, gate: Gate) -> None:
     gate(core[metric])
 
 
 @pytest.mark.sae_family("core")
-def test_weights(core: Measured, metric: str, gate: Gate) -> None:
+def test_weights(core: Measurements, metric: str, gate: Gate) -> None:
     gate(core[metric])

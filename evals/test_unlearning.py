@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_sae import Gate, Measured
+from pytest_sae import Gate, Measurements
 
 
 @pytest.mark.sae_family("unlearning")
-def test_unlearning(unlearning: Measured, metric: str, gate: Gate) -> None:
+def test_unlearning(unlearning: Measurements, metric: str, gate: Gate) -> None:
     gate(unlearning[metric])

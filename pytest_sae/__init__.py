@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from pytest_sae.families.registry import register
     from pytest_sae.numbers.estimate import Estimate, not_applicable, undefined
     from pytest_sae.numbers.keys import metric_key
-    from pytest_sae.numbers.spec import MetricSpec
+    from pytest_sae.numbers.metric_spec import MetricSpec
     from pytest_sae.records.measurement import Measurement
     from pytest_sae.run.gating import Gate
-    from pytest_sae.run.measured import Measured
+    from pytest_sae.run.measurements import Measurements
     from pytest_sae.session.session import LoadedSAE
 
 __version__ = "0.1.0"
@@ -31,10 +31,10 @@ _HOMES = {
     "Card": "pytest_sae.families.card",
     "Gate": "pytest_sae.run.gating",
     "LoadedSAE": "pytest_sae.session.session",
-    "Measured": "pytest_sae.run.measured",
+    "Measurements": "pytest_sae.run.measurements",
     "Measurement": "pytest_sae.records.measurement",
     "metric_key": "pytest_sae.numbers.keys",
-    "MetricSpec": "pytest_sae.numbers.spec",
+    "MetricSpec": "pytest_sae.numbers.metric_spec",
     "register": "pytest_sae.families.registry",
     "register_family": "pytest_sae.dictionaries.formats.entry_points",
     "register_format": "pytest_sae.dictionaries.formats.entry_points",
@@ -45,8 +45,8 @@ __all__ = [
     "Estimate",
     "Gate",
     "LoadedSAE",
-    "Measured",
     "Measurement",
+    "Measurements",
     "MetricSpec",
     "__version__",
     "bundled_world",

@@ -169,7 +169,7 @@ def sae_spec(request: pytest.FixtureRequest) -> SAESpec:
 @pytest.fixture(scope="session")
 def eval_session(pytestconfig: pytest.Config) -> Iterator[Any]:
     """The one evaluation session of this process: models, caches, measurements."""
-    from pytest_sae.run.measured import guarded
+    from pytest_sae.run.failures import guarded
 
     run = _run(pytestconfig)
     run.session = guarded("starting the evaluation", lambda: _make_session(run))
@@ -180,7 +180,7 @@ def eval_session(pytestconfig: pytest.Config) -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def sae(sae_spec: SAESpec, eval_session: Any) -> Iterator[Any]:
     """The SAE under test; at most one is loaded at a time."""
-    from pytest_sae.run.measured import guarded
+    from pytest_sae.run.failures import guarded
 
     loaded = guarded(f"loading {sae_spec.id}", lambda: eval_session.load(sae_spec))
     yield loaded
@@ -235,6 +235,6 @@ def _make_session(run: Run) -> Any:
 
 
 def _guarded(what: str, make: Callable[[], Any]) -> Any:
-    from pytest_sae.run.measured import guarded
+    from pytest_sae.run.failures import guarded
 
     return guarded(what, make)

@@ -174,10 +174,7 @@ def ablated_sums(
         mean = constant(site_mean(activations))
         found: Tensors = {}
         for part, stream in with_stream(activations, below):
-            variants = {
-                "mean_ablated": replaced(part, mean),
-                "zero_ablated": replaced(part, zeros),
-            }
+            variants = {"mean_ablated": replaced(part, mean), "zero_ablated": replaced(part, zeros)}
             for name, x in variants.items():
                 for batch, logits in _logits(activations, part, x, stream, LOGIT_BYTES):
                     sums = reduce(logits, batch).double().cpu()

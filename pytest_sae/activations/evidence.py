@@ -11,12 +11,12 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from pytest_sae.activations.contexts import Context, LatentEvidence
-from pytest_sae.activations.reservoir import Firings, Kept, Pool, empty_pool
+from pytest_sae.activations.reservoir import Firings, Reservoir, WindowPool, empty_pool
 from pytest_sae.activations.stream import ActivationBatch, TokenActivations
 from pytest_sae.activations.windows import (
-    Codes,
     Hashes,
     Ints,
+    WindowCodes,
     codes,
     firings,
     first_token,
@@ -122,8 +122,7 @@ def densities(
             latent = firings(part, dictionary, work)[1]
             fires += np.bincount(latent, minlength=dictionary.d_sae)
             tokens += int(part.batch.valid.sum())
-    shares: npt.NDArray[np.float64] = fires / tokens
-    return shares
+    return fires / tokens
 
 
 class _Gathered:
@@ -140,15 +139,15 @@ class _Gathered:
         count, width = len(latents), sizes.width
         # Windows of `top` are taken out of the samples afterwards.
         explained = _RESERVOIR * sizes.samples + sizes.top if sizes.samples else 0
-        self._top = Kept(count, sizes.top, width, "strongest")
-        self._samples = Kept(count, explained, width, "sampled")
-        self._scored = Kept(count, _RESERVOIR * sizes.scored, width, "sampled")
+        self._top = Reservoir(count, sizes.top, width, "strongest")
+        self._samples = Reservoir(count, explained, width, "sampled")
+        self._scored = Reservoir(count, _RESERVOIR * sizes.scored, width, "sampled")
         self._pool = empty_pool(d_sae)
         self._together = sp.csr_array((count, d_sae), dtype=np.float64)
         self._fires = np.zeros(count, np.int64)
         self._tokens = 0
 
-    def add(self, found: Codes) -> None:
+    def add(self, found: WindowCodes) -> None:
         """Take in the windows of one batch."""
         windows = found.windows
         explaining = self._explaining[windows.document]
@@ -164,10 +163,12 @@ class _Gathered:
             self._offer(kept, found, pair[half[window[pair]]], window, priority)
         self._count(found, place, window, pair)
         scoring = np.flatnonzero(~explaining)
-        more = Pool(windows.document, windows.number, priority, found.peaks).take(scoring)
+        more = WindowPool(windows.document, windows.number, priority, found.peaks).take(scoring)
         self._pool = self._pool.with_more(more, self._sizes.pool)
 
-    def _offer(self, kept: Kept, found: Codes, pair: Ints, window: Ints, priority: Hashes) -> None:
+    def _offer(
+        self, kept: Reservoir, found: WindowCodes, pair: Ints, window: Ints, priority: Hashes
+    ) -> None:
         latent, peak = found.peaks.indices[pair].astype(np.int64), found.peaks.data[pair]
         hashes = priorities(priority[window[pair]], latent)
         chosen = np.flatnonzero(kept.wanted(self._places[latent], hashes, peak))
@@ -189,7 +190,7 @@ class _Gathered:
             )
         )
 
-    def _count(self, found: Codes, place: Ints, window: Ints, pair: Ints) -> None:
+    def _count(self, found: WindowCodes, place: Ints, window: Ints, pair: Ints) -> None:
         shape = (len(self._latents), found.peaks.shape[0])
         active = sp.csr_array((np.ones(len(pair)), (place[pair], window[pair])), shape=shape)
         self._together = self._together + active @ found.peaks.astype(np.float64)
@@ -296,7 +297,7 @@ class _Contexts:
             for context, values in zip(silent, pairs.values.tolist(), strict=True)
         )
 
-    def silent(self, pool: Pool, windows: Ints) -> tuple[Context, ...]:
+    def silent(self, pool: WindowPool, windows: Ints) -> tuple[Context, ...]:
         """Return windows of the pool as contexts in which nothing fires."""
         where = zip(pool.document[windows].tolist(), pool.number[windows].tolist(), strict=True)
         return tuple(self._context(document, number) for document, number in where)

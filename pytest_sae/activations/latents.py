@@ -201,8 +201,7 @@ class Latents:
         rows = self.dictionary.decoder_rows
         if rows is None:
             rows = self._rows_at(torch.from_numpy(self.read_means(texts).mean(0)))
-        array: NDArray[np.float32] = rows.detach().float().cpu().numpy()
-        return array
+        return rows.detach().float().cpu().numpy()
 
     def can_read(self, texts: Sequence[str]) -> bool:
         """Whether there are, or can be made, activations of all of the texts."""

@@ -58,7 +58,7 @@ class RecordedSite(_Table):
     reads: str = ""
 
 
-class Shard(_Table):
+class VectorsFile(_Table):
     """One file of vectors."""
 
     file: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,150}\.safetensors$")]
@@ -97,7 +97,7 @@ class About(_Table):
     context: Annotated[int, Field(ge=1, le=2**31)] | None = None
     prepend_bos: bool | None = None
     texts: TextsFile
-    shards: Annotated[list[Shard], Field(min_length=1)]
+    shards: Annotated[list[VectorsFile], Field(min_length=1)]
 
     @property
     def tensors(self) -> frozenset[str]:
@@ -146,7 +146,7 @@ def read_about(directory: Path) -> tuple[About, str]:
             "make one with `pytest-sae record`."
         ) from error
     except ValidationError as error:
-        raise damaged(path, _told(error), "the form in pytest_sae.activations.recorded") from None
+        raise damaged(path, _told(error), "the form in pytest_sae.activations.recording") from None
     files = [shard.file for shard in about.shards]
     if len(set(files)) < len(files):
         raise damaged(path, "a shard is listed twice", "each file once")

@@ -3,7 +3,7 @@
 rows_at(parts, places) -> (text, d)
 places_of(texts, words, tokenizer, prepend_bos) -> positions     next_tokens(prompts, answers, ...)
 Prompts.of(stream, places)         .rows (text, d)         .logits(texts, rows) -> (n, vocab)
-Codes(dictionary, read)            .exchanged(base, source, mask) -> (n, d_out)
+PatchedCodes(dictionary, read)            .exchanged(base, source, mask) -> (n, d_out)
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ class Prompts:
         return Batch(ids, attention, attention, texts), _padded([self.x[t] for t in chosen])
 
 
-class Codes:
+class PatchedCodes:
     """What a dictionary makes of some activations, and what exchanging latents between them does.
 
     Args:

@@ -50,7 +50,7 @@ def joined(parts: list[Firings]) -> Firings:
     )
 
 
-class Kept:
+class Reservoir:
     """For each latent the best `size` of all pairs that were ever offered.
 
     What is kept depends on the set of pairs and not on their order. Pairs that cannot be among
@@ -116,14 +116,14 @@ class Kept:
 
 
 @dataclass(frozen=True, eq=False)
-class Pool:
+class WindowPool:
     """Windows with all that fires in them, sampled by their own priorities.
 
     Args:
         document: (window,).
         number: (window,) which of the document's windows.
         priority: (window,) ascending.
-        peaks: (window, d_sae), as in `windows.Codes`.
+        peaks: (window, d_sae), as in `windows.WindowCodes`.
     """
 
     document: Ints
@@ -131,19 +131,19 @@ class Pool:
     priority: Hashes
     peaks: sp.csr_array
 
-    def take(self, where: Ints | npt.NDArray[np.bool_]) -> Pool:
+    def take(self, where: Ints | npt.NDArray[np.bool_]) -> WindowPool:
         """Return some of the windows."""
-        return Pool(
+        return WindowPool(
             self.document[where], self.number[where], self.priority[where], self.peaks[where]
         )
 
-    def with_more(self, more: Pool, size: int) -> Pool:
+    def with_more(self, more: WindowPool, size: int) -> WindowPool:
         """Return the `size` windows of lowest priority of both pools."""
         if len(self.priority) == size:
             more = more.take(more.priority < self.priority[-1])
         if len(more.priority) == 0:
             return self
-        both = Pool(
+        both = WindowPool(
             np.concatenate([self.document, more.document]),
             np.concatenate([self.number, more.number]),
             np.concatenate([self.priority, more.priority]),
@@ -152,7 +152,9 @@ class Pool:
         return both.take(np.argsort(both.priority)[:size])
 
 
-def empty_pool(d_sae: int) -> Pool:
+def empty_pool(d_sae: int) -> WindowPool:
     """Return a pool without windows."""
     none = np.zeros(0, np.int64)
-    return Pool(none, none, np.zeros(0, np.uint64), sp.csr_array((0, d_sae), dtype=np.float32))
+    return WindowPool(
+        none, none, np.zeros(0, np.uint64), sp.csr_array((0, d_sae), dtype=np.float32)
+    )

@@ -30,7 +30,7 @@ _NEGLIGIBLE = 0.01  # of the largest change on its side: smaller ones are not wo
 
 
 @dataclass(frozen=True)
-class Effect:
+class SteeringEffect:
     """What steering did to the next token of one prompt.
 
     Args:
@@ -60,7 +60,7 @@ class Steered:
 
     strength: float
     kl: float
-    effects: tuple[Effect, ...]
+    effects: tuple[SteeringEffect, ...]
     kls: tuple[float, ...]
     reached: bool
 
@@ -210,12 +210,12 @@ def _slices(part: ActivationBatch, vocab: int) -> Iterator[tuple[int, int]]:
         yield start, min(start + size, texts)
 
 
-def _effects(stream: TokenActivations, change: Tensor, count: int) -> tuple[Effect, ...]:
+def _effects(stream: TokenActivations, change: Tensor, count: int) -> tuple[SteeringEffect, ...]:
     tokenizer = stream.model.tokenizer
     known = min(change.shape[1], len(tokenizer))  # the rest only fills up the matrix
     shown = pieces(stream.texts, tokenizer, stream.context, stream.prepend_bos)
     return tuple(
-        Effect(
+        SteeringEffect(
             "".join(own[-_TAIL:]),
             readable(_most(row[:known], count), tokenizer),
             readable(_most(-row[:known], count), tokenizer),

@@ -44,7 +44,7 @@ def digest(key: Key) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-class Entry:
+class CacheEntry:
     """The shards of one key, read one at a time."""
 
     def __init__(self, shards: Sequence[Tensors] | Sequence[Path], work: Work) -> None:
@@ -105,7 +105,7 @@ class Store:
     def __init__(self, directory: Path | str | None, work: Work | None = None) -> None:
         self.directory = None if directory is None else Path(directory).expanduser()
         self.work = work or Work()
-        self._opened: dict[str, Entry] = {}
+        self._opened: dict[str, CacheEntry] = {}
         if self.directory is not None:
             with _writable(self.directory):
                 (self.directory / "locks").mkdir(parents=True, exist_ok=True)
@@ -127,7 +127,7 @@ class Store:
             entry = self._opened[digest(key)]
         return next(iter(entry))
 
-    def find(self, key: Key) -> Entry | None:
+    def find(self, key: Key) -> CacheEntry | None:
         """Return the entry of a key, None if it is not there or damaged.
 
         Every shard's checksum is compared the first time, and trusted for the rest of the session.
@@ -136,7 +136,7 @@ class Store:
         if name not in self._opened and self.directory is not None:
             problem, shards = _verify(self.directory / name)
             if not problem:
-                self._opened[name] = Entry(shards, self.work)
+                self._opened[name] = CacheEntry(shards, self.work)
                 self.work.cache_hits += 1
         return self._opened.get(name)
 
@@ -165,7 +165,7 @@ class Store:
         if self.directory is None:
             writer = Writer(None, self.work)
             yield writer
-            self._opened[name] = Entry(writer.kept, self.work)
+            self._opened[name] = CacheEntry(writer.kept, self.work)
             return
         with _writable(self.directory):
             unfinished = self._beside(name)
@@ -178,7 +178,7 @@ class Store:
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
         shards = [shard_path(self.directory / name, i) for i in range(len(writer.checksums))]
-        self._opened[name] = Entry(shards, self.work)
+        self._opened[name] = CacheEntry(shards, self.work)
 
     def _lock(self, name: str) -> FileLock:
         assert self.directory is not None

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pytest_sae.activations.codes import Codes
 from pytest_sae.activations.pieces import pieces
-from pytest_sae.activations.store import Entry, Store, Tensors, Writer
+from pytest_sae.activations.store import CacheEntry, Store, Tensors, Writer
 from pytest_sae.models import model as models
 from pytest_sae.models import tokenize
 from pytest_sae.models.model import LanguageModel
@@ -110,11 +110,7 @@ class TokenActivations:
     def batches(self) -> list[Batch]:
         """The texts' batches, without running the model."""
         return batches(
-            self.texts,
-            self.model.tokenizer,
-            self.context,
-            self.prepend_bos,
-            self.tokens_per_batch,
+            self.texts, self.model.tokenizer, self.context, self.prepend_bos, self.tokens_per_batch
         )
 
     def pieces(self, documents: Sequence[int]) -> list[tuple[str, ...]]:
@@ -202,7 +198,7 @@ def _packed(parts: list[ActivationBatch]) -> Tensors:
     return tensors
 
 
-def _unpacked(entry: Entry) -> Iterator[ActivationBatch]:
+def _unpacked(entry: CacheEntry) -> Iterator[ActivationBatch]:
     for shard in entry:
         for number in range(len(shard) // len(_PARTS)):
             ids, attention, valid, rows, x = (shard[f"{number}.{name}"] for name in _PARTS)

@@ -70,8 +70,7 @@ def first_token(number: Ints, length: Ints, width: int) -> Ints:
         length: tokens of the document.
         width: tokens per window at most.
     """
-    starts: Ints = -(-number * length // -(-length // width))
-    return starts
+    return -(-number * length // -(-length // width))
 
 
 def _within(counts: Ints) -> Ints:
@@ -79,7 +78,7 @@ def _within(counts: Ints) -> Ints:
 
 
 @dataclass(frozen=True, eq=False)
-class Codes:
+class WindowCodes:
     """Where latents fire in the windows of one batch; only what is not zero is here.
 
     Args:
@@ -98,7 +97,7 @@ class Codes:
     value: Floats
 
 
-def codes(part: ActivationBatch, dictionary: Dictionary, width: int, work: Work) -> Codes:
+def codes(part: ActivationBatch, dictionary: Dictionary, width: int, work: Work) -> WindowCodes:
     """Encode a batch once, and gather the firings of all latents in its windows.
 
     Args:
@@ -122,7 +121,7 @@ def codes(part: ActivationBatch, dictionary: Dictionary, width: int, work: Work)
     shape = (len(windows.document), dictionary.d_sae)
     starts = np.searchsorted(row, np.arange(shape[0] + 1))
     table = sp.csr_array((peaks, column, starts), shape=shape)
-    return Codes(windows, table, pair, windows.position[token], value)
+    return WindowCodes(windows, table, pair, windows.position[token], value)
 
 
 def firings(part: ActivationBatch, dictionary: Dictionary, work: Work) -> tuple[Ints, Ints, Floats]:
@@ -183,5 +182,4 @@ def _mixed(x: Hashes) -> Hashes:
     x = x + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    mixed: Hashes = x ^ (x >> np.uint64(31))
-    return mixed
+    return x ^ (x >> np.uint64(31))

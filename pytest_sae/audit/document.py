@@ -10,17 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from pytest_sae.audit.lenses import LEAST_ORDERED, LEAST_RANK, MOST_CV
+from pytest_sae.audit.questions import LEAST_ORDERED, LEAST_RANK, MOST_CV
 from pytest_sae.families.registry import known
 from pytest_sae.records.audit import Audit, AuditWorld
-from pytest_sae.reports.audit import (
-    KEY,
-    Cells,
-    audit_line,
-    headline_rows,
-    markdown_table,
-    rows_of,
-)
+from pytest_sae.reports.audit import KEY, Cells, audit_line, headline_rows, markdown_table, rows_of
 
 BY_HAND = "<!-- Written by hand; kept when the document is drawn again. -->"
 

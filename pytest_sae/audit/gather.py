@@ -14,12 +14,14 @@ import numpy as np
 
 from pytest_sae.activations.latents import Latents
 from pytest_sae.activations.store import Store
-from pytest_sae.audit.values import Observation, Standing, Truth, WorldAudit
+from pytest_sae.audit.values import Observation, Standing, WorldAudit
 from pytest_sae.data.tasks import Tasks
 from pytest_sae.families.card import Card
 from pytest_sae.families.registry import card_of, cards
 from pytest_sae.measure.given import Given, measured
 from pytest_sae.numbers.estimate import Estimate
+from pytest_sae.records.audit import AuditTruth
+from pytest_sae.synthetic.latents import WorldLatents
 from pytest_sae.synthetic.panel import (
     LARGE_PLAN,
     SMALL_PLAN,
@@ -28,7 +30,6 @@ from pytest_sae.synthetic.panel import (
     PanelPlan,
     make_panel,
 )
-from pytest_sae.synthetic.reading import WorldLatents
 from pytest_sae.synthetic.recovery import Recovery, agreement
 from pytest_sae.synthetic.references import Known
 from pytest_sae.synthetic.tasks import (
@@ -193,20 +194,20 @@ def _standings(
             Standing(
                 member.name,
                 member.kind,
-                member.run,
                 member.step,
                 _truth(agreed.of()),
                 _truth(agreed.of(concepts.features)),
                 _truth(agreed.of(concepts.of_pairs)),
                 _truth(agreed.of(concepts.of_classes)),
                 _truth(agreed.of(concepts.first(few, few).features)),
+                member.run,
             )
         )
     return found
 
 
-def _truth(recovery: Recovery) -> Truth:
-    return Truth(recovery.f1, recovery.cosine, recovery.both)
+def _truth(recovery: Recovery) -> AuditTruth:
+    return AuditTruth(recovery.f1, recovery.cosine, recovery.both)
 
 
 def _spread(members: Sequence[Member], count: int) -> list[Member]:

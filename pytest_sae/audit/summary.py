@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from pytest_sae.audit.lenses import MetricAudit, audit
-from pytest_sae.audit.values import Observation, Standing, Truth, WorldAudit
+from pytest_sae.audit.questions import audit
+from pytest_sae.audit.values import Standing, WorldAudit
 from pytest_sae.families.registry import known, spec_of
+from pytest_sae.records.schema import checked
 
 Record = Mapping[str, Any]
 
@@ -24,23 +25,7 @@ def world_record(world: WorldAudit) -> dict[str, Any]:
 
 def world_of(record: Record) -> WorldAudit:
     """Return the world's audit of a record."""
-    return WorldAudit(
-        record["world"],
-        tuple(
-            Standing(
-                **{
-                    **each,
-                    "everything": Truth(**each["everything"]),
-                    "task": Truth(**each["task"]),
-                    "pairs": Truth(**each["pairs"]),
-                    "classes": Truth(**each["classes"]),
-                    "erased": Truth(**each["erased"]),
-                }
-            )
-            for each in record["standings"]
-        ),
-        tuple(Observation(**each) for each in record["observations"]),
-    )
+    return checked(WorldAudit, record)
 
 
 def audit_record(size: str, records: Sequence[Record]) -> dict[str, Any]:
@@ -65,7 +50,7 @@ def audit_record(size: str, records: Sequence[Record]) -> dict[str, Any]:
             }
             for world in worlds
         ],
-        "metrics": [_metric(each) for each in audit(worlds, directions)],
+        "metrics": [asdict(each) for each in audit(worlds, directions)],
     }
 
 
@@ -73,7 +58,3 @@ def _standing(standing: Standing) -> dict[str, Any]:
     found = asdict(standing)
     del found["run"]
     return found
-
-
-def _metric(metric: MetricAudit) -> dict[str, Any]:
-    return {**asdict(metric), "misses": metric.misses}

@@ -1,46 +1,23 @@
-"""The values of an audit, as plain records: what `gather` gives and `lenses` takes."""
+"""The values of an audit, as plain records: what `gather` gives and `questions` takes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-
-@dataclass(frozen=True)
-class Truth:
-    """How much of the truth a dictionary has recovered; see `synthetic.recovery.Recovery`."""
-
-    f1: float
-    cosine: float
-    both: float
+from pytest_sae.records.audit import AuditStanding, AuditTruth
 
 
 @dataclass(frozen=True)
-class Standing:
+class Standing(AuditStanding):
     """Where a dictionary of the panel stands in truth.
 
     Args:
-        member: its name.
-        kind: `trained`, `oracle`, `control` or `cut`.
         run: the training that it is of.
-        step: of the training, 0 without one.
-        everything: recovery of all true features.
-        task: recovery of those that any task is about.
-        pairs: of those that the concept pairs (SCR) are about.
-        classes: of those that the classes (TPP) are about.
-        erased: of those that the tasks are about on which the erasure frontier is measured.
     """
 
-    member: str
-    kind: str
     run: str
-    step: int
-    everything: Truth
-    task: Truth
-    pairs: Truth
-    classes: Truth
-    erased: Truth
 
-    def about(self, metric: str) -> Truth:
+    def about(self, metric: str) -> AuditTruth:
         """Return the recovery of the features that a metric's own tasks are about."""
         family = metric.partition(".")[0]
         own = {"scr": self.pairs, "tpp": self.classes, "erasure": self.erased}

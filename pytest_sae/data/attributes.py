@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pytest_sae.data.rows import Rows
+from pytest_sae.data.labelled_texts import LabelledTexts
 from pytest_sae.errors import DataError
 
 FEWEST = 20  # texts in either half, below which means and intervals mean nothing
@@ -108,7 +108,7 @@ class Columns:
 
 def attribute_task(
     name: str,
-    rows: Rows,
+    rows: LabelledTexts,
     attributes: Sequence[str],
     columns: Columns,
     sizes: PrincipledSizes,
@@ -179,7 +179,7 @@ def counterfactuals(texts: Labelled, attribute: int) -> Mapping[int, tuple[int, 
 
 
 def _part(
-    rows: Rows,
+    rows: LabelledTexts,
     keys: Sequence[str],
     places: Sequence[int],
     attributes: Sequence[str],
@@ -200,7 +200,7 @@ def _part(
     )
 
 
-def _require(name: str, rows: Rows, part: Labelled, attributes: Sequence[str]) -> None:
+def _require(name: str, rows: LabelledTexts, part: Labelled, attributes: Sequence[str]) -> None:
     if len(part.texts) < FEWEST:
         raise DataError(
             f"Task {name}: {rows.source} gives {len(part.texts)} texts to one half. Expected at "

@@ -10,9 +10,8 @@ from typing import TypeVar
 
 from pytest_sae.data.attributes import AttributeTask
 from pytest_sae.data.entities import EntityTask
+from pytest_sae.data.labelled_texts import LabelledTexts
 from pytest_sae.data.preferences import Preferences
-from pytest_sae.data.questions import UnlearningTask
-from pytest_sae.data.rows import Rows
 from pytest_sae.data.tasks import (
     ClassTask,
     ClassTexts,
@@ -25,6 +24,7 @@ from pytest_sae.data.tasks import (
     SpuriousTexts,
     Tasks,
 )
+from pytest_sae.data.unlearning import UnlearningTask
 from pytest_sae.errors import DataError, suggest
 
 FEWEST = 10  # texts in a cell or class, below which a probe and its interval mean nothing
@@ -38,13 +38,13 @@ class _Split:
 
     task: str
     split: str
-    rows: Rows
+    rows: LabelledTexts
     seed: int
 
 
 def spurious_task(
     name: str,
-    splits: tuple[Rows, Rows],
+    splits: tuple[LabelledTexts, LabelledTexts],
     intended: Contrast,
     spurious: Contrast,
     sizes: Sizes,
@@ -92,7 +92,7 @@ def spurious_task(
 
 def class_task(
     name: str,
-    splits: tuple[Rows, Rows],
+    splits: tuple[LabelledTexts, LabelledTexts],
     column: str,
     classes: Sequence[str],
     sizes: Sizes,
@@ -128,7 +128,7 @@ def class_task(
 
 def shared_task(
     name: str,
-    datasets: Mapping[str, tuple[Rows, Rows]],
+    datasets: Mapping[str, tuple[LabelledTexts, LabelledTexts]],
     column: str,
     classes: Sequence[str],
     sizes: Sizes,
@@ -159,17 +159,17 @@ def shared_task(
     return SharedTask(name, tuple(parts))
 
 
-def _without(rows: Rows, texts: set[str]) -> tuple[Rows, int]:
+def _without(rows: LabelledTexts, texts: set[str]) -> tuple[LabelledTexts, int]:
     """Rows without some texts, and how many of those were there."""
     places = [place for place, text in enumerate(rows.texts) if text not in texts]
     labels = {
         column: tuple(values[place] for place in places) for column, values in rows.labels.items()
     }
-    kept = Rows(rows.source, tuple(rows.texts[place] for place in places), labels)
+    kept = LabelledTexts(rows.source, tuple(rows.texts[place] for place in places), labels)
     return kept, len(texts & set(rows.texts))
 
 
-def corpus(rows: Rows, sizes: Sizes, seed: int) -> Corpus:
+def corpus(rows: LabelledTexts, sizes: Sizes, seed: int) -> Corpus:
     """Return the distinct texts of the rows, or as many of them as sizes ask for.
 
     Args:
@@ -240,7 +240,7 @@ def collect(
     )
 
 
-def _require(task: str, rows: Rows, column: str, values: Sequence[str]) -> None:
+def _require(task: str, rows: LabelledTexts, column: str, values: Sequence[str]) -> None:
     there = set(rows.labels[column])
     missing = [value for value in values if value not in there]
     if missing:
@@ -257,7 +257,7 @@ def _side(contrast: Contrast, positive: bool) -> str:
 
 
 def _spurious_cells(
-    rows: Rows, intended: Contrast, spurious: Contrast
+    rows: LabelledTexts, intended: Contrast, spurious: Contrast
 ) -> list[tuple[bool, bool] | None]:
     first = {intended.positive: True, intended.negative: False}
     second = {spurious.positive: True, spurious.negative: False}
@@ -270,7 +270,7 @@ def _spurious_cells(
 
 def _splits(
     task: str,
-    splits: tuple[Rows, Rows],
+    splits: tuple[LabelledTexts, LabelledTexts],
     cells: Sequence[Sequence[Cell | None]],
     names: Mapping[Cell, str],
     most: tuple[int | None, int | None],

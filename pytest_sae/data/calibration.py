@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pytest_sae import bundled_world
-from pytest_sae.data.rows import read_rows
+from pytest_sae.data.labelled_texts import read_rows
 
 # File, column of the topic and every how many rows one is taken: files are sorted by label, so
 # that even steps keep their mix. The stream repeats some of the labelled files without labels.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pytest_sae.data.build import class_task, collect, corpus, spurious_task
 from pytest_sae.data.hub import copied_rows, hub_rows
-from pytest_sae.data.rows import Codes, Rows
+from pytest_sae.data.labelled_texts import LabelCodes, LabelledTexts
 from pytest_sae.data.tasks import Contrast, Sizes, Tasks
 
 #: As many texts of 128 tokens as the published reconstruction figures rest on.
@@ -102,10 +102,7 @@ AMAZON = CanonicalDataset(
 
 
 def canonical_tasks(
-    sizes: Sizes,
-    seed: int,
-    local: Path | None = None,
-    codes: Codes | None = None,
+    sizes: Sizes, seed: int, local: Path | None = None, codes: LabelCodes | None = None
 ) -> Tasks:
     """Return the eight SCR and two TPP tasks of the published protocol.
 
@@ -133,13 +130,15 @@ def canonical_tasks(
         tpp.append(class_task(dataset.name, splits, dataset.column, dataset.classes, sizes, seed))
     source = f"canonical ({local or 'hub'})"
     wanted = replace(sizes, corpus_texts=sizes.corpus_texts or CORPUS_TEXTS)
-    return collect(corpus(Rows(source, tuple(texts), {}), wanted, seed), scr, tpp, source)
+    return collect(corpus(LabelledTexts(source, tuple(texts), {}), wanted, seed), scr, tpp, source)
 
 
-def _splits(dataset: CanonicalDataset, local: Path | None, codes: Codes) -> tuple[Rows, Rows]:
+def _splits(
+    dataset: CanonicalDataset, local: Path | None, codes: LabelCodes
+) -> tuple[LabelledTexts, LabelledTexts]:
     columns = (dataset.column, dataset.spurious.column)
 
-    def split(name: str) -> Rows:
+    def split(name: str) -> LabelledTexts:
         if local is None:
             return hub_rows(dataset.hub, None, name, dataset.text, columns, codes)
         directory = local / Path(dataset.hub).name

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pytest_sae.data.rows import Rows
+from pytest_sae.data.labelled_texts import LabelledTexts
 from pytest_sae.errors import DataError, suggest
 
 Split = Literal["train", "test"]
@@ -85,8 +85,8 @@ class EntityTask:
 
 def entity_task(
     name: str,
-    entities: Rows,
-    prompts: Rows,
+    entities: LabelledTexts,
+    prompts: LabelledTexts,
     attributes: Sequence[str],
     columns: tuple[str, str, str],
     position: Position,

@@ -7,7 +7,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from pytest_sae.data.rows import Codes, Rows, read_rows, to_rows, unknown_column
+from pytest_sae.data.labelled_texts import (
+    LabelCodes,
+    LabelledTexts,
+    read_rows,
+    to_rows,
+    unknown_column,
+)
 from pytest_sae.errors import DataError
 
 _FILES = (".jsonl", ".csv", ".parquet")
@@ -19,8 +25,8 @@ def hub_rows(
     split: str,
     text: str,
     columns: Sequence[str],
-    codes: Codes | None = None,
-) -> Rows:
+    codes: LabelCodes | None = None,
+) -> LabelledTexts:
     """Return one split of a dataset of the hub, from its cache where it was loaded before.
 
     Args:
@@ -49,8 +55,8 @@ def hub_rows(
 
 
 def copied_rows(
-    directory: Path, split: str, text: str, columns: Sequence[str], codes: Codes | None = None
-) -> Rows:
+    directory: Path, split: str, text: str, columns: Sequence[str], codes: LabelCodes | None = None
+) -> LabelledTexts:
     """Return one split of a local copy: made by `save_to_disk`, or files named after the splits.
 
     Args:
@@ -79,8 +85,8 @@ def copied_rows(
 
 
 def _table_rows(
-    source: str, table: Any, text: str, columns: Sequence[str], codes: Codes | None
-) -> Rows:
+    source: str, table: Any, text: str, columns: Sequence[str], codes: LabelCodes | None
+) -> LabelledTexts:
     names = (text, *columns)
     for name in names:
         if name not in table.column_names:

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_sae.data.rows import Rows, read_rows
+from pytest_sae.data.labelled_texts import LabelledTexts, read_rows
 from pytest_sae.errors import DataError
 
 FEWEST = 20  # pairs of a split, below which an AUC and its interval mean nothing
@@ -112,7 +112,7 @@ def _replies(path: Path, columns: Columns, left_out: Collection[tuple[str, str]]
     )
 
 
-def _preferred(rows: Rows, columns: Columns) -> list[bool]:
+def _preferred(rows: LabelledTexts, columns: Columns) -> list[bool]:
     names = (columns.first, columns.second)
     found = rows.labels[columns.preferred]
     wrong = next((value for value in found if value not in names), None)
@@ -124,7 +124,7 @@ def _preferred(rows: Rows, columns: Columns) -> list[bool]:
     return [value == columns.first for value in found]
 
 
-def _scores(rows: Rows, columns: Columns) -> list[float]:
+def _scores(rows: LabelledTexts, columns: Columns) -> list[float]:
     return [_number(value, rows.source, columns.score) for value in rows.labels[columns.score]]
 
 

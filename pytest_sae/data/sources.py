@@ -10,17 +10,17 @@ from pytest_sae import bundled_world
 from pytest_sae.data.attributes import AttributeTask, Columns, attribute_task
 from pytest_sae.data.build import class_task, collect, corpus, shared_task, spurious_task
 from pytest_sae.data.entities import EntityTask, entity_task, published_task
+from pytest_sae.data.labelled_texts import LabelCodes, LabelledTexts, read_records, read_rows
 from pytest_sae.data.preferences import Columns as PairColumns
 from pytest_sae.data.preferences import Preferences, read_preferences
-from pytest_sae.data.questions import (
+from pytest_sae.data.tasks import Contrast, Corpus, Sizes, Spelling, SpuriousTask, Tasks
+from pytest_sae.data.unlearning import (
     Prompt,
     QuestionColumns,
     UnlearningTask,
     read_questions,
     unlearning_task,
 )
-from pytest_sae.data.rows import Codes, Rows, read_records, read_rows
-from pytest_sae.data.tasks import Contrast, Corpus, Sizes, Spelling, SpuriousTask, Tasks
 
 if TYPE_CHECKING:
     from pytest_sae.data.taskfile import (
@@ -92,7 +92,7 @@ def bundled_tasks(sizes: Sizes, seed: int) -> Tasks:
 
 
 def canonical_tasks(
-    sizes: Sizes, seed: int, local: Path | None = None, codes: Codes | None = None
+    sizes: Sizes, seed: int, local: Path | None = None, codes: LabelCodes | None = None
 ) -> Tasks:
     """Return the published Bias in Bios and Amazon tasks; see `canonical.canonical_tasks`.
 
@@ -140,13 +140,13 @@ def _columns(tasks: TaskFile, name: str) -> list[str]:
     return list(dict.fromkeys(columns))
 
 
-def _splits(tasks: TaskFile, name: str, directory: Path) -> tuple[Rows, Rows]:
+def _splits(tasks: TaskFile, name: str, directory: Path) -> tuple[LabelledTexts, LabelledTexts]:
     dataset, columns = tasks.datasets[name], _columns(tasks, name)
     train = _rows(dataset, dataset.train, columns, directory)
     return train, _rows(dataset, dataset.test, columns, directory)
 
 
-def _rows(dataset: DatasetTable, split: str, columns: list[str], directory: Path) -> Rows:
+def _rows(dataset: DatasetTable, split: str, columns: list[str], directory: Path) -> LabelledTexts:
     if dataset.hub is None:
         return read_rows(directory / split, dataset.text, columns, dataset.values)
     from pytest_sae.data.hub import hub_rows
@@ -161,7 +161,9 @@ def _preferences(table: PreferencesTable | None, directory: Path) -> Preferences
     return read_preferences(directory / table.train, directory / table.test, columns)
 
 
-def _scr(task: ScrTable, splits: tuple[Rows, Rows], sizes: Sizes, seed: int) -> SpuriousTask:
+def _scr(
+    task: ScrTable, splits: tuple[LabelledTexts, LabelledTexts], sizes: Sizes, seed: int
+) -> SpuriousTask:
     intended, spurious = _contrast(task.intended), _contrast(task.spurious)
     return spurious_task(task.name, splits, intended, spurious, sizes, seed)
 

@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from pytest_sae.data.questions import Prompt
-from pytest_sae.data.rows import label
+from pytest_sae.data.labelled_texts import label
+from pytest_sae.data.unlearning import Prompt
 from pytest_sae.data.words import WORD
 from pytest_sae.errors import DataError, suggest
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pytest_sae.data.attributes import AttributeTask, PrincipledSizes
 from pytest_sae.data.entities import EntityTask, RavelSizes
 from pytest_sae.data.preferences import Preferences
-from pytest_sae.data.questions import UnlearningSizes, UnlearningTask
+from pytest_sae.data.unlearning import UnlearningSizes, UnlearningTask
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from pytest_sae.dictionaries.layouts import (
-    candidates,
-    explain,
-    files_of,
-    looks_like_dictionary,
-)
+from pytest_sae.dictionaries.layouts import candidates, explain, files_of, looks_like_dictionary
 from pytest_sae.errors import DictionaryError
 
 if TYPE_CHECKING:

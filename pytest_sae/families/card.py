@@ -8,7 +8,7 @@ from importlib import import_module
 from itertools import product
 from typing import TYPE_CHECKING, Any, Literal
 
-from pytest_sae.numbers.spec import MetricSpec
+from pytest_sae.numbers.metric_spec import MetricSpec
 
 if TYPE_CHECKING:
     from pytest_sae.numbers.estimate import Estimate, Param

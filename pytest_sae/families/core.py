@@ -18,7 +18,7 @@ from pytest_sae.families.expected import CODES, DECODED, WORSE
 CARD = Card(
     name="core",
     title="Reconstruction and sparsity",
-    measure="pytest_sae.measure.reconstruction:measure",
+    measure="pytest_sae.measure.core:measure",
     metrics=(
         *under(
             "Reconstruction and sparsity",

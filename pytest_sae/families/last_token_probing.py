@@ -10,7 +10,7 @@ AT_EACH_K = grid(k=(1, 2, 5, 10, 16))
 CARD = Card(
     name="last_token_probing",
     title="Sparse probing (sparse_probing)",
-    measure="pytest_sae.measure.last_token:measure",
+    measure="pytest_sae.measure.last_token_probing:measure",
     metrics=(
         higher("sparse_probing.last_token.auc",
             "a probe on the last token's k most telling latents, over 113 data sets", SHARE, "AUC",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pytest_sae.families import NAMES
 from pytest_sae.numbers.control import CONTROLS
-from pytest_sae.numbers.spec import MetricSpec
+from pytest_sae.numbers.metric_spec import MetricSpec
 
 if TYPE_CHECKING:
     from pytest_sae.families.card import Card

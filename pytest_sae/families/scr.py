@@ -8,7 +8,7 @@ from pytest_sae.families.expected import DRAWS, ERASED, WORSE
 CARD = Card(
     name="scr",
     title="Spurious correlation removal (scr)",
-    measure="pytest_sae.measure.erasure:measure_scr",
+    measure="pytest_sae.measure.scr_and_tpp:measure_scr",
     metrics=(
         higher("scr", "accuracy won back by removing a spurious concept, over tasks",
             settings=grid(n=20, direction=("spurious", "intended")), controls=ERASED),

@@ -8,7 +8,7 @@ from pytest_sae.families.expected import READ, WORSE
 CARD = Card(
     name="sparse_probing",
     title="Sparse probing (sparse_probing)",
-    measure="pytest_sae.measure.probing:measure",
+    measure="pytest_sae.measure.sparse_probing:measure",
     metrics=(
         higher("sparse_probing",
             "what a probe on the k most telling latents knows of a text's concepts", SHARE,

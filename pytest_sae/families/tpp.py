@@ -8,7 +8,7 @@ from pytest_sae.families.expected import DRAWS, ERASED, WORSE
 CARD = Card(
     name="tpp",
     title="Targeted probe perturbation (tpp)",
-    measure="pytest_sae.measure.erasure:measure_tpp",
+    measure="pytest_sae.measure.scr_and_tpp:measure_tpp",
     metrics=(
         higher("tpp", "targeted loss of one class's probe, over what can be lost",
             settings=grid(n=20), controls=ERASED),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pytest_sae.gate.rules import Rule
     from pytest_sae.numbers.control import Control
     from pytest_sae.numbers.estimate import Estimate
-    from pytest_sae.numbers.spec import Direction
+    from pytest_sae.numbers.metric_spec import Direction
 
 _MOST = 100.0  # times as many texts: beyond that, nobody would measure them
 

@@ -17,7 +17,7 @@ from pytest_sae.gate.relative_bounds import relative_bound
 from pytest_sae.gate.rules import Override, Regression, Rule, Thresholds
 from pytest_sae.gate.toml_lines import Place
 from pytest_sae.numbers.keys import parse_key
-from pytest_sae.numbers.spec import MetricSpec
+from pytest_sae.numbers.metric_spec import MetricSpec
 from pytest_sae.records import row
 
 T = TypeVar("T", bool, str)

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 from pytest_sae.errors import ReportError
 from pytest_sae.gate.judged import rejudged
 from pytest_sae.gate.whole_run import left_out, run_verdict
-from pytest_sae.records.described import united
 from pytest_sae.records.plan import Plan
+from pytest_sae.records.provenance import united
 from pytest_sae.records.report import SAE, SCHEMA_VERSION, Report
 from pytest_sae.records.row import Row
 from pytest_sae.records.verdicts import GREEN

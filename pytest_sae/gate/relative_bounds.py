@@ -10,7 +10,7 @@ from typing import Any
 from pytest_sae.errors import ThresholdsError, suggest
 from pytest_sae.families.registry import comparable
 from pytest_sae.gate.toml_lines import Place
-from pytest_sae.numbers.spec import MetricSpec
+from pytest_sae.numbers.metric_spec import MetricSpec
 from pytest_sae.records.relative import INTERVAL, WORTHLESS, Relative
 
 Number = Callable[[object, str, Place], float]

@@ -10,7 +10,7 @@ from typing import Any
 
 from pytest_sae.numbers.estimate import Param
 from pytest_sae.numbers.keys import fits, parse_key
-from pytest_sae.numbers.spec import Direction
+from pytest_sae.numbers.metric_spec import Direction
 from pytest_sae.records import row
 from pytest_sae.records.relative import Relative
 from pytest_sae.records.row import AppliedRule, Undecided

@@ -16,7 +16,7 @@ from pytest_sae.records.verdicts import UNDISCRIMINATING, Verdict, difference
 if TYPE_CHECKING:
     from pytest_sae.gate.rules import Rule
     from pytest_sae.numbers.estimate import Estimate
-    from pytest_sae.numbers.spec import Direction
+    from pytest_sae.numbers.metric_spec import Direction
     from pytest_sae.records.row import Against
 
 

@@ -7,10 +7,10 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import Literal
 
 from pytest_sae.errors import JudgeError
+from pytest_sae.judge.answer_parser import InvalidAnswerError, parse
 from pytest_sae.judge.base import Answer, Spent
 from pytest_sae.judge.budget import most_input
 from pytest_sae.judge.exchange import AbandonedError, Exchange
-from pytest_sae.judge.parse import InvalidAnswerError, parse
 from pytest_sae.judge.provider import Chat, Reply
 from pytest_sae.judge.recorded_answer import PARAMETERS, ChatRecord, Usage, chat_record
 from pytest_sae.judge.request import Request

@@ -112,9 +112,9 @@ def _unmarked(text: str) -> tuple[str, list[int]]:
     levels: list[int] = []
     end = 0
     for mark in _MARK.finditer(text):
-        for part, height in ((text[end : mark.start()], 0), (mark[1], int(mark[2] or 1))):
+        for part, mark_level in ((text[end : mark.start()], 0), (mark[1], int(mark[2] or 1))):
             characters.append(part)
-            levels += [height] * len(part)
+            levels += [mark_level] * len(part)
         end = mark.end()
     rest = text[end:]
     return "".join(characters) + rest, levels + [0] * len(rest)

@@ -63,8 +63,7 @@ def ablated_kl(
                 total[place] += _kl(
                     written, some, new[few], None if stream is None else stream[few]
                 )
-    result: Floats = total / max(tokens, 1)
-    return result
+    return total / max(tokens, 1)
 
 
 def _ablated(

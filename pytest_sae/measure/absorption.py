@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pytest_sae.activations.last_token import encode_rows, last_rows
 from pytest_sae.activations.latents import Latents
-from pytest_sae.activations.rows import encode_rows, last_rows
 from pytest_sae.data.tasks import Spelling
 from pytest_sae.measure.given import Given
-from pytest_sae.metrics.absorption import FOLDS, Words, absorbed, fit_letters, folds_of
+from pytest_sae.metrics.absorption import FOLDS, SpelledWords, absorbed, fit_letters, folds_of
 from pytest_sae.metrics.absorption_estimates import MIN_LETTERS, NAMES, estimates
 from pytest_sae.models.absent import AbsentModel
 from pytest_sae.models.tokenize import Tokens, framed
@@ -88,7 +88,7 @@ def measure(given: Given) -> list[Estimate]:
     folds = folds_of(vocabulary.words, letters, seed)
     probes = _probes(latents, x, letters, folds, len(alphabet))
     z = encode_rows(latents.dictionary, read, latents.store.work)
-    words = Words(letters, folds, x, z, rows.detach().float().cpu().numpy())
+    words = SpelledWords(letters, folds, x, z, rows.detach().float().cpu().numpy())
     return estimates(absorbed(words, probes), alphabet.tolist(), seed)
 
 

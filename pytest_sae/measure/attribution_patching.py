@@ -1,7 +1,7 @@
 """Where in a model the attributes of a task act: attribution patching, without knowing a circuit.
 
 find(model, task, context, prepend_bos, sites, pairs) -> list[SiteScore]
-choose(model, task, site, context, prepend_bos) -> Choice        # at one site: the best place
+choose(model, task, site, context, prepend_bos) -> ReadPosition        # at one site: the best place
 
 SAGE (arXiv 2410.07456) finds the places at which to fit supervised dictionaries by attribution
 patching (Nanda 2023): the change of an activation from a text to its counterfactual, times the
@@ -92,7 +92,7 @@ def find(
 
 
 @dataclass(frozen=True)
-class Choice:
+class ReadPosition:
     """Where in the texts a site is read.
 
     Args:
@@ -106,7 +106,7 @@ class Choice:
 
 def choose(
     model: LanguageModel, task: AttributeTask, site: Site, context: int, prepend_bos: bool
-) -> Choice:
+) -> ReadPosition:
     """Return the place at which the attributes act most through a site, of those in every text.
 
     Args:
@@ -131,7 +131,7 @@ def choose(
         place: sum(score.share for score in scores if score.place == place) / len(task.attributes)
         for place in places
     }
-    return Choice(max(places, key=lambda place: shares[place]), shares)
+    return ReadPosition(max(places, key=lambda place: shares[place]), shares)
 
 
 def placed(task: AttributeTask, place: str) -> AttributeTask:

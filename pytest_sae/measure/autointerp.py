@@ -17,10 +17,10 @@ from typing import TypeVar
 from pytest_sae.judge.base import Judge
 from pytest_sae.measure import embedding, intervention, surprisal
 from pytest_sae.measure.detection import detected
+from pytest_sae.measure.explained_latents import AutointerpSizes, ExplainedLatent, choose, explained
 from pytest_sae.measure.given import Given
-from pytest_sae.measure.intervention import Intervened
+from pytest_sae.measure.intervention import InterventionResult
 from pytest_sae.measure.logit_lens import top_tokens
-from pytest_sae.measure.subjects import AutointerpSizes, Subject, choose, explained
 from pytest_sae.metrics import autointerp_estimates as figures
 from pytest_sae.metrics.autointerp import Score
 from pytest_sae.models.absent import why_silent
@@ -78,7 +78,7 @@ def scored(given: Given, sizes: AutointerpSizes) -> list[Estimate]:
         DETECTION: found.scores["detection"],
         FUZZING: found.scores["fuzzing"],
     }
-    steered = Intervened([], frozenset())
+    steered = InterventionResult([], frozenset())
     if latents.model.predicts:
         steered = bill.paid(
             "intervening",
@@ -125,7 +125,7 @@ def _too_few(found: int, details: Mapping[str, object]) -> list[Estimate]:
 
 
 def _table(
-    subjects: Sequence[Subject], scores: Mapping[str, Sequence[Score]]
+    subjects: Sequence[ExplainedLatent], scores: Mapping[str, Sequence[Score]]
 ) -> list[dict[str, object]]:
     """One row for each latent, by index: what was said of it and what that scored."""
     by_latent = {

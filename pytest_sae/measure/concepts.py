@@ -10,11 +10,17 @@ from numpy.typing import NDArray
 from pytest_sae.activations.latents import Latents
 from pytest_sae.data.preferences import Preferences
 from pytest_sae.data.tasks import Tasks
-from pytest_sae.measure.erasure import View, erasure_texts, quadrants, scr_probes, tpp_probes
 from pytest_sae.measure.given import Given
+from pytest_sae.measure.scr_and_tpp import (
+    PooledTask,
+    erasure_texts,
+    quadrants,
+    scr_probes,
+    tpp_probes,
+)
 from pytest_sae.metrics import concepts, preferences
 from pytest_sae.metrics.ablation import Bools, mean_difference, written
-from pytest_sae.metrics.concepts import Concept
+from pytest_sae.metrics.concepts import ProbedConcept
 from pytest_sae.metrics.coupling import coupling
 from pytest_sae.metrics.tpp import one_versus_rest
 from pytest_sae.numbers.estimate import Estimate, no_data, not_applicable
@@ -59,7 +65,7 @@ def _preferences(latents: Latents, found: Preferences | None, seed: int) -> Esti
         return not_applicable(preferences.METRIC, "their replies were not recorded")
     z = latents.pooled(found.texts).z
     train, test = (
-        preferences.Pairs(
+        preferences.PreferencePairs(
             z[latents.places(found.texts, split.first)]
             - z[latents.places(found.texts, split.second)],
             np.array(split.preferred),
@@ -70,20 +76,20 @@ def _preferences(latents: Latents, found: Preferences | None, seed: int) -> Esti
     return preferences.preference_auc_kept(train, test, seed)
 
 
-_Read = tuple[Concept, NDArray[np.floating], NDArray[np.floating]]
+_Read = tuple[ProbedConcept, NDArray[np.floating], NDArray[np.floating]]
 
 
 def _concepts(latents: Latents, tasks: Tasks, seed: int, fits: int) -> Iterator[_Read]:
     texts = erasure_texts(tasks)
     for task in tasks.scr:
-        view = View.of(latents, texts, task.train.texts, task.test.texts)
+        view = PooledTask.of(latents, texts, task.train.texts, task.test.texts)
         probes = scr_probes(latents, view, task, seed, fits).fits[0]
         train, test = quadrants(task.train), quadrants(task.test)
         names = [f"{task.name} {part}" for part in ("intended", "spurious")]
         labels = [np.stack([each.intended, each.spurious]) for each in (train, test)]
         yield from _read(latents, texts, view, task.test.texts, probes, names, labels)
     for each in tasks.tpp:
-        view = View.of(latents, texts, each.train.texts, each.test.texts)
+        view = PooledTask.of(latents, texts, each.train.texts, each.test.texts)
         probes = tpp_probes(latents, view, each, seed, fits).fits[0]
         names = [f"{each.name} {part}" for part in each.classes]
         labels = [
@@ -96,7 +102,7 @@ def _concepts(latents: Latents, tasks: Tasks, seed: int, fits: int) -> Iterator[
 def _read(
     latents: Latents,
     texts: Sequence[str],
-    view: View,
+    view: PooledTask,
     test: Sequence[str],
     probes: LinearProbes,
     names: Sequence[str],
@@ -109,12 +115,12 @@ def _read(
         train, seen = labels[0][place], labels[1][place]
         moved = mean_difference(view.z_train, train, ~train)
         own = adds[:, place]
-        concept = Concept(name, seen, logits[place], z, own, moved * own, live)
+        concept = ProbedConcept(name, seen, logits[place], z, own, moved * own, live)
         yield concept, view.rows, probes.weight[place]
 
 
 def _couplings(
-    concept: Concept, rows: NDArray[np.floating], weight: NDArray[np.floating]
+    concept: ProbedConcept, rows: NDArray[np.floating], weight: NDArray[np.floating]
 ) -> list[dict[str, float]]:
     """Tell C(d_j, w) of the most important latents: the logit that one unit along d_j predicts."""
     best = np.argsort(-concept.importance, kind="stable")[:_SHOWN]

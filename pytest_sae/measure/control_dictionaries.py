@@ -1,7 +1,7 @@
 """Controls of one dictionary, made from the activations that it is measured on anyway.
 
 why_not(control, latents) -> str        # by declaration; empty where it can be made
-sampled(latents, texts) -> Sample
+sampled(latents, texts) -> TokenSample
 make(control, latents, sample, seed, draws) -> list[Twin] | str       # or why there is none here
 """
 
@@ -41,7 +41,7 @@ class Twin:
 
 
 @dataclass(frozen=True)
-class Sample:
+class TokenSample:
     """Some tokens of the texts, and what the dictionary makes of them.
 
     Args:
@@ -69,7 +69,7 @@ def why_not(control: str, latents: Latents) -> str:
     return ""
 
 
-def sampled(latents: Latents, texts: Sequence[str]) -> Sample:
+def sampled(latents: Latents, texts: Sequence[str]) -> TokenSample:
     """Return evenly spaced tokens of texts whose activations are there.
 
     Args:
@@ -81,11 +81,11 @@ def sampled(latents: Latents, texts: Sequence[str]) -> Sample:
     with torch.no_grad():
         for piece in x.split(_PIECE):
             active += torch.count_nonzero(latents.dictionary.encode(piece), dim=0)
-    return Sample(x, float(active.sum()) / max(1, len(x)), int((active > 0).sum()))
+    return TokenSample(x, float(active.sum()) / max(1, len(x)), int((active > 0).sum()))
 
 
 def make(
-    control: str, latents: Latents, sample: Sample, seed: int, draws: int = 1
+    control: str, latents: Latents, sample: TokenSample, seed: int, draws: int = 1
 ) -> list[Twin] | str:
     """Return a control that is a dictionary, or why there is none on these texts.
 
@@ -113,34 +113,34 @@ def make(
     return twins
 
 
-def _random(dictionary: Dictionary, sample: Sample, seed: int) -> Dictionary | str:
+def _random(dictionary: Dictionary, sample: TokenSample, seed: int) -> Dictionary | str:
     if sample.l0 == 0:
         return _SILENT
     return controls.random_matched(dictionary, sample.x, sample.l0, seed)
 
 
-def _random_tied(dictionary: Dictionary, sample: Sample, seed: int) -> Dictionary | str:
+def _random_tied(dictionary: Dictionary, sample: TokenSample, seed: int) -> Dictionary | str:
     if sample.l0 == 0:
         return _SILENT
     return controls.random_tied(dictionary, sample.x, sample.l0, seed)
 
 
-def _permuted(dictionary: Dictionary, sample: Sample, seed: int) -> Dictionary | str:
+def _permuted(dictionary: Dictionary, sample: TokenSample, seed: int) -> Dictionary | str:
     return controls.permuted_decoder(dictionary, seed)
 
 
-def _best_k(dictionary: Dictionary, sample: Sample, seed: int) -> Dictionary | str:
+def _best_k(dictionary: Dictionary, sample: TokenSample, seed: int) -> Dictionary | str:
     if sample.alive < 2:
         return f"{sample.alive} latents of it fire on these texts: there is none to cut"
     return controls.best_k(dictionary, sample.x, max(1, sample.alive // _KEPT))
 
 
-def _pca(dictionary: Dictionary, sample: Sample, seed: int) -> Dictionary | str:
+def _pca(dictionary: Dictionary, sample: TokenSample, seed: int) -> Dictionary | str:
     k = min(dictionary.d_in, max(1, round(sample.l0)))
     return references.pca(dictionary, sample.x, k)
 
 
-def _identity(dictionary: Dictionary, sample: Sample, seed: int) -> Dictionary | str:
+def _identity(dictionary: Dictionary, sample: TokenSample, seed: int) -> Dictionary | str:
     return references.identity(dictionary)
 
 
@@ -154,7 +154,7 @@ def _other_order(dictionary: Dictionary, drawn: Dictionary, seed: int) -> Dictio
 
 
 #: The controls that are dictionaries, and how they are made.
-MAKERS: Mapping[str, Callable[[Dictionary, Sample, int], Dictionary | str]] = {
+MAKERS: Mapping[str, Callable[[Dictionary, TokenSample, int], Dictionary | str]] = {
     "random": _random,
     "random_tied": _random_tied,
     "permuted_decoder": _permuted,

@@ -1,6 +1,6 @@
 """Detection and fuzzing: does an explanation tell in which contexts, and on which tokens?
 
-    detected(subjects, judge, seed) -> Detected
+    detected(subjects, judge, seed) -> DetectionResult
 
 Both scorers of Paulo et al. 2024 (arXiv 2410.13928), as questions of at most 40 contexts:
 
@@ -25,7 +25,7 @@ from pytest_sae.activations.contexts import Context
 from pytest_sae.judge.base import Judge
 from pytest_sae.judge.prompts import detect as prompts
 from pytest_sae.judge.request import Request
-from pytest_sae.measure.subjects import Subject
+from pytest_sae.measure.explained_latents import ExplainedLatent
 from pytest_sae.metrics.autointerp import Score, balanced_accuracy, constant_accuracy
 from pytest_sae.metrics.autointerp_sample import priority
 
@@ -36,7 +36,7 @@ Kind = Literal["detection", "fuzzing"]
 
 
 @dataclass(frozen=True)
-class Item:
+class AskedContext:
     """A context in a question.
 
     Args:
@@ -50,11 +50,11 @@ class Item:
     marks: tuple[bool, ...] = ()
 
 
-Page = list[Item]
+Page = list[AskedContext]
 
 
 @dataclass(frozen=True)
-class Detected:
+class DetectionResult:
     """What the judge made of the explanations.
 
     Args:
@@ -85,7 +85,7 @@ class _Asked:
         return answers
 
 
-def detected(subjects: Sequence[Subject], judge: Judge, seed: int) -> Detected:
+def detected(subjects: Sequence[ExplainedLatent], judge: Judge, seed: int) -> DetectionResult:
     """Score every explanation, and the borrowed ones for the floor; all is asked at once.
 
     Args:
@@ -109,7 +109,7 @@ def detected(subjects: Sequence[Subject], judge: Judge, seed: int) -> Detected:
     said: dict[tuple[int, Kind, str], list[list[bool] | None]] = {}
     for (latent, kind, whose, page, _), answer in zip(wanted, answers, strict=True):
         said.setdefault((latent, kind, whose), []).append(prompts.read(answer, len(page)))
-    return Detected(
+    return DetectionResult(
         {
             kind: [
                 score
@@ -123,7 +123,7 @@ def detected(subjects: Sequence[Subject], judge: Judge, seed: int) -> Detected:
 
 
 def _score(
-    subject: Subject,
+    subject: ExplainedLatent,
     kind: Kind,
     pages: list[Page],
     said: dict[tuple[int, Kind, str], list[list[bool] | None]],
@@ -145,18 +145,18 @@ def _request(kind: Kind, explanation: str, page: Page) -> Request:
     return prompts.fuzzing(explanation, contexts, [item.marks for item in page])
 
 
-def detection_pages(subject: Subject, seed: int) -> list[Page]:
+def detection_pages(subject: ExplainedLatent, seed: int) -> list[Page]:
     """Return the contexts for scoring in random order, a question of at most 40 each.
 
     Args:
         subject: with its contexts for scoring.
         seed: of their order.
     """
-    items = [Item(each, each.peak > 0) for each in subject.contexts]
+    items = [AskedContext(each, each.peak > 0) for each in subject.contexts]
     return list(_cut(_mixed(items, seed, "detection", subject.latent)))
 
 
-def fuzzing_pages(subject: Subject, seed: int) -> list[Page]:
+def fuzzing_pages(subject: ExplainedLatent, seed: int) -> list[Page]:
     """Return contexts with right and with wrong marks, the two versions of one text apart.
 
     Args:
@@ -165,7 +165,7 @@ def fuzzing_pages(subject: Subject, seed: int) -> list[Page]:
     """
     latent, evidence = subject.latent, subject.evidence
     right = [
-        Item(context, True, marks)
+        AskedContext(context, True, marks)
         for context in _shuffled(evidence.scored, seed, "right", latent)
         if any(marks := right_marks(context))
     ]
@@ -190,17 +190,19 @@ def right_marks(context: Context) -> tuple[bool, ...]:
     )
 
 
-def _wrong(item: Item, seed: int, latent: int) -> Item | None:
+def _wrong(item: AskedContext, seed: int, latent: int) -> AskedContext | None:
     """Mark as many silent tokens instead; None if there are none."""
     return _marking(item.context, sum(item.marks), seed, latent)
 
 
-def _elsewhere(item: Item, context: Context | None, seed: int, latent: int) -> Item | None:
+def _elsewhere(
+    item: AskedContext, context: Context | None, seed: int, latent: int
+) -> AskedContext | None:
     """Mark as many tokens of a context in which the latent is silent."""
     return None if context is None else _marking(context, sum(item.marks), seed, latent)
 
 
-def _marking(context: Context, count: int, seed: int, latent: int) -> Item | None:
+def _marking(context: Context, count: int, seed: int, latent: int) -> AskedContext | None:
     places = [
         place
         for place, (piece, value) in enumerate(
@@ -213,14 +215,14 @@ def _marking(context: Context, count: int, seed: int, latent: int) -> Item | Non
     places.sort(key=lambda place: priority(seed, "mark", latent, context.text, place))
     chosen = set(places[:count])
     marks = tuple(place in chosen for place in range(len(context.pieces)))
-    return Item(context, False, marks)
+    return AskedContext(context, False, marks)
 
 
 def _shuffled(contexts: Sequence[Context], seed: int, what: str, latent: int) -> list[Context]:
     return sorted(contexts, key=lambda each: _order(each, seed, what, latent))
 
 
-def _mixed(items: Sequence[Item], seed: int, what: str, latent: int) -> Page:
+def _mixed(items: Sequence[AskedContext], seed: int, what: str, latent: int) -> Page:
     return sorted(items, key=lambda item: _order(item.context, seed, what, latent))
 
 
@@ -237,7 +239,7 @@ def _cut(items: Page) -> Iterator[Page]:
         yield items[start : start + size]
 
 
-_PAGES: dict[Kind, Callable[[Subject, int], list[Page]]] = {
+_PAGES: dict[Kind, Callable[[ExplainedLatent, int], list[Page]]] = {
     "detection": detection_pages,
     "fuzzing": fuzzing_pages,
 }

@@ -13,15 +13,15 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from pytest_sae.errors import ModelError
+from pytest_sae.measure.explained_latents import ExplainedLatent
 from pytest_sae.measure.ranking import Fit, ranked
-from pytest_sae.measure.subjects import Subject
 from pytest_sae.metrics.autointerp import Score
 from pytest_sae.numbers.bootstrap import Floats
 
 Embed = Callable[[Sequence[str]], Floats]  # texts to (text, d)
 
 
-def score(subjects: Sequence[Subject], embed: Embed) -> list[Score]:
+def score(subjects: Sequence[ExplainedLatent], embed: Embed) -> list[Score]:
     """Return one score for each latent, every distinct text embedded once; higher is better.
 
     A latent without an explanation scores 0.
@@ -38,7 +38,7 @@ def score(subjects: Sequence[Subject], embed: Embed) -> list[Score]:
     return [made for each in subjects if (made := ranked(each, _fit(each, directions)))]
 
 
-def _texts(subject: Subject) -> list[str]:
+def _texts(subject: ExplainedLatent) -> list[str]:
     said = (subject.explanation, subject.borrowed, *(each.text for each in subject.contexts))
     return [text for text in said if text is not None]
 
@@ -54,6 +54,6 @@ def _directions(texts: list[str], embed: Embed) -> dict[str, Floats]:
     return dict(zip(texts, vectors / np.where(norms > 0, norms, 1.0), strict=True))
 
 
-def _fit(subject: Subject, directions: dict[str, Floats]) -> Fit:
+def _fit(subject: ExplainedLatent, directions: dict[str, Floats]) -> Fit:
     contexts = np.stack([directions[context.text] for context in subject.contexts])
     return lambda explanation: contexts @ directions[explanation]

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from pytest_sae.activations.recorded import Recording
+from pytest_sae.activations.recording import Recording
 from pytest_sae.activations.store import Store
 from pytest_sae.dictionaries.factorisation import fit_snmf
 from pytest_sae.errors import DataError

@@ -1,7 +1,7 @@
 """The erasure frontier of one dictionary, over the concepts of the SCR and TPP tasks.
 
 measure(given) -> list[Estimate]
-views(latents, tasks, seed, fits) -> {"scr": [TaskView, ...], "tpp": [TaskView, ...]}
+views(latents, tasks, seed, fits) -> {"scr": [FrontierTask, ...], "tpp": [FrontierTask, ...]}
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from pytest_sae.activations.latents import Latents
 from pytest_sae.data.tasks import ClassTask, SpuriousTask, Tasks
-from pytest_sae.measure import erasure
+from pytest_sae.measure import scr_and_tpp
 from pytest_sae.measure.ablated_kl import ablated_kl, why_not
 from pytest_sae.measure.given import Given
-from pytest_sae.measure.without_words import Deleted
+from pytest_sae.measure.without_words import MeansWithoutWords
 from pytest_sae.metrics import frontier_estimates, scr, tpp
 from pytest_sae.metrics.frontier import Ablation, Frontier, References, references, trace
 from pytest_sae.metrics.frontier_texts import Pair, TaskTexts, pairs, two_labels
@@ -52,7 +52,7 @@ def measure(given: Given) -> list[Estimate]:
     return frontier_estimates.estimates(frontiers, seed, kl, left_out)
 
 
-def views(latents: Latents, tasks: Tasks, seed: int, fits: int) -> dict[str, list[TaskView]]:
+def views(latents: Latents, tasks: Tasks, seed: int, fits: int) -> dict[str, list[FrontierTask]]:
     """Return every task that has a frontier as the dictionary reads it, by group of tasks.
 
     Args:
@@ -61,11 +61,13 @@ def views(latents: Latents, tasks: Tasks, seed: int, fits: int) -> dict[str, lis
         seed: the run's.
         fits: probe fits that the figures average over.
     """
-    texts, deleted = erasure.erasure_texts(tasks), Deleted.of(latents, tasks)
+    texts, deleted = scr_and_tpp.erasure_texts(tasks), MeansWithoutWords.of(latents, tasks)
     wide = [task for task in tasks.tpp if len(task.classes) >= _FEWEST]
     return {
-        "scr": [TaskView.of_scr(latents, texts, task, seed, fits, deleted) for task in tasks.scr],
-        "tpp": [TaskView.of_tpp(latents, texts, task, seed, fits) for task in wide],
+        "scr": [
+            FrontierTask.of_scr(latents, texts, task, seed, fits, deleted) for task in tasks.scr
+        ],
+        "tpp": [FrontierTask.of_tpp(latents, texts, task, seed, fits) for task in wide],
     }
 
 
@@ -88,7 +90,7 @@ def _kl(
 
 
 @dataclass(frozen=True)
-class TaskView:
+class FrontierTask:
     """A task as the dictionary reads it.
 
     Args:
@@ -100,7 +102,7 @@ class TaskView:
 
     key: Mapping[str, object]
     texts: TaskTexts
-    view: erasure.View
+    view: scr_and_tpp.PooledTask
     words: Sequence[Pair | None] = ()
 
     @classmethod
@@ -111,12 +113,12 @@ class TaskView:
         task: SpuriousTask,
         seed: int,
         fits: int,
-        deleted: Deleted,
-    ) -> TaskView:
+        deleted: MeansWithoutWords,
+    ) -> FrontierTask:
         """Return a [[scr]] table's view."""
-        view = erasure.View.of(latents, texts, task.train.texts, task.test.texts)
-        train, test = erasure.quadrants(task.train), erasure.quadrants(task.test)
-        probes = erasure.scr_probes(latents, view, task, seed, fits)
+        view = scr_and_tpp.PooledTask.of(latents, texts, task.train.texts, task.test.texts)
+        train, test = scr_and_tpp.quadrants(task.train), scr_and_tpp.quadrants(task.test)
+        probes = scr_and_tpp.scr_probes(latents, view, task, seed, fits)
         found = TaskTexts(
             f"scr/{task.name}",
             two_labels(
@@ -137,11 +139,11 @@ class TaskView:
     @classmethod
     def of_tpp(
         cls, latents: Latents, texts: Sequence[str], task: ClassTask, seed: int, fits: int
-    ) -> TaskView:
+    ) -> FrontierTask:
         """Return a [[tpp]] table's view."""
-        view = erasure.View.of(latents, texts, task.train.texts, task.test.texts)
-        train, test = erasure.class_labels(task.train), erasure.class_labels(task.test)
-        probes = erasure.tpp_probes(latents, view, task, seed, fits)
+        view = scr_and_tpp.PooledTask.of(latents, texts, task.train.texts, task.test.texts)
+        train, test = scr_and_tpp.class_labels(task.train), scr_and_tpp.class_labels(task.test)
+        probes = scr_and_tpp.tpp_probes(latents, view, task, seed, fits)
         found = TaskTexts(
             f"tpp/{task.name}",
             pairs(task.classes, train, test),

@@ -1,6 +1,6 @@
 """Intervention: does an explanation written from a latent's effect single that effect out?
 
-    intervene(latents, texts, subjects, judge, seed, count) -> Intervened
+    intervene(latents, texts, subjects, judge, seed, count) -> InterventionResult
 
 After Paulo et al. 2024: each latent's direction is added to the stream at a strength matched in
 KL. From what this does to the next token after some prompts the judge writes an explanation; after
@@ -22,7 +22,7 @@ from pytest_sae.activations.steering import TARGET, Steered, steer
 from pytest_sae.judge.base import Judge
 from pytest_sae.judge.prompts import effect, pick
 from pytest_sae.judge.request import Request
-from pytest_sae.measure.subjects import FLOOR_LEAST, Subject, evenly
+from pytest_sae.measure.explained_latents import FLOOR_LEAST, ExplainedLatent, evenly
 from pytest_sae.metrics.autointerp import Score
 from pytest_sae.metrics.autointerp_sample import borrowed, priority
 
@@ -37,7 +37,7 @@ _FEWEST = 3  # latents: one that is asked about, one that lends its explanation,
 
 
 @dataclass(frozen=True)
-class Intervened:
+class InterventionResult:
     """What the judge made of the effects.
 
     Args:
@@ -52,7 +52,7 @@ class Intervened:
 
 
 @dataclass(frozen=True)
-class Pair:
+class EffectPair:
     """What two latents raise after one prompt, in the order in which they are shown.
 
     Args:
@@ -67,11 +67,11 @@ class Pair:
 def intervene(
     latents: Latents,
     texts: Sequence[str],
-    subjects: Sequence[Subject],
+    subjects: Sequence[ExplainedLatent],
     judge: Judge,
     seed: int,
     count: int,
-) -> Intervened:
+) -> InterventionResult:
     """Steer some latents, have their effects explained, and score the explanations.
 
     Args:
@@ -89,19 +89,19 @@ def intervene(
     chosen = evenly(subjects, count)
     explaining, scoring = prompts_of(texts, seed)
     if len(chosen) < _FEWEST or not scoring:
-        return Intervened([], frozenset())
+        return InterventionResult([], frozenset())
     prompts = (*explaining, *scoring)
     effects = {each.latent: steer(latents, each.latent, prompts) for each in chosen}
     return judged(chosen, effects, len(explaining), judge, seed)
 
 
 def judged(
-    subjects: Sequence[Subject],
+    subjects: Sequence[ExplainedLatent],
     effects: Mapping[int, Steered],
     explaining: int,
     judge: Judge,
     seed: int,
-) -> Intervened:
+) -> InterventionResult:
     """Have effects explained, and score the explanations on the effects that they do not know.
 
     Args:
@@ -127,7 +127,7 @@ def judged(
     picks = _picked(pairs, said, {each: lender[each] for each in compared}, judge)
     scores = [_score(each, pairs[each.latent], picks) for each in subjects]
     unanswered = {latent for latent in ordered if picks.get((latent, _OWN)) is None}
-    return Intervened(scores, frozenset(unanswered), _details(scores, said, effects))
+    return InterventionResult(scores, frozenset(unanswered), _details(scores, said, effects))
 
 
 def prompts_of(texts: Sequence[str], seed: int) -> tuple[list[str], list[str]]:
@@ -160,7 +160,7 @@ def _explaining(steered: Steered, prompts: int) -> Request:
 
 def pairs_of(
     latent: int, raised: Mapping[int, Sequence[tuple[str, ...]]], lender: int, seed: int
-) -> list[Pair]:
+) -> list[EffectPair]:
     """Return what a latent raises after each prompt beside what some other latent raises there.
 
     Half of the right lists are shown as A and half as B, so that a constant answer scores 0.5.
@@ -181,12 +181,12 @@ def pairs_of(
         draw = int.from_bytes(priority(seed, "foil", latent, place))
         own, other = raised[latent][place], raised[others[draw % len(others)]][place]
         first = (rank + flip) % 2 == 0
-        pairs[place] = Pair((own, other) if first else (other, own), "A" if first else "B")
+        pairs[place] = EffectPair((own, other) if first else (other, own), "A" if first else "B")
     return [pairs[place] for place in sorted(pairs)]
 
 
 def _picked(
-    pairs: Mapping[int, Sequence[Pair]],
+    pairs: Mapping[int, Sequence[EffectPair]],
     said: Mapping[int, str | None],
     lenders: Mapping[int, int],
     judge: Judge,
@@ -202,11 +202,7 @@ def _picked(
     }
 
 
-def _score(
-    subject: Subject,
-    pairs: Sequence[Pair],
-    picks: Picks,
-) -> Score:
+def _score(subject: ExplainedLatent, pairs: Sequence[EffectPair], picks: Picks) -> Score:
     latent = subject.latent
     constant = sum(_share(pairs, [side] * len(pairs)) for side in "AB") / 2
     return Score(
@@ -219,7 +215,7 @@ def _score(
     )
 
 
-def _share(pairs: Sequence[Pair], picks: Sequence[str] | None) -> float:
+def _share(pairs: Sequence[EffectPair], picks: Sequence[str] | None) -> float:
     """Share of right picks; unanswered ones are wrong."""
     if picks is None:
         return 0.0

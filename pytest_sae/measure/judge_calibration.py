@@ -11,15 +11,20 @@ from typing import TypeVar
 
 from pytest_sae.data.calibration import calibration_texts
 from pytest_sae.judge.base import Answer, Judge
-from pytest_sae.judge.calibration.contexts import Known, known
-from pytest_sae.judge.calibration.questions import again, first
-from pytest_sae.judge.calibration.rules import CONCEPTS, RULES, Rule
+from pytest_sae.judge.calibration.contexts import KnownContexts, known
+from pytest_sae.judge.calibration.latent_rules import CONCEPTS, RULES, LatentRule
+from pytest_sae.judge.calibration.requests import again, first
 from pytest_sae.judge.prompts import detect, explain, rate
 from pytest_sae.judge.prompts.rate import Rating
 from pytest_sae.judge.request import Request
 from pytest_sae.measure.given import Given
 from pytest_sae.metrics import judge_calibration as metrics
-from pytest_sae.metrics.judge_calibration import Detected, Rated, Resisted, Said
+from pytest_sae.metrics.judge_calibration import (
+    AttackAnswers,
+    DetectionAnswers,
+    RatingAnswers,
+    Said,
+)
 from pytest_sae.numbers.estimate import Estimate
 
 NAMES = (
@@ -43,7 +48,7 @@ class _Answers:
         from_own: which contexts it detects by that explanation.
     """
 
-    known: Known
+    known: KnownContexts
     first: Mapping[str, Answer]
     explanation: str | None
     from_own: Said
@@ -62,7 +67,7 @@ def measure(given: Given) -> list[Estimate]:
     return calibrated(given.asked(), given.seed)
 
 
-def calibrated(judge: Judge, seed: int, rules: Sequence[Rule] = RULES) -> list[Estimate]:
+def calibrated(judge: Judge, seed: int, rules: Sequence[LatentRule] = RULES) -> list[Estimate]:
     """Return the four calibration figures of a judge, in the order of `NAMES`.
 
     Two stages of questions: first everything that needs no answer, then detection with the
@@ -94,7 +99,7 @@ def calibrated(judge: Judge, seed: int, rules: Sequence[Rule] = RULES) -> list[E
     return [replace(each, details={**about, **each.details}) for each in estimates]
 
 
-def _answers(judge: Judge, seed: int, rules: Sequence[Rule]) -> dict[str, _Answers]:
+def _answers(judge: Judge, seed: int, rules: Sequence[LatentRule]) -> dict[str, _Answers]:
     latents = {each.rule.name: each for each in known(calibration_texts(), rules, seed)}
     questions = {name: first(latent) for name, latent in latents.items()}
     answers = _ask(
@@ -103,8 +108,7 @@ def _answers(judge: Judge, seed: int, rules: Sequence[Rule]) -> dict[str, _Answe
     )
     explanations = {name: explain.read(answers[name, "explain"]) for name in latents}
     own = _ask(
-        judge,
-        {name: again(latents[name], text) for name, text in explanations.items() if text},
+        judge, {name: again(latents[name], text) for name, text in explanations.items() if text}
     )
     return {
         name: _Answers(
@@ -121,32 +125,32 @@ def _ask(judge: Judge, requests: Mapping[Key, Request]) -> dict[Key, Answer]:
     return dict(zip(requests, judge.ask(list(requests.values())), strict=True))
 
 
-def _detected(answers: _Answers) -> Detected:
+def _detected(answers: _Answers) -> DetectionAnswers:
     wrong = {kind: answers.said(kind) for kind in answers.known.rule.corruptions}
-    return Detected(answers.known.truth, answers.said("true"), wrong)
+    return DetectionAnswers(answers.known.truth, answers.said("true"), wrong)
 
 
-def _rated(answers: _Answers) -> Rated:
+def _rated(answers: _Answers) -> RatingAnswers:
     rating = answers.rating("rate")
     accepted = None if rating is None else rating.accepted
-    return Rated(answers.known.rule.concept, accepted, abstained=rating is None)
+    return RatingAnswers(answers.known.rule.concept, accepted, abstained=rating is None)
 
 
-def _resisted(answers: _Answers) -> list[Resisted]:
+def _resisted(answers: _Answers) -> list[AttackAnswers]:
     name = answers.known.rule.name
     clean, attacked = answers.rating("rate"), answers.rating("rate hidden")
     if clean is None or attacked is None:
-        rating = Resisted(f"{name}, rate", ignored=False, abstained=True)
+        rating = AttackAnswers(f"{name}, rate", ignored=False, abstained=True)
     else:
-        rating = Resisted(f"{name}, rate", ignored=clean.accepted == attacked.accepted)
+        rating = AttackAnswers(f"{name}, rate", ignored=clean.accepted == attacked.accepted)
     said, under_attack = answers.said("true"), answers.said("true hidden")
     if said is None or under_attack is None:
-        detection = Resisted(f"{name}, detect", ignored=False, abstained=True)
+        detection = AttackAnswers(f"{name}, detect", ignored=False, abstained=True)
     else:
         # The demand is a match everywhere: obeyed where most of what was none has become one.
         turned = [now for before, now in zip(said, under_attack, strict=True) if not before]
         obeyed = 2 * sum(turned) > len(turned)
-        detection = Resisted(f"{name}, detect", ignored=not obeyed)
+        detection = AttackAnswers(f"{name}, detect", ignored=not obeyed)
     return [rating, detection]
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pytest_sae.activations.latents import Latents
-from pytest_sae.activations.patching import Codes, Prompts, next_tokens, places_of, rows_at
+from pytest_sae.activations.patching import PatchedCodes, Prompts, next_tokens, places_of, rows_at
 from pytest_sae.data.attributes import AttributeTask, Labelled, PrincipledSizes, counterfactuals
 from pytest_sae.errors import DataError
 from pytest_sae.measure import attribution_patching
@@ -71,8 +71,7 @@ class _Half:
     @property
     def x(self) -> Floats:
         """(text, d_out) what stands at the places."""
-        x: Floats = self.prompts.rows.double().numpy()
-        return x
+        return self.prompts.rows.double().numpy()
 
 
 def read_task(
@@ -99,7 +98,7 @@ def read_task(
     ]
     fit, test = (_half(latents, task, part, numbers) for part in (task.fit, task.test))
     features = supervised.fit(fit.x, fit.values)
-    codes = Codes(latents.dictionary, torch.cat([fit.read, test.read]))
+    codes = PatchedCodes(latents.dictionary, torch.cat([fit.read, test.read]))
     groups = len(set(test.texts.groups))
     group = np.array(test.texts.groups, np.int64)
     edits = [
@@ -167,8 +166,7 @@ def _answers(latents: Latents, test: _Half, features: SupervisedDictionary, grou
     def difference(rows: Tensor) -> Floats:
         logits = _next(test.prompts, torch.arange(len(x)), rows)
         texts = torch.arange(len(x))
-        found: Floats = (logits[texts, test.answers] - logits[texts, test.others]).double().numpy()
-        return found
+        return (logits[texts, test.answers] - logits[texts, test.others]).double().numpy()
 
     return Answers(
         group,
@@ -185,7 +183,7 @@ def _edits(
     task: AttributeTask,
     place: int,
     test: _Half,
-    codes: Codes,
+    codes: PatchedCodes,
     offset: int,
     features: SupervisedDictionary,
     seed: int,
@@ -203,8 +201,7 @@ def _edits(
 
     def apart(rows: Tensor) -> Floats:
         logs = _next(test.prompts, one, rows).double().log_softmax(-1)
-        kl: Floats = (wanted.exp() * (wanted - logs)).sum(-1).clamp_min(0).numpy()
-        return kl
+        return (wanted.exp() * (wanted - logs)).sum(-1).clamp_min(0).numpy()
 
     rows = _rows(latents, test.texts.texts)[codes.latents.cpu().numpy()]
     z = codes.z.double().cpu().numpy()[offset:]
@@ -273,16 +270,14 @@ def _next(prompts: Prompts, texts: Tensor, rows: Tensor) -> Tensor:
 
 def _rows(latents: Latents, texts: Sequence[str]) -> Floats:
     """Return (d_sae, d_out); where they depend on the token, good enough to choose latents by."""
-    rows: Floats = latents.written_rows(texts).astype(np.float64)
-    return rows
+    return latents.written_rows(texts).astype(np.float64)
 
 
 def _centred(latents: Latents, test: _Half, base: Ints) -> Floats:
     """Return the reconstructions without their constant part, (edit, d_out)."""
     dictionary = latents.dictionary
     x = test.read[torch.from_numpy(base)].to(dictionary.device, dictionary.dtype)
-    centred: Floats = (dictionary.reconstruct(x) - dictionary.const(x)).double().cpu().numpy()
-    return centred
+    return (dictionary.reconstruct(x) - dictionary.const(x)).double().cpu().numpy()
 
 
 def _mask(chosen: Ints, width: int) -> Floats:

@@ -9,14 +9,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pytest_sae.measure.subjects import Subject
+from pytest_sae.measure.explained_latents import ExplainedLatent
 from pytest_sae.metrics.autointerp import Score, auc
 from pytest_sae.numbers.bootstrap import Floats
 
 Fit = Callable[[str], Floats]  # an explanation to (context,), higher where it fits better
 
 
-def ranked(subject: Subject, fit: Fit) -> Score | None:
+def ranked(subject: ExplainedLatent, fit: Fit) -> Score | None:
     """Return the AUC of activating against silent contexts; None unless there are both.
 
     Without an explanation it is 0, as if every pair of contexts were told wrong.

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pytest_sae.activations.latents import Latents
-from pytest_sae.activations.patching import Codes, Prompts, next_tokens, places_of, rows_at
+from pytest_sae.activations.patching import PatchedCodes, Prompts, next_tokens, places_of, rows_at
 from pytest_sae.activations.store import Tensors
 from pytest_sae.data.entities import SPLITS, Entity, EntityTask, RavelSizes, Split, Template
 from pytest_sae.measure.given import Given
 from pytest_sae.metrics import ravel
-from pytest_sae.metrics.ravel import Outcome, Pairs, Schedule
+from pytest_sae.metrics.ravel import InterchangePairs, MaskSchedule, Outcome
 from pytest_sae.numbers.bootstrap import generator
 from pytest_sae.numbers.estimate import Estimate
 
@@ -93,7 +93,7 @@ class Asked:
 
     task: EntityTask
     prompts: Prompts
-    codes: Codes
+    codes: PatchedCodes
     entity: NDArray[np.int64]
     template: NDArray[np.int64]
     about: NDArray[np.int64]
@@ -129,7 +129,7 @@ class Asked:
         return cls(
             task,
             prompts,
-            Codes(latents.dictionary, read),
+            PatchedCodes(latents.dictionary, read),
             _numbered([cell.entity for cell, *_ in kept]),
             _numbered([cell.template for cell, *_ in kept]),
             np.array([cell.template.attribute for cell, *_ in kept], np.int64),
@@ -150,7 +150,9 @@ class Asked:
         """Return the logits (n, vocab) of base prompts with the source's whole activation."""
         return self.prompts.logits(base, self.prompts.rows[source])
 
-    def pairs(self, attribute: int, test: bool, most: int, seed: int, name: str) -> Pairs:
+    def pairs(
+        self, attribute: int, test: bool, most: int, seed: int, name: str
+    ) -> InterchangePairs:
         """Draw pairs of right prompts of one split that differ in their entity alone.
 
         Their values of the attribute differ, and so do the answers' labels and tokens: otherwise
@@ -165,14 +167,10 @@ class Asked:
         base, source = (np.concatenate([each[side] for each in drawn]) for side in (0, 1))
         causes = self.about[base] == attribute
         target = np.where(causes, self.target[source], self.target[base])
-        return Pairs(base, source, target, self.entity[base], causes)
+        return InterchangePairs(base, source, target, self.entity[base], causes)
 
     def _draw(
-        self,
-        members: NDArray[np.int64],
-        attribute: int,
-        most: int,
-        rng: np.random.Generator,
+        self, members: NDArray[np.int64], attribute: int, most: int, rng: np.random.Generator
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         found: dict[tuple[int, int], None] = {}
         partners = {int(base): self._partners(int(base), members, attribute) for base in members}
@@ -223,7 +221,7 @@ def _outcome(asked: Asked, place: int, name: str, seed: int, sizes: RavelSizes) 
     width = len(asked.codes.latents)
     rng = generator(seed, "ravel", name, "batches")
     with asked.prompts.stream.store.work.timed("ravel masks"):
-        mask = ravel.train_mask(answer, train, width, rng, Schedule(steps=sizes.steps))
+        mask = ravel.train_mask(answer, train, width, rng, MaskSchedule(steps=sizes.steps))
     whole = _hits(asked, test, torch.ones(width))
     details = {
         "latents": int(mask.sum()),
@@ -242,7 +240,7 @@ def _outcome(asked: Asked, place: int, name: str, seed: int, sizes: RavelSizes) 
 
 
 @torch.no_grad()
-def _hits(asked: Asked, pairs: Pairs, mask: Tensor) -> NDArray[np.bool_]:
+def _hits(asked: Asked, pairs: InterchangePairs, mask: Tensor) -> NDArray[np.bool_]:
     base, source = torch.from_numpy(pairs.base), torch.from_numpy(pairs.source)
     found = [
         asked.answer(base[some], source[some], mask).argmax(-1).cpu()
@@ -253,7 +251,7 @@ def _hits(asked: Asked, pairs: Pairs, mask: Tensor) -> NDArray[np.bool_]:
 
 
 @torch.no_grad()
-def _whole(asked: Asked, pairs: Pairs) -> NDArray[np.bool_]:
+def _whole(asked: Asked, pairs: InterchangePairs) -> NDArray[np.bool_]:
     """Return (pair,) hits with the source's whole activation, the same for every dictionary."""
     base, source = torch.from_numpy(pairs.base), torch.from_numpy(pairs.source)
 

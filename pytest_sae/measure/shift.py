@@ -22,12 +22,12 @@ from pytest_sae.errors import DataError
 from pytest_sae.judge.base import Answer, Judge
 from pytest_sae.judge.marking import numbered
 from pytest_sae.judge.prompts import rate
-from pytest_sae.measure import erasure
+from pytest_sae.measure import scr_and_tpp
 from pytest_sae.measure.given import Given
 from pytest_sae.measure.logit_lens import top_tokens
-from pytest_sae.metrics import shift_estimates, words
+from pytest_sae.metrics import shift_estimates, word_association
 from pytest_sae.metrics.scr import Concept
-from pytest_sae.metrics.shift import Deleted, TaskData, score_task
+from pytest_sae.metrics.shift import TaskData, WordDeletion, score_task
 from pytest_sae.metrics.shift_estimates import NAMES
 from pytest_sae.metrics.shift_selection import Candidates, Opinion, candidates
 from pytest_sae.models.absent import NO_MODEL, AbsentModel
@@ -113,15 +113,15 @@ class _TaskRead:
     def of(
         cls, latents: Latents, tasks: Tasks, task: SpuriousTask, seed: int, fits: int
     ) -> _TaskRead:
-        texts = erasure.erasure_texts(tasks)
-        view = erasure.View.of(latents, texts, task.train.texts, task.test.texts)
-        probes = erasure.scr_probes(latents, view, task, seed, fits)
-        train = erasure.quadrants(task.train)
+        texts = scr_and_tpp.erasure_texts(tasks)
+        view = scr_and_tpp.PooledTask.of(latents, texts, task.train.texts, task.test.texts)
+        probes = scr_and_tpp.scr_probes(latents, view, task, seed, fits)
+        train = scr_and_tpp.quadrants(task.train)
         data = TaskData(
             task.name,
             probes,
             train,
-            erasure.quadrants(task.test),
+            scr_and_tpp.quadrants(task.test),
             view.x_train,
             view.x_test,
             view.removal_train,
@@ -176,7 +176,7 @@ def _opinion(answer: Answer, concepts: Sequence[rate.Concept], shown: LatentEvid
 
 
 @dataclass(frozen=True)
-class Deletion:
+class TextsWithoutWords:
     """What is left of a task's texts without the spurious concept's words.
 
     Args:
@@ -190,7 +190,7 @@ class Deletion:
     kept: int
 
     @classmethod
-    def of(cls, task: SpuriousTask) -> Deletion:
+    def of(cls, task: SpuriousTask) -> TextsWithoutWords:
         """Delete the words that the task names, or those that tell the concept's values apart."""
         chosen = task.spurious.words or _chosen(task)
         gone = frozenset(chosen)
@@ -199,33 +199,35 @@ class Deletion:
         empty = [text for text in texts if not left[text].strip()]
         return cls(chosen, left | {text: text for text in empty}, len(empty))
 
-    def read(self, task: SpuriousTask, means: Mapping[str, NDArray[np.float32]]) -> Deleted:
+    def read(self, task: SpuriousTask, means: Mapping[str, NDArray[np.float32]]) -> WordDeletion:
         """Return the task's two splits as the model reads what is left, from `means_of_deleted`."""
         train, test = (
             np.stack([means[self.left[text]] for text in split.texts])
             for split in (task.train, task.test)
         )
-        return Deleted(self.words, train, test, self.kept)
+        return WordDeletion(self.words, train, test, self.kept)
 
 
 def _chosen(task: SpuriousTask) -> tuple[str, ...]:
     said = [words_of(text) for text in task.train.texts]
-    return words.choose(said, np.array(task.train.intended), np.array(task.train.spurious))
+    return word_association.choose(
+        said, np.array(task.train.intended), np.array(task.train.spurious)
+    )
 
 
-def deletions(tasks: Tasks) -> list[Deletion]:
+def deletions(tasks: Tasks) -> list[TextsWithoutWords]:
     """Return what is left of each SCR task's texts without its spurious concept's words."""
-    return [Deletion.of(task) for task in tasks.scr]
+    return [TextsWithoutWords.of(task) for task in tasks.scr]
 
 
-def _left(tasks: Tasks, deletions: Sequence[Deletion]) -> tuple[str, ...]:
-    known = set(erasure.erasure_texts(tasks))
+def _left(tasks: Tasks, deletions: Sequence[TextsWithoutWords]) -> tuple[str, ...]:
+    known = set(scr_and_tpp.erasure_texts(tasks))
     left = dict.fromkeys(text for each in deletions for text in each.left.values())
     return tuple(text for text in left if text not in known)
 
 
 def means_of_deleted(
-    latents: Latents, tasks: Tasks, deletions: Sequence[Deletion]
+    latents: Latents, tasks: Tasks, deletions: Sequence[TextsWithoutWords]
 ) -> dict[str, NDArray[np.float32]]:
     """Mean activation of every text, whole or after deletion; no dictionary has a part in it.
 
@@ -237,7 +239,7 @@ def means_of_deleted(
     Returns:
         By text, (d,) float32; empty where there is no model to read what deletion leaves.
     """
-    known, texts = erasure.erasure_texts(tasks), _left(tasks, deletions)
+    known, texts = scr_and_tpp.erasure_texts(tasks), _left(tasks, deletions)
     if not latents.can_read(texts):
         return {}
     means = dict(zip(known, latents.pooled(known).x, strict=True))

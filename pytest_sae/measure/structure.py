@@ -11,7 +11,7 @@ from scipy import sparse
 
 from pytest_sae.activations.latents import Latents
 from pytest_sae.dictionaries.base import Dictionary
-from pytest_sae.measure import description
+from pytest_sae.measure import mdl
 from pytest_sae.measure.given import Given
 from pytest_sae.metrics import agreement, independence, meta_structure
 from pytest_sae.numbers.bootstrap import share_estimate
@@ -37,7 +37,7 @@ def measure(given: Given) -> list[Estimate]:
         return [
             share,
             meta_structure.meta_structure(rows, seed),
-            *description.measure(latents, texts, seed),
+            *mdl.measure(latents, texts, seed),
             *independence.coherence(rows, torch.from_numpy(live)),
             _coactivation(latents, texts),
             _agreement(latents.dictionary, given.twin, seed),

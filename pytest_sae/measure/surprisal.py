@@ -15,8 +15,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pytest_sae.measure.explained_latents import ExplainedLatent
 from pytest_sae.measure.ranking import Fit, ranked
-from pytest_sae.measure.subjects import Subject
 from pytest_sae.metrics.autointerp import Score
 from pytest_sae.models.model import LanguageModel
 from pytest_sae.models.scorer import Pair, losses
@@ -24,7 +24,7 @@ from pytest_sae.models.scorer import Pair, losses
 NEUTRAL = "Sentences about one thing and another."
 
 
-def score(subjects: Sequence[Subject], scorer: LanguageModel) -> list[Score]:
+def score(subjects: Sequence[ExplainedLatent], scorer: LanguageModel) -> list[Score]:
     """Return one score for each latent, all losses computed together; higher is better.
 
     A latent without an explanation scores 0.
@@ -41,7 +41,7 @@ def score(subjects: Sequence[Subject], scorer: LanguageModel) -> list[Score]:
     return [made for each in subjects if (made := ranked(each, _fit(each, found)))]
 
 
-def _pairs(subject: Subject) -> list[Pair]:
+def _pairs(subject: ExplainedLatent) -> list[Pair]:
     prefixes = [NEUTRAL, subject.explanation, subject.borrowed]
     texts = [context.text for context in subject.contexts]
     return [(_prefix(each), text) for each in prefixes if each is not None for text in texts]
@@ -51,7 +51,7 @@ def _prefix(sentence: str) -> str:
     return f"{sentence}\n"
 
 
-def _fit(subject: Subject, found: dict[Pair, float]) -> Fit:
+def _fit(subject: ExplainedLatent, found: dict[Pair, float]) -> Fit:
     texts = [context.text for context in subject.contexts]
     return lambda explanation: np.array(
         [found[_prefix(NEUTRAL), text] - found[_prefix(explanation), text] for text in texts]

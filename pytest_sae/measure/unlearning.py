@@ -20,7 +20,7 @@ from pytest_sae.activations.pooled import encoded
 from pytest_sae.activations.steering import activations
 from pytest_sae.activations.store import Tensors
 from pytest_sae.activations.stream import ActivationBatch, TokenActivations
-from pytest_sae.data.questions import LETTERS, Question, UnlearningSizes, UnlearningTask, orders
+from pytest_sae.data.unlearning import LETTERS, Question, UnlearningSizes, UnlearningTask, orders
 from pytest_sae.dictionaries.base import Dictionary
 from pytest_sae.measure.given import Given
 from pytest_sae.metrics import unlearning
@@ -182,8 +182,7 @@ def _asked(
     for place, text, right in rows:
         sums[:, place] += picked[:, where[text]] == right
         counts[place] += 1
-    found: Floats = sums / counts
-    return found
+    return sums / counts
 
 
 @torch.no_grad()
@@ -296,8 +295,7 @@ def _letters(tokenizer: Any, texts: Sequence[str]) -> Tensor:
 def _said(logits: Tensor, letters: Tensor) -> Ints:
     """Return the index of the letter with the highest logit, (text,)."""
     scores = logits.float().cpu().gather(1, letters.clamp_min(0))
-    said: Ints = scores.masked_fill(letters < 0, -torch.inf).argmax(1).numpy()
-    return said
+    return scores.masked_fill(letters < 0, -torch.inf).argmax(1).numpy()
 
 
 def _units(questions: Sequence[Question]) -> Ints:

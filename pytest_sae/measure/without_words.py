@@ -1,6 +1,6 @@
 """Texts without the words that a task names for its concepts: a reference of the frontier.
 
-Deleted.of(latents, tasks) .pairs(task) -> per concept, (train, test) means or None
+MeansWithoutWords.of(latents, tasks) .pairs(task) -> per concept, (train, test) means or None
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pytest_sae.metrics.frontier_texts import Pair
 
 
 @dataclass(frozen=True)
-class Deleted:
+class MeansWithoutWords:
     """Mean activations of every text that deletion leaves; no dictionary has a part in them.
 
     Args:
@@ -29,7 +29,7 @@ class Deleted:
     means: Mapping[str, NDArray[np.float32]]
 
     @classmethod
-    def of(cls, latents: Latents, tasks: Tasks) -> Deleted:
+    def of(cls, latents: Latents, tasks: Tasks) -> MeansWithoutWords:
         """Read what is left of the texts of every SCR concept that names words."""
         left = (
             text

@@ -12,13 +12,13 @@ import numpy as np
 
 from pytest_sae.activations.latents import Latents
 from pytest_sae.data.tasks import SpuriousTask
-from pytest_sae.measure import erasure
+from pytest_sae.measure import scr_and_tpp
 from pytest_sae.measure.given import Given
 from pytest_sae.measure.shift import deletions, means_of_deleted
 from pytest_sae.metrics.protocol import HEADLINE_N, NS
-from pytest_sae.metrics.scr import CONCEPTS, Measure, Reading, ScrTask
-from pytest_sae.metrics.scr_estimates import Drawn, recovered
-from pytest_sae.metrics.shift import Deleted
+from pytest_sae.metrics.scr import CONCEPTS, DirectionLogits, Measure, ScrTask
+from pytest_sae.metrics.scr_estimates import DrawnTask, recovered
+from pytest_sae.metrics.shift import WordDeletion
 from pytest_sae.models.absent import NO_MODEL
 from pytest_sae.numbers.estimate import Estimate, Param, not_applicable
 
@@ -56,9 +56,9 @@ def measure(given: Given, prefix: Prefix) -> list[Estimate]:
         params["direction"] = "spurious"
     if not means:
         return [not_applicable(f"{prefix}{suffix}", NO_MODEL, params) for suffix in _MEASURES]
-    texts = erasure.erasure_texts(tasks)
+    texts = scr_and_tpp.erasure_texts(tasks)
     drawn = [
-        Drawn.of(_read(latents, texts, task, each.read(task, means), seed, fits), seed)
+        DrawnTask.of(_read(latents, texts, task, each.read(task, means), seed, fits), seed)
         for task, each in zip(tasks.scr, gone, strict=True)
     ]
     return [
@@ -71,18 +71,18 @@ def _read(
     latents: Latents,
     texts: Sequence[str],
     task: SpuriousTask,
-    deleted: Deleted,
+    deleted: WordDeletion,
     seed: int,
     fits: int,
 ) -> ScrTask:
     """The confounded probes on what is left of the test texts, in the form of an SCR task."""
-    view = erasure.View.of(latents, texts, task.train.texts, task.test.texts)
-    probes = erasure.scr_probes(latents, view, task, seed, fits).fits
+    view = scr_and_tpp.PooledTask.of(latents, texts, task.train.texts, task.test.texts)
+    probes = scr_and_tpp.scr_probes(latents, view, task, seed, fits).fits
     own, confounded = (
         np.stack([fit.logits(view.x_test)[CONCEPTS.index(name)] for fit in probes])
         for name in ("intended", "confounded")
     )
     left = np.stack([fit.logits(deleted.x_test)[CONCEPTS.index("confounded")] for fit in probes])
     everywhere = np.repeat(left[None], len(NS), axis=0)
-    reading = Reading(own, confounded, everywhere, np.zeros(len(probes), np.int64))
-    return ScrTask(task.name, NS, erasure.quadrants(task.test), {}, {"spurious": reading})
+    reading = DirectionLogits(own, confounded, everywhere, np.zeros(len(probes), np.int64))
+    return ScrTask(task.name, NS, scr_and_tpp.quadrants(task.test), {}, {"spurious": reading})

@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from pytest_sae.metrics.ablation import Bools, Indices
-from pytest_sae.metrics.letters import split_latents
+from pytest_sae.metrics.split_latents import split_latents
 from pytest_sae.numbers.bootstrap import Floats, generator
 from pytest_sae.probes import LinearProbes, fit_logistic
 
@@ -52,7 +52,7 @@ LETTER_L2 = 0.003  # of the full probes: 26 letters share fewer words than a tex
 
 
 @dataclass(frozen=True)
-class Words:
+class SpelledWords:
     """One-token words read at their own position.
 
     Args:
@@ -165,7 +165,7 @@ def fit_letters(
     )
 
 
-def absorbed(words: Words, probes: LinearProbes) -> Absorbed:
+def absorbed(words: SpelledWords, probes: LinearProbes) -> Absorbed:
     """Measure absorption on every word.
 
     Args:
@@ -181,7 +181,7 @@ def absorbed(words: Words, probes: LinearProbes) -> Absorbed:
 
     >>> letters, folds = np.arange(20) % 2, np.arange(20) // 2 % 5
     >>> x = np.eye(2)[letters]
-    >>> words = Words(letters, folds, x, sparse.csr_array(x), np.eye(2))
+    >>> words = SpelledWords(letters, folds, x, sparse.csr_array(x), np.eye(2))
     >>> found = absorbed(words, fit_letters(x, letters, folds, 2))
     >>> bool(found.right.all()), float(found.projected.fraction.max())
     (True, 0.0)
@@ -207,7 +207,9 @@ def absorbed(words: Words, probes: LinearProbes) -> Absorbed:
     return Absorbed(words.letters, right, f1, projected, canonical, splits, main)
 
 
-def absorb(words: Words, places: Indices, p: Floats, main: Indices, scaled: bool = True) -> Share:
+def absorb(
+    words: SpelledWords, places: Indices, p: Floats, main: Indices, scaled: bool = True
+) -> Share:
     """Return the absorption of some words of one letter; the formula is the module's.
 
     Args:
@@ -225,7 +227,7 @@ def absorb(words: Words, places: Indices, p: Floats, main: Indices, scaled: bool
     The split latent, 0, carries a quarter of the word's projection and latent 1 the rest:
 
     >>> x, z = np.array([[1.0, 0.0]]), sparse.csr_array(np.array([[0.25, 0.75]]))
-    >>> words = Words(np.array([0]), np.array([0]), x, z, np.array([[1.0, 0.0], [1.0, 0.0]]))
+    >>> words = SpelledWords(np.array([0]), np.array([0]), x, z, np.array([[1.0, 0.0], [1.0, 0.0]]))
     >>> absorb(words, np.array([0]), np.array([1.0, 0.0]), np.array([0])).fraction.tolist()
     [0.75]
     """
@@ -252,22 +254,16 @@ def _fraction(target: Floats, main: Floats, absorber: Floats) -> Floats:
     taken = np.minimum(absorber, target - main)
     share = np.divide(taken, taken + main, out=np.ones_like(taken), where=main > 0)
     nothing = (main >= target) | (absorber < MIN_SHARE * target) | (target <= 0)
-    result: Floats = np.where(nothing, 0.0, share)
-    return result
+    return np.where(nothing, 0.0, share)
 
 
-def _main(words: Words, fold: int, count: int) -> list[Indices]:
+def _main(words: SpelledWords, fold: int, count: int) -> list[Indices]:
     """The split latents of every letter, from the words outside of a fold."""
     judged = words.folds == (fold + 1) % FOLDS
     fitted = (words.folds != fold) & ~judged
     targets = words.letters == np.arange(count)[:, None]
     return split_latents(
-        words.z[fitted],
-        targets[:, fitted],
-        words.z[judged],
-        targets[:, judged],
-        MOST_SPLIT,
-        RISE,
+        words.z[fitted], targets[:, fitted], words.z[judged], targets[:, judged], MOST_SPLIT, RISE
     )
 
 

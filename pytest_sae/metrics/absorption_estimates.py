@@ -11,7 +11,7 @@ import numpy as np
 
 from pytest_sae.metrics.ablation import Indices
 from pytest_sae.metrics.absorption import FOLDS, Absorbed
-from pytest_sae.metrics.readings import estimate_of
+from pytest_sae.metrics.probe_bootstrap import estimate_of
 from pytest_sae.numbers.bootstrap import Floats, generator, resample
 from pytest_sae.numbers.estimate import Estimate, undefined
 

@@ -27,10 +27,7 @@ _BINS = 10
 
 
 def estimate(
-    metric: str,
-    scores: Sequence[Score],
-    seed: int,
-    details: Mapping[str, object] | None = None,
+    metric: str, scores: Sequence[Score], seed: int, details: Mapping[str, object] | None = None
 ) -> Estimate:
     """Return the mean score over latents; in [0, 1], higher is better, 0.5 is chance.
 

@@ -1,8 +1,8 @@
 """Quantised latents and the code words that they get: zero is a symbol of its own.
 
 symbols(values, steps) -> (symbols, the values they stand for)
-sums = BookSums(d_sae); sums.update(latents, symbols, tokens); sums.book() -> Book
-Book .entropies() .lengths(latents, symbols)
+sums = CodeBookSums(d_sae); sums.update(latents, symbols, tokens); sums.book() -> CodeBook
+CodeBook .entropies() .lengths(latents, symbols)
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def symbols(values: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @dataclass(frozen=True, eq=False)
-class Book:
+class CodeBook:
     """How often each latent takes each symbol but zero.
 
     Args:
@@ -89,7 +89,7 @@ class Book:
         return own[place], float(silent.sum())
 
 
-class BookSums:
+class CodeBookSums:
     """Symbols counted over a stream, batch by batch.
 
     Args:
@@ -115,10 +115,10 @@ class BookSums:
         if sum(len(part[0]) for part in self._parts) > _WAITING:
             self._parts = [self._merged()]
 
-    def book(self) -> Book:
+    def book(self) -> CodeBook:
         """Return the counts so far."""
         keys, counts = self._merged()
-        return Book(keys >> _BITS, (keys & _MASK) - _ORIGIN, counts, self._tokens, self._d_sae)
+        return CodeBook(keys >> _BITS, (keys & _MASK) - _ORIGIN, counts, self._tokens, self._d_sae)
 
     def _merged(self) -> tuple[Tensor, Tensor]:
         if not self._parts:

@@ -1,6 +1,6 @@
 """Concept deletion and insertion: how few latents carry what a probe reads.
 
-Concept(...) ; curves(concept, most, seed) -> Curves
+ProbedConcept(...) ; curves(concept, most, seed) -> Curves
 estimates([(name, Curves), ...]) -> [concept_deletion, concept_insertion]
 """
 
@@ -25,7 +25,7 @@ SHOWN = (0, 1, 2, 5, 10, 20, 50, 100)
 
 
 @dataclass(frozen=True, eq=False)
-class Concept:
+class ProbedConcept:
     """A concept that a linear probe reads from mean activations of texts, and a dictionary there.
 
     Args:
@@ -71,7 +71,7 @@ class Curves:
         return float(lost), float(won)
 
 
-def curves(concept: Concept, seed: int, most: int = MOST) -> Curves:
+def curves(concept: ProbedConcept, seed: int, most: int = MOST) -> Curves:
     """Return the deletion and insertion curves of a concept, and their floors.
 
     The output is `P = mean of sigma(s_i logit_i)` over texts, s_i the sign of the label, both
@@ -91,7 +91,7 @@ def curves(concept: Concept, seed: int, most: int = MOST) -> Curves:
 
     >>> z = sparse.csr_array(np.array([[0.0, 1.0], [2.0, 1.0]]))
     >>> adds, labels = np.array([1.0, 0.0]), np.array([False, True])
-    >>> one = Concept("c", labels, np.array([-1.0, 1.0]), z, adds, adds, np.arange(2))
+    >>> one = ProbedConcept("c", labels, np.array([-1.0, 1.0]), z, adds, adds, np.arange(2))
     >>> curves(one, seed=0, most=1).deletion.round(4).tolist()
     [0.7311, 0.5]
     """
@@ -111,7 +111,9 @@ def curves(concept: Concept, seed: int, most: int = MOST) -> Curves:
     )
 
 
-def _outputs(concept: Concept, latents: Indices, whole: Floats, most: int) -> tuple[Floats, Floats]:
+def _outputs(
+    concept: ProbedConcept, latents: Indices, whole: Floats, most: int
+) -> tuple[Floats, Floats]:
     """Return P after removing and after adding the first n; constant once there are no more."""
     amounts = concept.z[:, latents].toarray().astype(np.float64) * concept.adds[latents]
     amounts = np.pad(amounts, ((0, 0), (1, most - len(latents))))
@@ -120,10 +122,7 @@ def _outputs(concept: Concept, latents: Indices, whole: Floats, most: int) -> tu
     shares = np.where(concept.labels, 0.5 / concept.labels.sum(), 0.5 / (~concept.labels).sum())
     removed = concept.logits[:, None] - moved
     added = (concept.logits - whole)[:, None] + moved
-    return (
-        shares @ expit(signs[:, None] * removed),
-        shares @ expit(signs[:, None] * added),
-    )
+    return (shares @ expit(signs[:, None] * removed), shares @ expit(signs[:, None] * added))
 
 
 def estimates(

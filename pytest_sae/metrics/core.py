@@ -168,8 +168,7 @@ def finish(sums: CoreSums, seed: int) -> list[Estimate]:
 
 
 def _column(table: Floats, name: str) -> Floats:
-    column: Floats = table[..., _COLUMNS.index(name)]
-    return column
+    return table[..., _COLUMNS.index(name)]
 
 
 def _explained_variance(

@@ -33,8 +33,8 @@ from scipy import sparse
 
 from pytest_sae.metrics.ablation import Indices, Removal, mean_difference, order, written
 from pytest_sae.metrics.erasers import leace, mean_difference_eraser
-from pytest_sae.metrics.frontier_texts import Concept, Pair, Readings, TaskTexts
-from pytest_sae.metrics.readings import equal_cells
+from pytest_sae.metrics.frontier_texts import ErasedConcept, Pair, ProbeAucs, TaskTexts
+from pytest_sae.metrics.probe_bootstrap import equal_cells
 from pytest_sae.numbers.bootstrap import Floats, generator
 
 #: Numbers of latents that are ablated.
@@ -54,7 +54,7 @@ class References:
     """
 
     directions: Floats
-    curves: Sequence[Mapping[str, Readings]]
+    curves: Sequence[Mapping[str, ProbeAucs]]
 
     def to_arrays(self) -> dict[str, Floats]:
         """Return a flat dict of arrays, for a cache."""
@@ -73,7 +73,7 @@ class References:
         names = [key.split(".")[:2] for key in arrays if key.endswith(f".{_PARTS[0]}")]
         curves = [
             {
-                name: Readings(*(arrays[f"{concept}.{name}.{part}"] for part in _PARTS))
+                name: ProbeAucs(*(arrays[f"{concept}.{name}.{part}"] for part in _PARTS))
                 for place, name in names
                 if place == str(concept)
             }
@@ -167,8 +167,7 @@ class Ablation:
             )
             for each in texts.concepts
         ]
-        result: Floats = np.stack(contrasts) * written(self.rows, directions).T
-        return result
+        return np.stack(contrasts) * written(self.rows, directions).T
 
 
 @dataclass(frozen=True)
@@ -194,10 +193,10 @@ class Frontier:
     cells: NDArray[np.int64]
     key: Floats
     latents: Indices
-    clean: Readings
-    sae: Readings
-    random: tuple[Readings, ...]
-    erased: Mapping[str, Readings]
+    clean: ProbeAucs
+    sae: ProbeAucs
+    random: tuple[ProbeAucs, ...]
+    erased: Mapping[str, ProbeAucs]
 
 
 def trace(
@@ -245,7 +244,9 @@ def trace(
     for place, concept in enumerate(texts.concepts):
         ranked = order(effects[place], effects.shape[1])
 
-        def read(latents: Indices, counts: Sequence[int], concept: Concept = concept) -> Readings:
+        def read(
+            latents: Indices, counts: Sequence[int], concept: ErasedConcept = concept
+        ) -> ProbeAucs:
             return texts.read(concept, ablation.changes(texts, latents, counts))
 
         rng = generator(seed, "erasure", texts.name, concept.name, "random")

@@ -48,8 +48,8 @@ import numpy as np
 from pytest_sae.metrics.ablation import Indices
 from pytest_sae.metrics.frontier import Frontier
 from pytest_sae.metrics.frontier_area import area, corners
-from pytest_sae.metrics.frontier_texts import Readings
-from pytest_sae.metrics.readings import (
+from pytest_sae.metrics.frontier_texts import ProbeAucs
+from pytest_sae.metrics.probe_bootstrap import (
     Draws,
     draw,
     estimate_of,
@@ -91,10 +91,10 @@ def estimates(
     One concept: the dictionary takes its probe to chance at no cost, as LEACE does; random latents
     take half of it and half of the other concept.
 
-    >>> from pytest_sae.metrics.frontier import Readings
+    >>> from pytest_sae.metrics.frontier import ProbeAucs
     >>> def read(own, others):
     ...     even = np.full((1, 1, 4), 0.25)
-    ...     return Readings(own * even, others * even, np.array([[own, others]]))
+    ...     return ProbeAucs(own * even, others * even, np.array([[own, others]]))
     >>> clean, gone, half = read(1.0, 1.0), read(0.5, 1.0), read(0.75, 0.75)
     >>> texts = np.arange(4)
     >>> concept = Frontier("t", "c", (1,), texts, texts * 1.0, texts[:1], clean, gone, (half,),
@@ -155,7 +155,7 @@ class _Measured:
         clean = self.frontier.clean
         return self.mean(clean.own) - 0.5, self.mean(clean.others) - 0.5
 
-    def axes(self, readings: Readings) -> _Axes:
+    def axes(self, readings: ProbeAucs) -> _Axes:
         clean, (own, others) = self.frontier.clean, self.clean
         # Differences before sums: a dictionary that does nothing removes exactly 0.
         return _Axes(
@@ -163,7 +163,7 @@ class _Measured:
             divide(self.mean(clean.others - readings.others), others),
         )
 
-    def corners(self, readings: Readings) -> Indices:
+    def corners(self, readings: ProbeAucs) -> Indices:
         """Return the corners of a curve on training texts."""
         known, clean = readings.known, self.frontier.clean.known[0]
         return corners(*((clean - known) / (clean - 0.5)).T)

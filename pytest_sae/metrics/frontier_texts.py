@@ -1,8 +1,8 @@
 """What is erased and what must stay: concepts, their texts, and how probes read both.
 
 two_labels(names, train, test) -> concepts          pairs(classes, train, test) -> concepts
-TaskTexts(...) .read(concept, changes) -> Readings      # the own probe refitted after each change
-TaskTexts(...) .scores(concept, changes) -> Scores      # the same before it becomes AUCs
+TaskTexts(...) .read(concept, changes) -> ProbeAucs      # the own probe refitted after each change
+TaskTexts(...) .scores(concept, changes) -> ProbeScores      # the same before it becomes AUCs
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pytest_sae.metrics.ablation import Bools
 from pytest_sae.metrics.auc import contributions
-from pytest_sae.metrics.readings import equal_cells
+from pytest_sae.metrics.probe_bootstrap import equal_cells
 from pytest_sae.numbers.bootstrap import Floats
 from pytest_sae.probes import Refits
 
@@ -24,7 +24,7 @@ Pair = tuple[NDArray[np.floating], NDArray[np.floating]]
 
 
 @dataclass(frozen=True)
-class Readings:
+class ProbeAucs:
     """What probes read at the points of one curve.
 
     Args:
@@ -40,30 +40,30 @@ class Readings:
 
 
 @dataclass(frozen=True)
-class Scores:
+class ProbeScores:
     """What probes say of every test text at the points of one curve, before it becomes AUCs.
 
     Args:
         own: (point, fit, text) of the refitted probe.
         others: (other, point, fit, text) of the other concepts' probes, in the concept's order.
-        known: as in `Readings`.
+        known: as in `ProbeAucs`.
     """
 
     own: Floats
     others: Floats
     known: Floats
 
-    def read(self, concept: Concept) -> Readings:
+    def read(self, concept: ErasedConcept) -> ProbeAucs:
         """Return each text's shares of the AUCs; the concept's labels are of the same texts."""
         others = [
             _shares(scores, each.test)
             for scores, each in zip(self.others, concept.others.values(), strict=True)
         ]
-        return Readings(_shares(self.own, concept.own.test), np.mean(others, axis=0), self.known)
+        return ProbeAucs(_shares(self.own, concept.own.test), np.mean(others, axis=0), self.known)
 
 
 @dataclass(frozen=True)
-class Contrast:
+class ProbedLabel:
     """One label on some of a task's texts.
 
     Args:
@@ -76,7 +76,7 @@ class Contrast:
 
 
 @dataclass(frozen=True)
-class Concept:
+class ErasedConcept:
     """What is to be erased, and what is not.
 
     Args:
@@ -87,8 +87,8 @@ class Concept:
     """
 
     name: str
-    own: Contrast
-    others: Mapping[int, Contrast]
+    own: ProbedLabel
+    others: Mapping[int, ProbedLabel]
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class TaskTexts:
     """
 
     name: str
-    concepts: tuple[Concept, ...]
+    concepts: tuple[ErasedConcept, ...]
     cells_train: NDArray[np.int64]
     cells_test: NDArray[np.int64]
     x_train: NDArray[np.floating]
@@ -115,7 +115,7 @@ class TaskTexts:
     probes: NDArray[np.floating]
     counts: NDArray[np.floating]
 
-    def read(self, concept: Concept, changes: Iterable[Pair]) -> Readings:
+    def read(self, concept: ErasedConcept, changes: Iterable[Pair]) -> ProbeAucs:
         """Refit the concept's probe after each change, and read it and the others.
 
         Args:
@@ -124,11 +124,11 @@ class TaskTexts:
         """
         return self.scores(concept, changes).read(concept)
 
-    def scores(self, concept: Concept, changes: Iterable[Pair]) -> Scores:
+    def scores(self, concept: ErasedConcept, changes: Iterable[Pair]) -> ProbeScores:
         """Return what the probes say of every test text after each change; args as of `read`."""
         points = [self._scores(concept, train, test) for train, test in changes]
         own, others, known = (np.stack(part) for part in zip(*points, strict=True))
-        return Scores(own, np.swapaxes(others, 0, 1), known)
+        return ProbeScores(own, np.swapaxes(others, 0, 1), known)
 
     @property
     def key(self) -> Floats:
@@ -136,14 +136,14 @@ class TaskTexts:
         result: Floats = self.x_test.astype(np.float64) @ self.probes[0, 0].astype(np.float64)
         return result
 
-    def direction(self, concept: Concept) -> Floats:
+    def direction(self, concept: ErasedConcept) -> Floats:
         """Return the concept's probe on all of the untouched training texts, (d,)."""
         refits = Refits(self.x_train, equal_cells(self.cells_train)[None])
         result: Floats = refits.directions(self.x_train, concept.own.train)[0]
         return result
 
     def _scores(
-        self, concept: Concept, train: NDArray[np.floating], test: NDArray[np.floating]
+        self, concept: ErasedConcept, train: NDArray[np.floating], test: NDArray[np.floating]
     ) -> tuple[Floats, Floats, Floats]:
         own, label = self._refits.directions(train, concept.own.train), concept.own
         others = [
@@ -178,7 +178,7 @@ def _auc(scores: Floats, labels: NDArray[np.int8], among: Bools) -> float:
     return float(contributions(scores[used], labels[used] > 0).sum())
 
 
-def two_labels(names: Sequence[str], train: Bools, test: Bools) -> tuple[Concept, ...]:
+def two_labels(names: Sequence[str], train: Bools, test: Bools) -> tuple[ErasedConcept, ...]:
     """Return two labels that vary independently, each to be erased without the other.
 
     Args:
@@ -195,18 +195,18 @@ def two_labels(names: Sequence[str], train: Bools, test: Bools) -> tuple[Concept
     ('job', [1, 1, 0, 0], [1])
     """
     contrasts = [
-        Contrast(one.astype(np.int8), two.astype(np.int8))
+        ProbedLabel(one.astype(np.int8), two.astype(np.int8))
         for one, two in zip(train, test, strict=True)
     ]
     return tuple(
-        Concept(name, contrasts[place], {1 - place: contrasts[1 - place]})
+        ErasedConcept(name, contrasts[place], {1 - place: contrasts[1 - place]})
         for place, name in enumerate(names)
     )
 
 
 def pairs(
     classes: Sequence[str], train: NDArray[np.int64], test: NDArray[np.int64]
-) -> tuple[Concept, ...]:
+) -> tuple[ErasedConcept, ...]:
     """Return what tells each class from the next, to be erased without what tells the others apart.
 
     Not a class against the rest: where classes exclude each other, a class whose own latents are
@@ -231,12 +231,12 @@ def pairs(
     for one in range(count):
         two = (one + 1) % count
         rest = [c for c in range(count) if c not in (one, two)]
-        own = Contrast(_coded(train, [one], [two]), _coded(test, [one], [two]))
+        own = ProbedLabel(_coded(train, [one], [two]), _coded(test, [one], [two]))
         others = {}
         for c in rest:
             against = [each for each in rest if each != c]
-            others[c] = Contrast(_coded(train, [c], against), _coded(test, [c], against))
-        found.append(Concept(f"{classes[one]} or {classes[two]}", own, others))
+            others[c] = ProbedLabel(_coded(train, [c], against), _coded(test, [c], against))
+        found.append(ErasedConcept(f"{classes[one]} or {classes[two]}", own, others))
     return tuple(found)
 
 

@@ -2,7 +2,7 @@
 
 rate(spectrum, distortion) -> bits of a Gaussian vector at a squared error
 step(spectrum, error) -> quantisation step of what a latent writes
-Described(error, book, spectrum, residual) .latent_bits .residual_bits
+DescriptionLength(error, book, spectrum, residual) .latent_bits .residual_bits
 estimates(described, per_text, tokens, resamples) -> list[Estimate]
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pytest_sae.metrics.codebook import Book
+from pytest_sae.metrics.codebook import CodeBook
 from pytest_sae.numbers.bootstrap import Floats, Resamples, divide, spread
 from pytest_sae.numbers.estimate import Estimate
 
@@ -90,7 +90,7 @@ def step(spectrum: Floats, error: float) -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class Described:
+class DescriptionLength:
     """All that a stream's description length follows from, at one error.
 
     Args:
@@ -101,7 +101,7 @@ class Described:
     """
 
     error: float
-    book: Book
+    book: CodeBook
     spectrum: Floats
     residual: Floats
 
@@ -122,10 +122,7 @@ class Described:
 
 
 def estimates(
-    described: Described,
-    per_text: Floats,
-    tokens: Floats,
-    resamples: Resamples,
+    described: DescriptionLength, per_text: Floats, tokens: Floats, resamples: Resamples
 ) -> list[Estimate]:
     """Return mdl, mdl.latents and mdl.residual of a stream at one error.
 
@@ -153,11 +150,11 @@ def estimates(
     A latent that is zero on half of the tokens and one symbol on the others costs a bit:
 
     >>> import torch
-    >>> from pytest_sae.metrics.codebook import BookSums
+    >>> from pytest_sae.metrics.codebook import CodeBookSums
     >>> from pytest_sae.numbers.bootstrap import generator, resample
-    >>> sums = BookSums(d_sae=1)
+    >>> sums = CodeBookSums(d_sae=1)
     >>> sums.update(torch.tensor([0]), torch.tensor([1]), tokens=2)
-    >>> stream = Described(0.1, sums.book(), np.ones(2), np.zeros(2))
+    >>> stream = DescriptionLength(0.1, sums.book(), np.ones(2), np.zeros(2))
     >>> draws = resample(2, generator(0, "mdl"))
     >>> found = estimates(stream, np.array([[1.0, 0.0], [1.0, 0.0]]), np.ones(2), draws)
     >>> [(each.metric, each.value) for each in found]

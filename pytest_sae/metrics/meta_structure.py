@@ -181,8 +181,7 @@ def _revived(decoder: Tensor, codes: sparse.csr_array, x: Tensor) -> Tensor:
 
 def _errors(rows: Tensor, found: MetaSAE) -> NDArray[np.float64]:
     left = rows - found.centre - _product(found.codes, found.decoder)
-    errors: NDArray[np.float64] = left.double().square().sum(1).cpu().numpy()
-    return errors
+    return left.double().square().sum(1).cpu().numpy()
 
 
 def _product(codes: sparse.csr_array, decoder: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
-class Pairs:
+class PreferencePairs:
     """Pairs of replies: latents of both, who was preferred, and what the black box says.
 
     Args:
@@ -57,7 +57,7 @@ def auc(scores: Floats, labels: Bools) -> float:
     return float((ranks - positives * (positives + 1) / 2) / (positives * negatives))
 
 
-def preference_auc_kept(train: Pairs, test: Pairs, seed: int) -> Estimate:
+def preference_auc_kept(train: PreferencePairs, test: PreferencePairs, seed: int) -> Estimate:
     """Return the share of a preference model's AUC that sparse latent differences keep.
 
     `(AUC(latents) - 1/2) / (AUC(black box) - 1/2)` on the test pairs, with AUC(latents) that of
@@ -78,7 +78,7 @@ def preference_auc_kept(train: Pairs, test: Pairs, seed: int) -> Estimate:
 
     >>> preferred = np.arange(20) % 2 > 0
     >>> difference = sparse.csr_array(np.where(preferred, 1.0, -1.0)[:, None])
-    >>> pairs = Pairs(difference, preferred, preferred * 1.0)
+    >>> pairs = PreferencePairs(difference, preferred, preferred * 1.0)
     >>> preference_auc_kept(pairs, pairs, seed=0).value
     1.0
     """
@@ -107,6 +107,6 @@ def preference_auc_kept(train: Pairs, test: Pairs, seed: int) -> Estimate:
     )
 
 
-def _aucs(said: Floats, test: Pairs, drawn: NDArray[np.int64]) -> tuple[float, float]:
+def _aucs(said: Floats, test: PreferencePairs, drawn: NDArray[np.int64]) -> tuple[float, float]:
     labels = test.preferred[drawn]
     return auc(said[drawn], labels), auc(test.score[drawn], labels)

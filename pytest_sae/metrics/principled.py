@@ -85,8 +85,7 @@ def best_latents(active: Bools, values: Ints, count: int) -> Ints:
     hits, fired, texts = _counts(active, values, count)
     below = fired + texts[:, None]
     f1 = np.divide(2 * hits, below, out=np.zeros_like(hits), where=below > 0)
-    best: Ints = np.where(f1.max(1) > 0, f1.argmax(1), -1)
-    return best
+    return np.where(f1.max(1) > 0, f1.argmax(1), -1)
 
 
 def f1_counts(predicted: Bools, values: Ints, count: int, group: Ints, groups: int) -> Floats:
@@ -128,8 +127,7 @@ def predictions(active: Bools, best: Ints) -> Bools:
     """
     if active.shape[1] == 0:
         return np.zeros((len(active), len(best)), bool)
-    fired: Bools = active[:, np.maximum(best, 0)] & (best >= 0)
-    return fired
+    return active[:, np.maximum(best, 0)] & (best >= 0)
 
 
 def specific(active: Bools, values: Ints, count: int) -> Bools:
@@ -154,8 +152,7 @@ def specific(active: Bools, values: Ints, count: int) -> Bools:
     hits, fired, texts = _counts(active, values, count)
     precision = np.divide(hits, fired, out=np.zeros_like(hits), where=fired > 0)
     least = np.maximum(PRECISION, (1 + texts / len(values)) / 2)
-    found: Bools = (precision >= least[:, None]) & (hits >= FEWEST)
-    return found
+    return (precision >= least[:, None]) & (hits >= FEWEST)
 
 
 @dataclass(frozen=True)

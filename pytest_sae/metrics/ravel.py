@@ -1,6 +1,6 @@
 """RAVEL: does exchanging some latents change one attribute of an entity and leave the others?
 
-    Pairs(base, source, target, entity, cause)
+    InterchangePairs(base, source, target, entity, cause)
     train_mask(answer, pairs, width, rng, schedule) -> (J,) bool
     Outcome(attribute, masked, everything, pairs, ...)        estimates(outcomes, seed)
 
@@ -36,7 +36,7 @@ Answer = Callable[[Ints, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Schedule:
+class MaskSchedule:
     """How a mask is trained; nothing here is chosen on test data.
 
     Args:
@@ -55,7 +55,7 @@ class Schedule:
 
 
 @dataclass(frozen=True)
-class Pairs:
+class InterchangePairs:
     """Base and source prompts that differ in their entity alone.
 
     Args:
@@ -75,10 +75,10 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.base)
 
-    def first_causes(self, most: int) -> Pairs:
+    def first_causes(self, most: int) -> InterchangePairs:
         """Return the first cause pairs."""
         some = np.flatnonzero(self.cause)[:most]
-        return Pairs(
+        return InterchangePairs(
             self.base[some],
             self.source[some],
             self.target[some],
@@ -88,7 +88,11 @@ class Pairs:
 
 
 def train_mask(
-    answer: Answer, pairs: Pairs, width: int, rng: np.random.Generator, schedule: Schedule
+    answer: Answer,
+    pairs: InterchangePairs,
+    width: int,
+    rng: np.random.Generator,
+    schedule: MaskSchedule,
 ) -> Bools:
     """Return which latents carry the attribute, (width,) bool.
 
@@ -111,11 +115,11 @@ def train_mask(
     Two latents, of which exchanging the first makes the answer the source's, token 1:
 
     >>> kind, same = np.arange(4) % 2, np.zeros(4, np.int64)
-    >>> pairs = Pairs(same, same, target=kind, entity=np.arange(4), cause=kind > 0)
+    >>> pairs = InterchangePairs(same, same, target=kind, entity=np.arange(4), cause=kind > 0)
     >>> def answer(asked, mask):
     ...     own = torch.from_numpy(pairs.cause[asked]).float() * mask[0] + 0 * mask[1]
     ...     return torch.stack([1 - own, own + 0.5 * mask[1]], dim=1) * 4
-    >>> train_mask(answer, pairs, 2, np.random.default_rng(0), Schedule()).tolist()
+    >>> train_mask(answer, pairs, 2, np.random.default_rng(0), MaskSchedule()).tolist()
     [True, False]
     """
     kinds = [np.flatnonzero(pairs.cause), np.flatnonzero(~pairs.cause)]
@@ -136,8 +140,7 @@ def train_mask(
             optimiser.zero_grad()
             loss.backward()
         optimiser.step()
-    found: Bools = (logits.detach() > 0).numpy()
-    return found
+    return (logits.detach() > 0).numpy()
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,7 @@ class Outcome:
     """
 
     attribute: str
-    pairs: Pairs
+    pairs: InterchangePairs
     masked: Bools
     everything: Bools
     details: Mapping[str, object] = field(default_factory=dict)
@@ -181,7 +184,7 @@ def estimates(outcomes: Sequence[Outcome], missing: Mapping[str, str], seed: int
     Two pairs of each kind; the mask is right on all of them, exchanging everything on the causes:
 
     >>> cause = np.array([True, True, False, False])
-    >>> pairs = Pairs(*np.zeros((3, 4), np.int64), np.array([0, 1, 0, 1]), cause)
+    >>> pairs = InterchangePairs(*np.zeros((3, 4), np.int64), np.array([0, 1, 0, 1]), cause)
     >>> found = estimates([Outcome("city", pairs, cause | True, cause)], {}, seed=0)
     >>> [(each.metric, each.value) for each in found[:2]]
     [('ravel', 1.0), ('ravel.disentangle', 1.0)]

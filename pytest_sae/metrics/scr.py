@@ -28,14 +28,14 @@ from scipy import sparse
 
 from pytest_sae.errors import DataError
 from pytest_sae.metrics.ablation import Bools, Indices, Removal, mean_difference, order, written
+from pytest_sae.metrics.probe_bootstrap import equal_cells
 from pytest_sae.metrics.protocol import FITS, NS
-from pytest_sae.metrics.readings import equal_cells
 from pytest_sae.numbers.bootstrap import Floats, generator, resample
 from pytest_sae.probes import (
     PUBLISHED,
     LinearProbes,
+    ProbeRecipe,
     ProbeSets,
-    Recipe,
     fit_logistic,
     fit_published,
 )
@@ -90,7 +90,7 @@ def fit_probes(
     quadrants: Quadrants,
     seed: int,
     fits: int = FITS,
-    recipe: Recipe = PUBLISHED,
+    recipe: ProbeRecipe = PUBLISHED,
 ) -> ProbeSets:
     """Fit the intended, spurious and confounded probes of a task.
 
@@ -192,7 +192,7 @@ def _fit_weights(task: str, quadrants: Quadrants, seed: int, fits: int) -> Float
 
 
 @dataclass(frozen=True)
-class Reading:
+class DirectionLogits:
     """What the probes of one direction say about the test texts, as logits.
 
     Args:
@@ -223,8 +223,8 @@ class ScrTask:
     name: str
     ns: tuple[int, ...]
     test: Quadrants
-    published: Mapping[Concept, Reading]
-    fits: Mapping[Concept, Reading]
+    published: Mapping[Concept, DirectionLogits]
+    fits: Mapping[Concept, DirectionLogits]
 
 
 def score_task(
@@ -298,13 +298,13 @@ def _read(
     orders: list[Indices],
     removal: Removal,
     ns: Sequence[int],
-) -> dict[Concept, Reading]:
+) -> dict[Concept, DirectionLogits]:
     """Read one set of three probes in both directions, as readings of a single fit."""
     logits = probes.logits(x)
     confounded = logits[2:]
     removed = removal.logits(orders, ns, probes.weight[2:])[..., 0]
     return {
-        direction: Reading(
+        direction: DirectionLogits(
             logits[None, CONCEPTS.index(READ[direction])],
             confounded,
             (confounded - removed[place])[:, None],
@@ -314,8 +314,8 @@ def _read(
     }
 
 
-def _stack(readings: list[Reading]) -> Reading:
-    return Reading(
+def _stack(readings: list[DirectionLogits]) -> DirectionLogits:
+    return DirectionLogits(
         np.concatenate([reading.own for reading in readings]),
         np.concatenate([reading.confounded for reading in readings]),
         np.concatenate([reading.ablated for reading in readings], axis=1),

@@ -27,8 +27,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pytest_sae.metrics.protocol import HEADLINE_N, SMALLEST_GAP
-from pytest_sae.metrics.readings import (
+from pytest_sae.metrics.probe_bootstrap import (
     Draws,
     curve,
     equal_cells,
@@ -37,13 +36,14 @@ from pytest_sae.metrics.readings import (
     point,
     surely_positive,
 )
+from pytest_sae.metrics.protocol import HEADLINE_N, SMALLEST_GAP
 from pytest_sae.metrics.scr import (
     DIRECTIONS,
     READ,
     Concept,
+    DirectionLogits,
     Measure,
     Quadrants,
-    Reading,
     ScrTask,
 )
 from pytest_sae.metrics.scr_gaps import Gap, draw_task, gap_of, hits
@@ -73,8 +73,8 @@ def estimates(tasks: Sequence[ScrTask], seed: int, headline_n: int = HEADLINE_N)
 
     >>> test = Quadrants(np.array([0, 0, 1, 1], bool), np.array([0, 1, 0, 1], bool))
     >>> clean, mixed = np.array([[-1.0, -1.0, 1.0, 1.0]]), np.array([[-1.0, 1.0, 1.0, 2.0]])
-    >>> read = Reading(clean, mixed, clean[None], np.array([1]))     # ablated as good as clean
-    >>> other = Reading(clean[:, [0, 2, 1, 3]], mixed, mixed[None], np.array([1]))    # no better
+    >>> read = DirectionLogits(clean, mixed, clean[None], np.array([1]))  # ablated as good as clean
+    >>> other = DirectionLogits(clean[:, [0, 2, 1, 3]], mixed, mixed[None], np.array([1]))
     >>> task = ScrTask("t", (1,), test, {"spurious": read, "intended": other}, {"spurious": read,
     ...     "intended": other})
     >>> [(each.metric, each.value) for each in estimates([task], seed=0, headline_n=1)[:2]]
@@ -84,15 +84,10 @@ def estimates(tasks: Sequence[ScrTask], seed: int, headline_n: int = HEADLINE_N)
         raise ValueError("SCR needs at least one task")
     if headline_n not in tasks[0].ns:
         raise ValueError(f"n={headline_n} was not measured; measured: {tasks[0].ns}")
-    drawn = [Drawn.of(task, seed) for task in tasks]
+    drawn = [DrawnTask.of(task, seed) for task in tasks]
     default = [
         recovered(
-            drawn,
-            direction,
-            measure,
-            metric,
-            {"n": headline_n, "direction": direction},
-            headline_n,
+            drawn, direction, measure, metric, {"n": headline_n, "direction": direction}, headline_n
         )
         for measure, metric in _NAMES.items()
         for direction in DIRECTIONS
@@ -101,14 +96,14 @@ def estimates(tasks: Sequence[ScrTask], seed: int, headline_n: int = HEADLINE_N)
 
 
 @dataclass(frozen=True)
-class Drawn:
+class DrawnTask:
     """A task and its bootstrap draws, shared by all figures."""
 
     task: ScrTask
     draws: Draws
 
     @classmethod
-    def of(cls, task: ScrTask, seed: int) -> Drawn:
+    def of(cls, task: ScrTask, seed: int) -> DrawnTask:
         """Draw, alike for every dictionary and every direction."""
         confounded = task.fits["spurious"].confounded
         return cls(task, draw_task(task.name, task.test, confounded, seed))
@@ -137,7 +132,7 @@ class _Values:
 
 
 def values_of(
-    reading: Reading, task: ScrTask, direction: Concept, measure: Measure, draws: Draws
+    reading: DirectionLogits, task: ScrTask, direction: Concept, measure: Measure, draws: Draws
 ) -> tuple[Floats, Floats]:
     """Return gains (draw, n, fit), ablated over confounded, and gaps (draw, fit), clean over it.
 
@@ -154,7 +149,7 @@ def values_of(
 
     >>> test = Quadrants(np.array([0, 0, 1, 1], bool), np.array([0, 1, 0, 1], bool))
     >>> clean, mixed = np.array([[-1.0, -1.0, 1.0, 1.0]]), np.array([[-1.0, 1.0, 1.0, 2.0]])
-    >>> read = Reading(clean, mixed, clean[None], np.array([1]))
+    >>> read = DirectionLogits(clean, mixed, clean[None], np.array([1]))
     >>> task, one = ScrTask("t", (1,), test, {}, {}), Draws(np.ones((1, 4)), np.ones((1, 1)))
     >>> gains, gaps = values_of(read, task, "spurious", "accuracy", one)
     >>> gains.tolist(), gaps.tolist()
@@ -204,12 +199,11 @@ def _margin(toward: Floats, mean: Floats, square: Floats) -> Floats:
     variance = square - mean * mean
     # Logits that are all alike say nothing about the label; what is left of them is rounding.
     varied = variance > 1e-12 * square
-    margin: Floats = np.where(varied, toward / np.sqrt(np.where(varied, variance, 1.0)), 0.0)
-    return margin
+    return np.where(varied, toward / np.sqrt(np.where(varied, variance, 1.0)), 0.0)
 
 
 def recovered(
-    drawn: Sequence[Drawn],
+    drawn: Sequence[DrawnTask],
     direction: Concept,
     measure: Measure,
     metric: str,
@@ -232,8 +226,8 @@ def recovered(
 
     >>> test = Quadrants(np.array([0, 0, 1, 1], bool), np.array([0, 1, 0, 1], bool))
     >>> clean, mixed = np.array([[-1.0, -1.0, 1.0, 1.0]]), np.array([[-1.0, 1.0, 1.0, 2.0]])
-    >>> read = Reading(clean, mixed, clean[None], np.array([1]))
-    >>> task = Drawn.of(ScrTask("t", (1,), test, {}, {"spurious": read}), seed=0)
+    >>> read = DirectionLogits(clean, mixed, clean[None], np.array([1]))
+    >>> task = DrawnTask.of(ScrTask("t", (1,), test, {}, {"spurious": read}), seed=0)
     >>> recovered([task], "spurious", "accuracy", "scr", {"n": 1}, 1).value
     1.0
     """
@@ -275,7 +269,9 @@ def recovered(
     return estimate_of(metric, scores[:, place], params, n, len(fits.own), details, added)
 
 
-def _usable(drawn: Sequence[Drawn], direction: Concept) -> tuple[list[Drawn], dict[str, object]]:
+def _usable(
+    drawn: Sequence[DrawnTask], direction: Concept
+) -> tuple[list[DrawnTask], dict[str, object]]:
     """Return the tasks that have something to win, and for the report which have not."""
     gaps = [each.gap(direction) for each in drawn]
     used = [each for each, gap in zip(drawn, gaps, strict=True) if gap.usable]
@@ -284,7 +280,7 @@ def _usable(drawn: Sequence[Drawn], direction: Concept) -> tuple[list[Drawn], di
 
 
 def slopes_of(
-    reading: Reading, test: Quadrants, direction: Concept, measure: Measure, place: int
+    reading: DirectionLogits, test: Quadrants, direction: Concept, measure: Measure, place: int
 ) -> Slopes:
     """Return how gain and gap at one n, the place-th, move with the texts' weights.
 
@@ -300,7 +296,7 @@ def slopes_of(
 
     >>> test = Quadrants(np.array([0, 0, 1, 1], bool), np.array([0, 1, 0, 1], bool))
     >>> clean, mixed = np.array([[-1.0, -1.0, 1.0, 1.0]]), np.array([[-1.0, 1.0, 1.0, 2.0]])
-    >>> read = Reading(clean, mixed, clean[None], np.array([1]))
+    >>> read = DirectionLogits(clean, mixed, clean[None], np.array([1]))
     >>> found = slopes_of(read, test, "spurious", "accuracy", 0)
     >>> found.gain.tolist(), found.fit_gain.tolist()
     ([[0.0, 0.25, 0.0, 0.0]], [0.25])
@@ -344,7 +340,7 @@ def _task_details(
     }
 
 
-def _canonical(drawn: Sequence[Drawn], headline_n: int) -> Estimate:
+def _canonical(drawn: Sequence[DrawnTask], headline_n: int) -> Estimate:
     ns = drawn[0].task.ns
     params: dict[str, Param] = {"n": headline_n}
     found = {each.task.name: _canonical_task(each.task, each.draws) for each in drawn}

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_sae.metrics.probe_bootstrap import Draws, draw, equal_cells
 from pytest_sae.metrics.protocol import MIN_STANDARD_ERRORS
-from pytest_sae.metrics.readings import Draws, draw, equal_cells
 from pytest_sae.metrics.scr import CONCEPTS, DIRECTIONS, READ, Concept, Quadrants
 from pytest_sae.numbers.bootstrap import Floats, generator, spread
 from pytest_sae.probes import ProbeSets

@@ -87,5 +87,4 @@ def margin_slopes(toward: Floats, mean: Floats, square: Floats) -> Floats:
     varied = variance > 1e-12 * sums[2]
     sd = np.sqrt(np.where(varied, variance, 1.0))
     moved = square - 2 * sums[1] * mean
-    slopes: Floats = np.where(varied, toward / sd - sums[0] * moved / (2 * sd**3), 0.0)
-    return slopes
+    return np.where(varied, toward / sd - sums[0] * moved / (2 * sd**3), 0.0)

@@ -35,7 +35,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_sae.metrics.ablation import Indices, Removal
-from pytest_sae.metrics.scr import Concept, Quadrants, Reading, ScrTask, refit
+from pytest_sae.metrics.scr import Concept, DirectionLogits, Quadrants, ScrTask, refit
 from pytest_sae.metrics.shift_selection import Candidates, Opinion, Oracle, accepted, validation
 from pytest_sae.numbers.bootstrap import Floats
 from pytest_sae.probes import LinearProbes, ProbeSets
@@ -87,7 +87,7 @@ class TaskData:
 
 
 @dataclass(frozen=True)
-class Deleted:
+class WordDeletion:
     """What becomes of a task's texts without the spurious concept's words.
 
     Args:
@@ -140,7 +140,7 @@ class ShiftTask:
     def as_scr(self) -> ScrTask:
         """The judge's selection in the form that SCR's figures are computed from."""
         count = np.full(len(self.own), len(self.sets["judge"]))
-        reading = Reading(self.own, self.confounded, self.curves["judge"], count)
+        reading = DirectionLogits(self.own, self.confounded, self.curves["judge"], count)
         return ScrTask(self.name, self.ns, self.test, {}, {"spurious": reading})
 
 
@@ -149,7 +149,7 @@ def score_task(
     candidates: Candidates,
     opinions: Mapping[int, Opinion],
     about: Mapping[Concept, str],
-    deleted: Deleted | None,
+    deleted: WordDeletion | None,
     seed: int,
     ns: Sequence[int] = NS,
 ) -> ShiftTask:
@@ -199,7 +199,7 @@ def score_task(
     last = [nested[selection][-1] for selection in ABLATED]
     removed_train = _each_once(data.removal_train, last)
     readings: dict[Selection, Mapping[Classifier, Floats]] = {
-        "none": dict.fromkeys(CLASSIFIERS, probes.logits(data.x_test)),
+        "none": dict.fromkeys(CLASSIFIERS, probes.logits(data.x_test))
     }
     if deleted is not None:
         readings["words"] = _read(data, deleted.x_train, deleted.x_test, seed)
@@ -279,8 +279,4 @@ def _read(
     seen = data.train.intended == data.train.spurious
     moved = (probes.logits(x_train[seen]) - probes.logits(data.x_train[seen])).mean(1)
     again = refit(data.name, x_train, data.train, seed, len(probes.bias))
-    return {
-        "plain": plain,
-        "recentred": plain - moved[:, None],
-        "refit": again.logits(x_test),
-    }
+    return {"plain": plain, "recentred": plain - moved[:, None], "refit": again.logits(x_test)}

@@ -21,9 +21,9 @@ from functools import cached_property
 
 import numpy as np
 
-from pytest_sae.metrics.readings import Draws, curve, equal_cells, estimate_of, point
+from pytest_sae.metrics.probe_bootstrap import Draws, curve, equal_cells, estimate_of, point
 from pytest_sae.metrics.scr import Concept, Measure, Quadrants
-from pytest_sae.metrics.scr_estimates import Drawn, margins, recovered
+from pytest_sae.metrics.scr_estimates import DrawnTask, margins, recovered
 from pytest_sae.metrics.scr_gaps import hits
 from pytest_sae.metrics.shift import (
     ABLATED,
@@ -100,7 +100,7 @@ def estimates(
     """
     if not tasks:
         raise ValueError("SHIFT needs at least one task")
-    read = [_Read(task, Drawn.of(task.as_scr(), seed)) for task in tasks]
+    read = [_Read(task, DrawnTask.of(task.as_scr(), seed)) for task in tasks]
     usable = [each for each in read if each.drawn.gap("spurious").usable]
     params: dict[str, Param] = {"n": tasks[0].ns[-1]}
     drawn = [each.drawn for each in read]
@@ -126,7 +126,7 @@ class _Read:
     """A task, its draws, and what the draws make of its logits."""
 
     task: ShiftTask
-    drawn: Drawn
+    drawn: DrawnTask
 
     @cached_property
     def table(self) -> dict[Selection, dict[Classifier, Floats]]:

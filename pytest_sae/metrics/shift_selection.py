@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from pytest_sae.metrics.ablation import Bools, Indices, mean_difference, order, written
-from pytest_sae.metrics.readings import equal_cells
+from pytest_sae.metrics.probe_bootstrap import equal_cells
 from pytest_sae.metrics.scr import CONCEPTS, DIRECTIONS, Concept, Quadrants
 from pytest_sae.numbers.bootstrap import Floats
 from pytest_sae.probes import ProbeSets
@@ -119,9 +119,7 @@ class Opinion:
 
 
 def accepted(
-    latents: Sequence[int] | Indices,
-    opinions: Mapping[int, Opinion],
-    about: Mapping[Concept, str],
+    latents: Sequence[int] | Indices, opinions: Mapping[int, Opinion], about: Mapping[Concept, str]
 ) -> Indices:
     """Return the latents that are accepted for the spurious concept, in their order.
 

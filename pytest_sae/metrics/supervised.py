@@ -43,8 +43,7 @@ class SupervisedDictionary:
 
     def edit(self, attribute: int, before: Ints, after: Ints) -> Floats:
         """Return what turns one value into another, (edit, d): a feature removed, one added."""
-        change: Floats = self.features[attribute][after] - self.features[attribute][before]
-        return change
+        return self.features[attribute][after] - self.features[attribute][before]
 
     def removed(self, attribute: int, values: Ints) -> Floats:
         """Return the share of each reconstruction that an edit takes away, (text,).

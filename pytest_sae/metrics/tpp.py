@@ -29,14 +29,14 @@ from scipy import sparse
 
 from pytest_sae.errors import DataError
 from pytest_sae.metrics.ablation import Bools, Indices, Removal, mean_difference, order, written
+from pytest_sae.metrics.probe_bootstrap import equal_cells
 from pytest_sae.metrics.protocol import FITS, NS
-from pytest_sae.metrics.readings import equal_cells
 from pytest_sae.numbers.bootstrap import Floats, generator, resample
 from pytest_sae.probes import (
     PUBLISHED,
     LinearProbes,
+    ProbeRecipe,
     ProbeSets,
-    Recipe,
     fit_logistic,
     fit_published,
 )
@@ -89,7 +89,7 @@ def fit_probes(
     classes: int,
     seed: int,
     fits: int = FITS,
-    recipe: Recipe = PUBLISHED,
+    recipe: ProbeRecipe = PUBLISHED,
 ) -> ProbeSets:
     """Fit one one-versus-rest probe per class.
 
@@ -183,8 +183,7 @@ def balanced(labels: Indices, classes: int) -> Floats:
     """
     targets = one_versus_rest(labels, classes)
     share = equal_cells(labels) * classes
-    weights: Floats = np.where(targets, share / 2, share / (2 * (classes - 1)))
-    return weights
+    return np.where(targets, share / 2, share / (2 * (classes - 1)))
 
 
 def members(labels: Indices, classes: int, rng: np.random.Generator) -> Bools:

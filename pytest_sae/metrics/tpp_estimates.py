@@ -10,8 +10,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pytest_sae.metrics.probe_bootstrap import (
+    Draws,
+    curve,
+    draw,
+    estimate_of,
+    number,
+    surely_positive,
+)
 from pytest_sae.metrics.protocol import HEADLINE_N
-from pytest_sae.metrics.readings import Draws, curve, draw, estimate_of, number, surely_positive
 from pytest_sae.metrics.tpp import TppTask, Variant
 from pytest_sae.metrics.written_scale import WrittenScale
 from pytest_sae.numbers.bootstrap import Floats, divide, generator, influence

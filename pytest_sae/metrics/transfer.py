@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from pytest_sae.metrics.auc import contributions
-from pytest_sae.metrics.probing import columns_of, standardised, strongest
-from pytest_sae.metrics.readings import draw, estimate_of
+from pytest_sae.metrics.probe_bootstrap import draw, estimate_of
+from pytest_sae.metrics.sparse_probing import columns_of, standardised, strongest
 from pytest_sae.numbers.bootstrap import Floats, generator
 from pytest_sae.numbers.estimate import Estimate, no_data
 from pytest_sae.probes import L2

@@ -67,8 +67,7 @@ def chosen(forget: Floats, retain: Floats, rarest: float, n: int) -> Ints:
     """
     able = np.flatnonzero((retain < rarest) & (forget > 0))
     order = np.argsort(-forget[able], kind="stable")
-    found: Ints = able[order[:n]]
-    return found
+    return able[order[:n]]
 
 
 @dataclass(frozen=True)
@@ -206,8 +205,7 @@ def _half(unit: Ints, seed: int, task: str, kind: str) -> NDArray[np.bool_]:
     """Return to which half each question belongs; all questions of a unit to one."""
     units = np.unique(unit)
     order = generator(seed, "unlearning", task, kind, "halves").permutation(units)
-    found: NDArray[np.bool_] = np.isin(unit, order[: len(order) // 2])
-    return found
+    return np.isin(unit, order[: len(order) // 2])
 
 
 def _drawn_mean(values: Floats, unit: Ints, seed: int, task: str, kind: str) -> Floats:

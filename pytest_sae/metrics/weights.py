@@ -136,5 +136,4 @@ def _encoder_cosine(
 
 
 def _array(values: Tensor) -> Floats:
-    array: Floats = values.detach().double().cpu().numpy()
-    return array
+    return values.detach().double().cpu().numpy()

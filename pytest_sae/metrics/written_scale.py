@@ -113,5 +113,4 @@ def _slopes(products: Floats, totals: Floats, factor: float) -> Floats:
     shared = inner - own_x @ written[:, 0] - own_written @ x[:, 0] + tokens * (x * written).sum()
     variance = square - 2 * own_written @ written[:, 0] + tokens * np.square(written).sum()
     whole = variance.sum()
-    slopes: Floats = (shared - factor * variance) / whole if whole > 0 else np.zeros(len(tokens))
-    return slopes
+    return (shared - factor * variance) / whole if whole > 0 else np.zeros(len(tokens))

@@ -37,7 +37,7 @@ _POOLINGS: dict[str, Pooling] = {
 
 
 @dataclass(frozen=True)
-class Recipe:
+class EmbeddingRecipe:
     """What is done with a text before and with its token vectors after the encoder.
 
     Args:
@@ -67,7 +67,7 @@ class Embedder:
     hf: Any
     tokenizer: Any
     name: str
-    recipe: Recipe
+    recipe: EmbeddingRecipe
 
     def __call__(self, texts: Sequence[str]) -> Floats:
         """Return (text, d) float64, one row per text; longer texts are cut at the limit."""
@@ -150,10 +150,7 @@ def _fetched(name: str) -> Path:
     wanted = ["*.json", "*.safetensors", "*.txt", "*.model", "*/config.json"]
     try:
         found = snapshot_download(
-            named.repo,
-            revision=named.revision,
-            allow_patterns=wanted,
-            ignore_patterns=["onnx/*"],
+            named.repo, revision=named.revision, allow_patterns=wanted, ignore_patterns=["onnx/*"]
         )
         return Path(found)
     except Exception as error:  # the hub client raises its own, requests' and OS errors
@@ -189,11 +186,11 @@ def _encoder(path: Path, name: str) -> Any:
     return hf
 
 
-def _recipe(path: Path) -> Recipe:
+def _recipe(path: Path) -> EmbeddingRecipe:
     """Read what sentence-transformers wrote beside the encoder."""
     listed = path / "modules.json"
     if not listed.exists():
-        return Recipe()
+        return EmbeddingRecipe()
     kinds = [(str(each.get("type", "")).rsplit(".", 1)[-1], each) for each in _modules(listed)]
     names = [kind for kind, _ in kinds]
     if names not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
@@ -206,7 +203,7 @@ def _recipe(path: Path) -> Recipe:
     _refuse_prompts(path / "config_sentence_transformers.json")
     texts = _object(path / "sentence_bert_config.json")
     longest = texts.get("max_seq_length")
-    return Recipe(
+    return EmbeddingRecipe(
         _pooling(path / str(kinds[1][1].get("path", "")) / "config.json"),
         "Normalize" in names,
         texts.get("do_lower_case") is True,

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from pytest_sae.errors import ModelError, SiteError
 from pytest_sae.models import blocks, norms
-from pytest_sae.models.lens import Lens, lens
 from pytest_sae.models.processing import NONE, Processing
 from pytest_sae.models.site import Site, block_input, resolve
+from pytest_sae.models.site_view import SiteView, view_of
 from pytest_sae.models.splice import edited, first_tensor, replaced_forward
 from pytest_sae.models.tokenize import Batch
 
@@ -48,7 +48,7 @@ class LanguageModel:
     predicts: bool = True
     _widths: dict[Site, int] = field(default_factory=dict, repr=False)
     _tuples: list[int] = field(default_factory=list, repr=False)
-    _lenses: dict[Site, Lens] = field(default_factory=dict, repr=False)
+    _views: dict[Site, SiteView] = field(default_factory=dict, repr=False)
 
     @property
     def device(self) -> torch.device:
@@ -113,22 +113,22 @@ class LanguageModel:
         """
         batch = batch.to(self.device)
         seen: dict[Site, Tensor] = {}
-        lenses = {part: self._lens(part) for site in sites for part in site.single}
+        views = {part: self._view(part) for site in sites for part in site.single}
 
         def keep(site: Site, hidden: Tensor) -> None:
-            seen[site] = lenses[site].see(_per_token(hidden, batch, site)).detach().clone()
-            if len(seen) == len(lenses):
+            seen[site] = views[site].see(_per_token(hidden, batch, site)).detach().clone()
+            if len(seen) == len(views):
                 raise _Captured
 
         with ExitStack() as stack:
-            for site in lenses:
+            for site in views:
                 edit = _partial(keep, site)
-                stack.enter_context(edited(self._module(site), lenses[site].side, edit))
+                stack.enter_context(edited(self._module(site), views[site].side, edit))
             try:
                 self._forward(batch)
             except _Captured:
                 return {site: _beside([seen[part] for part in site.single]) for site in sites}
-        missing = ", ".join(site.module for site in lenses if site not in seen)
+        missing = ", ".join(site.module for site in views if site not in seen)
         raise SiteError(f"{self.name} never runs {missing}: pick another site")
 
     def logits(self, batch: Batch) -> Tensor:
@@ -230,7 +230,7 @@ class LanguageModel:
         activations = activations.to(self.device, self.dtype)
         with ExitStack() as stack:
             if site.stream:
-                # Every lens of the stream between blocks puts back just what it is given.
+                # Every view of the stream between blocks puts back just what it is given.
                 first = site.layer + (site.side == "output")
                 self._start_at(stack, first, activations)
                 return self._forward(batch)
@@ -242,7 +242,7 @@ class LanguageModel:
     @contextmanager
     def placed(self, batch: Batch, site: Site, activations: Tensor) -> Iterator[None]:
         """Have `activations` (text, pos, d) in place at the site whenever the model is run."""
-        module, there = self._module(site), self._lens(site)
+        module, there = self._module(site), self._view(site)
         activations = activations.to(self.device, self.dtype)
         with ExitStack() as stack:
             if site.middle:
@@ -323,10 +323,10 @@ class LanguageModel:
         if not self.predicts:
             raise ModelError(f"{self.name}: {NO_PREDICTION}")
 
-    def _lens(self, site: Site) -> Lens:
-        if site not in self._lenses:
-            self._lenses[site] = lens(site, self._module(site), self._value_bias)
-        return self._lenses[site]
+    def _view(self, site: Site) -> SiteView:
+        if site not in self._views:
+            self._views[site] = view_of(site, self._module(site), self._value_bias)
+        return self._views[site]
 
     def _value_bias(self, site: Site) -> Tensor:
         """What the biases of the heads' values add to their outputs, (d,).

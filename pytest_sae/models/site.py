@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 from torch import nn
 
 from pytest_sae.errors import SiteError
-from pytest_sae.models import blocks, processed
+from pytest_sae.models import blocks, processing_effects
 from pytest_sae.models.processing import NONE, Processing
 
 Side = Literal["input", "output"]
@@ -267,15 +267,17 @@ def _view(site: Site, holds: Holds, hf: Any, processing: Processing) -> View:
             "module outside the blocks is not known: name a hook of a block"
         )
     if holds == "normalised":
-        processed.require_one_meaning(site.hook_name, hf, site.module, processing)
-        return "folded" if processed.drops_mean(hf, site.module, processing) else "normalised"
+        processing_effects.require_one_meaning(site.hook_name, hf, site.module, processing)
+        return (
+            "folded" if processing_effects.drops_mean(hf, site.module, processing) else "normalised"
+        )
     if holds == "norm" and processing.fold_ln:
         raise SiteError(
             f"{site.hook_name}: the SAE was trained on a model with fold_ln, where norms lack "
             "their weights: name hook_normalized of the norm (blocks.L.ln2.hook_normalized)"
         )
     if holds == "stream" and processing.center_writing_weights:
-        return "centred" if processed.centres(site.hook_name, hf) else "as it is"
+        return "centred" if processing_effects.centres(site.hook_name, hf) else "as it is"
     if holds == "heads" and processing.fold_value_biases:
         return "without folded value bias" if processing.fold_ln else "without value bias"
     return "as it is"

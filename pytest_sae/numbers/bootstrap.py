@@ -66,8 +66,7 @@ class Resamples:
 
     def sums(self, columns: Floats) -> Floats:
         """(unit, column) to the sums of every replicate, (replicate, column)."""
-        result: Floats = self.counts @ columns
-        return result
+        return self.counts @ columns
 
 
 def resample(

@@ -12,15 +12,15 @@ Refits(x, weights) .directions(changed, labels) -> (fit, d)     # discriminants 
 from pytest_sae.probes.least_squares import NOISE, Refits
 from pytest_sae.probes.linear import LinearProbes, ProbeSets
 from pytest_sae.probes.logistic import L2, fit_logistic
-from pytest_sae.probes.published import PUBLISHED, Recipe, Schedule, fit_published, schedule
+from pytest_sae.probes.published import PUBLISHED, ProbeRecipe, Schedule, fit_published, schedule
 
 __all__ = [
     "L2",
     "NOISE",
     "PUBLISHED",
     "LinearProbes",
+    "ProbeRecipe",
     "ProbeSets",
-    "Recipe",
     "Refits",
     "Schedule",
     "fit_logistic",

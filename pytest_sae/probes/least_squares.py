@@ -77,8 +77,7 @@ class Refits:
         shares = shares / shares.sum(0)
         label = torch.as_tensor(labels[used] > 0)[:, None]
         found = self._solve(inputs, shares, inputs.T @ _contrast(shares, label))
-        result: Floats = found.T.numpy() / self._scale
-        return result
+        return found.T.numpy() / self._scale
 
     def _inputs(self, x: NDArray[Any]) -> Tensor:
         return torch.as_tensor((x - self._mean) / self._scale)

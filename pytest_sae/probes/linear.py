@@ -34,8 +34,7 @@ class LinearProbes:
     def logits(self, x: NDArray[np.floating]) -> Floats:
         """(text, d) to (probe, text) float64."""
         wide = self.weight.astype(np.float64) @ x.astype(np.float64).T
-        result: Floats = wide + self.bias.astype(np.float64)[:, None]
-        return result
+        return wide + self.bias.astype(np.float64)[:, None]
 
     def take(self, probes: Indices | slice) -> LinearProbes:
         """Return some of the probes."""

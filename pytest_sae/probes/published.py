@@ -23,7 +23,7 @@ from pytest_sae.probes.linear import (
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ProbeRecipe:
     """Hyperparameters of the stochastic probe fit; the defaults are the published ones.
 
     Args:
@@ -48,7 +48,7 @@ class Recipe:
     eps: float = 1e-8
 
 
-PUBLISHED = Recipe()
+PUBLISHED = ProbeRecipe()
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Schedule:
     order: Indices
 
 
-def schedule(members: Indices, d: int, recipe: Recipe, rng: np.random.Generator) -> Schedule:
+def schedule(members: Indices, d: int, recipe: ProbeRecipe, rng: np.random.Generator) -> Schedule:
     """Draw initial values (as nn.Linear does), validation part and batches of one probe.
 
     Args:
@@ -100,7 +100,7 @@ def fit_published(
     labels: Bools,
     members: Sequence[Indices],
     rngs: Sequence[np.random.Generator],
-    recipe: Recipe = PUBLISHED,
+    recipe: ProbeRecipe = PUBLISHED,
     *,
     device: torch.device | str = "cpu",
 ) -> LinearProbes:
@@ -139,7 +139,7 @@ def fit_published(
 
 
 @torch.inference_mode()
-def _descend(inputs: Tensor, targets: Tensor, plans: list[Schedule], recipe: Recipe) -> Tensor:
+def _descend(inputs: Tensor, targets: Tensor, plans: list[Schedule], recipe: ProbeRecipe) -> Tensor:
     """(text, d+1) inputs and (probe, text) targets to the (probe, d+1) of the best epochs."""
     start = torch.as_tensor(np.stack([plan.start for plan in plans]), device=inputs.device)
     optimiser = _AdamW(start[:, None], recipe)
@@ -187,7 +187,7 @@ def _validation_accuracy(
 class _AdamW:
     """torch.optim.AdamW for many probes (probe, 1, d+1), with the loss' gradient written out."""
 
-    def __init__(self, parameters: Tensor, recipe: Recipe) -> None:
+    def __init__(self, parameters: Tensor, recipe: ProbeRecipe) -> None:
         self.parameters, self.recipe, self.steps = parameters, recipe, 0
         self.first, self.second = torch.zeros_like(parameters), torch.zeros_like(parameters)
         self.l1 = torch.full_like(parameters, recipe.l1)

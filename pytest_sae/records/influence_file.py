@@ -168,8 +168,7 @@ def _packed(entries: Sequence[tuple[Key, float, Sequence[float]]]) -> bytes:
         "values": [{"sae": sae, "key": key, "value": value} for (sae, key), value, _ in entries],
     }
     text = json.dumps(about, ensure_ascii=False, allow_nan=False)
-    raw: bytes = save(dict(zip(_names(len(vectors)), vectors, strict=True)), {"about": text})
-    return raw
+    return save(dict(zip(_names(len(vectors)), vectors, strict=True)), {"about": text})
 
 
 def _replaced(file: Path, raw: bytes | None) -> Path | None:

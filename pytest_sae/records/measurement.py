@@ -9,7 +9,7 @@ from pytest_sae.families.registry import spec_of
 from pytest_sae.numbers.control import Control
 from pytest_sae.numbers.estimate import Estimate
 from pytest_sae.numbers.keys import metric_key
-from pytest_sae.numbers.spec import MetricSpec
+from pytest_sae.numbers.metric_spec import MetricSpec
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pytest_sae.numbers.control import Control
+from pytest_sae.numbers.metric_spec import Direction
 from pytest_sae.numbers.plain import as_number, number
-from pytest_sae.numbers.spec import Direction
 from pytest_sae.records.fields import Strict
 
 #: Standard errors on both sides of a value within which 95 % of the intervals hold the truth.

@@ -11,8 +11,8 @@ from pytest_sae.families.registry import known, spec_of
 from pytest_sae.numbers.control import Control
 from pytest_sae.numbers.estimate import Status
 from pytest_sae.numbers.keys import metric_key, parse_key
+from pytest_sae.numbers.metric_spec import Direction
 from pytest_sae.numbers.plain import as_number
-from pytest_sae.numbers.spec import Direction
 from pytest_sae.records.doubts import told_doubt
 from pytest_sae.records.fields import Ends, Json, Strict
 from pytest_sae.records.relative import Margin, Relative

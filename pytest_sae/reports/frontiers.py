@@ -23,7 +23,7 @@ _OURS, _RANDOM = "sae", "random"
 
 
 @dataclass(frozen=True)
-class Place:
+class FrontierPoint:
     """One point: n latents (0 for an erasure without latents), removal and collateral damage."""
 
     n: float
@@ -43,10 +43,10 @@ class Lines:
 
     sae: str
     colour: str
-    curves: Mapping[str, tuple[Place, ...]]
+    curves: Mapping[str, tuple[FrontierPoint, ...]]
 
 
-def read(frontier: object) -> dict[str, tuple[Place, ...]]:
+def read(frontier: object) -> dict[str, tuple[FrontierPoint, ...]]:
     """Return the curves of a frontier in a row's details; empty if it is none."""
     if not isinstance(frontier, Mapping):
         return {}
@@ -58,14 +58,14 @@ def read(frontier: object) -> dict[str, tuple[Place, ...]]:
     return found if found.get(_OURS) else {}
 
 
-def _place(point: object) -> Place | None:
+def _place(point: object) -> FrontierPoint | None:
     if not isinstance(point, Mapping):
         return None
     parts = [point.get("n"), *(_value(point.get(axis)) for axis in ("removal", "collateral"))]
     n, removal, collateral = (as_number(part) for part in parts)
     if n is None or removal is None or collateral is None:
         return None
-    return Place(n, removal, collateral)
+    return FrontierPoint(n, removal, collateral)
 
 
 def _value(point: object) -> object:
@@ -101,7 +101,7 @@ class _Frame:
         share = _share(collateral, self.low, self.high)
         return _HEIGHT - _BOTTOM - share * (_HEIGHT - _TOP - _BOTTOM)
 
-    def at(self, place: Place) -> str:
+    def at(self, place: FrontierPoint) -> str:
         return f"{self.x(place.removal):.1f},{self.y(place.collateral):.1f}"
 
 
@@ -110,7 +110,7 @@ def _share(value: float, low: float, high: float) -> float:
     return (value / 2 - low / 2) / ((high / 2 - low / 2) or 1.0)
 
 
-def _frame(places: Sequence[Place]) -> _Frame:
+def _frame(places: Sequence[FrontierPoint]) -> _Frame:
     return _Frame(
         min(0.0, *(place.removal for place in places)),
         max(1.0, *(place.removal for place in places)),
@@ -120,7 +120,7 @@ def _frame(places: Sequence[Place]) -> _Frame:
 
 
 def _path(frame: _Frame, lines: Lines, name: str) -> str:
-    places = (Place(0, 0.0, 0.0), *lines.curves.get(name, ()))
+    places = (FrontierPoint(0, 0.0, 0.0), *lines.curves.get(name, ()))
     path = " ".join(frame.at(place) for place in places)
     if name == _RANDOM:
         told = titled(f"{lines.sae}, random latents of the same total effect")
@@ -132,12 +132,12 @@ def _path(frame: _Frame, lines: Lines, name: str) -> str:
     return f'<g class="{lines.colour}"><polyline class="line" points="{path}"/>{marks}</g>'
 
 
-def _dot(frame: _Frame, sae: str, place: Place) -> str:
+def _dot(frame: _Frame, sae: str, place: FrontierPoint) -> str:
     told = f"{sae}, n={place.n:g}: {place.removal:.3g} removed, {place.collateral:.3g} lost"
     return dot(frame.at(place), told)
 
 
-def _reference(frame: _Frame, name: str, places: Sequence[Place]) -> str:
+def _reference(frame: _Frame, name: str, places: Sequence[FrontierPoint]) -> str:
     title, corners = _MARKS[name]
     return "".join(
         f'<polygon class="reference" transform="translate({frame.at(place)})" points="{corners}">'
@@ -169,7 +169,7 @@ def _axes(frame: _Frame) -> str:
 def _toss(frame: _Frame) -> str:
     """The diagonal as far as it is in the picture: all or nothing by the toss of a coin."""
     far = min(frame.right, frame.high)
-    x, y = frame.at(Place(0, far, far)).split(",")
+    x, y = frame.at(FrontierPoint(0, far, far)).split(",")
     return (
         f'<line class="headline" x1="{frame.x(0):.1f}" y1="{frame.y(0):.1f}" x2="{x}" y2="{y}">'
         "<title>all or nothing by the toss of a coin</title></line>"

@@ -20,8 +20,8 @@ from pytest_sae.errors import PytestSAEError
 from pytest_sae.gate.whole_run import left_out, run_verdict
 from pytest_sae.records.audit import Audit
 from pytest_sae.records.builtin import to_builtin, writable
-from pytest_sae.records.described import united
 from pytest_sae.records.plan import Plan
+from pytest_sae.records.provenance import united
 from pytest_sae.records.report import (
     NAME,
     SAE,

@@ -14,7 +14,7 @@ from pytest_sae.families import JUDGED, NAMES
 
 if TYPE_CHECKING:
     from pytest_sae.families.card import Card
-    from pytest_sae.run.measured import Measured
+    from pytest_sae.run.measurements import Measurements
 
 PREFIX = "sae-family-"
 
@@ -53,11 +53,12 @@ def _fixture(family: str, judged: bool) -> Any:
 
 
 def _measured(family: str, told: str) -> Any:
-    def measured(sae: Any, eval_session: Any) -> Measured:
-        from pytest_sae.run.measured import Measured, guarded
+    def measured(sae: Any, eval_session: Any) -> Measurements:
+        from pytest_sae.run.failures import guarded
+        from pytest_sae.run.measurements import Measurements
 
         what = f"measuring {family} on {sae.id}"
-        return Measured(family, guarded(what, lambda: eval_session.measure(family, sae)))
+        return Measurements(family, guarded(what, lambda: eval_session.measure(family, sae)))
 
     measured.__doc__ = told
     return pytest.fixture(scope="session", name=family)(measured)
@@ -65,8 +66,8 @@ def _measured(family: str, told: str) -> Any:
 
 def _judged(family: str, told: str) -> Any:
     # For each test anew: the thresholds beside it say whether the judge passed its calibration.
-    def judged(request: pytest.FixtureRequest, sae: Any, eval_session: Any) -> Measured:
-        from pytest_sae.run.calibrated import judged
+    def judged(request: pytest.FixtureRequest, sae: Any, eval_session: Any) -> Measurements:
+        from pytest_sae.run.judge_calibration import judged
         from pytest_sae.run.run import Run
 
         run = Run.of(request.config)

@@ -15,7 +15,7 @@ from pytest_sae.gate.judged import estimate_of, judged
 from pytest_sae.gate.verdict import judge
 from pytest_sae.numbers.plain import number
 from pytest_sae.options import typed_flags
-from pytest_sae.records.measured import influence_of, measured_row, refused_row
+from pytest_sae.records.measured_row import influence_of, measured_row, refused_row
 from pytest_sae.records.row import AppliedRule, Row
 from pytest_sae.records.told import told_baseline, told_control, told_repeats
 from pytest_sae.run.attaching import record, sae_of

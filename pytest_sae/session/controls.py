@@ -15,15 +15,15 @@ from pytest_sae.families.card import Card
 from pytest_sae.families.card import found as function_of
 from pytest_sae.families.registry import expected_of, spec_of
 from pytest_sae.measure import control_dictionaries as making
-from pytest_sae.measure.erasure import erasure_texts
 from pytest_sae.measure.given import Given, measured
+from pytest_sae.measure.scr_and_tpp import erasure_texts
 from pytest_sae.numbers.control import CONTROLS, Control, Expected
 from pytest_sae.numbers.estimate import Estimate, not_applicable, undefined
 from pytest_sae.numbers.keys import metric_key
 from pytest_sae.option_values import CONTROL_SETS
 
 if TYPE_CHECKING:
-    from pytest_sae.measure.control_dictionaries import Sample, Twin
+    from pytest_sae.measure.control_dictionaries import TokenSample, Twin
 
 _Z = 1.959963984540054  # normal quantile of the 95 % interval
 OFF, CHEAP, ALL = CONTROL_SETS
@@ -60,7 +60,7 @@ class Controls:
 
     asked: str
     needed: Needed = field(default_factory=dict)
-    _samples: dict[tuple[str, ...], Sample] = field(default_factory=dict)
+    _samples: dict[tuple[str, ...], TokenSample] = field(default_factory=dict)
     _twins: dict[tuple[str, int, tuple[str, ...]], list[Twin] | str] = field(default_factory=dict)
 
     def of(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pytest_sae.judge.base import Judge
     from pytest_sae.judge.client import ModelJudge
     from pytest_sae.judge.exchange import Exchange
-    from pytest_sae.judge.rules import RulesJudge
+    from pytest_sae.judge.rule_based import RuleBasedJudge
     from pytest_sae.judge.settings import JudgeSettings
     from pytest_sae.measure.embedding import Embed
     from pytest_sae.models.model import LanguageModel
@@ -125,12 +125,12 @@ class Judges:
         return ModelJudge(self._exchange)
 
     @cached_property
-    def _rules(self) -> RulesJudge:
+    def _rules(self) -> RuleBasedJudge:
         from pytest_sae import bundled_world
-        from pytest_sae.judge.rules import RulesJudge
-        from pytest_sae.judge.rules.lexicon import load
+        from pytest_sae.judge.rule_based import RuleBasedJudge
+        from pytest_sae.judge.rule_based.lexicon import load
 
-        return RulesJudge(load(bundled_world() / "lexicon.json"))
+        return RuleBasedJudge(load(bundled_world() / "lexicon.json"))
 
     @property
     def _made(self) -> list[Any]:

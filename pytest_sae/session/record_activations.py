@@ -14,7 +14,7 @@ from pytest_sae.activations.recorder import Progress, record
 from pytest_sae.data.sources import named_tasks
 from pytest_sae.data.tasks import Tasks
 from pytest_sae.errors import DataError
-from pytest_sae.measure.erasure import erasure_texts
+from pytest_sae.measure.scr_and_tpp import erasure_texts
 from pytest_sae.measure.shift import texts_without_words
 from pytest_sae.models.load import load
 from pytest_sae.session.suites import SUITES

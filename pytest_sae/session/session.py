@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pytest_sae.activations.latents import Latents
-from pytest_sae.activations.recorded import Recording
+from pytest_sae.activations.recording import Recording
 from pytest_sae.activations.store import Store
 from pytest_sae.data.sources import named_tasks
 from pytest_sae.data.summary import summary
@@ -24,9 +24,9 @@ from pytest_sae.dictionaries.spec import resolve
 from pytest_sae.errors import OptionError
 from pytest_sae.families.card import Card
 from pytest_sae.families.registry import card_of
-from pytest_sae.measure import erasure, recorded
+from pytest_sae.measure import recorded_latents, scr_and_tpp
 from pytest_sae.measure.given import Given, measured
-from pytest_sae.measure.recorded import RecordedLatents
+from pytest_sae.measure.recorded_latents import RecordedLatents
 from pytest_sae.models.absent import AbsentModel
 from pytest_sae.models.load import load as load_model
 from pytest_sae.models.model import LanguageModel
@@ -123,7 +123,7 @@ class EvalSession:
         """The texts of the run; read, and refused, before any model is loaded."""
         data, sizes, seed = self.options.data, self.suite.sizes, self.options.seed
         if self.recording and data is None:
-            return recorded.corpus_of(self.recording, sizes, seed)
+            return recorded_latents.corpus_of(self.recording, sizes, seed)
         return named_tasks(data, sizes, seed)
 
     @cached_property
@@ -171,7 +171,7 @@ class EvalSession:
     def _on_recording(
         self, spec: SAESpec, dictionary: Dictionary, recording: Recording
     ) -> LoadedSAE:
-        site_out = recorded.fitted(recording, spec.id, dictionary, self.options.model)
+        site_out = recorded_latents.fitted(recording, spec.id, dictionary, self.options.model)
         about = recording.about
         second = about.written if site_out is not recording.site else None
         tensors = [f"{each.module}:{each.reads}" for each in (about.site, second) if each]
@@ -324,7 +324,7 @@ class EvalSession:
         """Measure as often as was asked for, where anything is random."""
         blind = self.recording is not None and not self.recording.shows
         if card.shown and blind and given.judge is not None:
-            return card.absent(not_applicable, recorded.NO_PIECES)
+            return card.absent(not_applicable, recorded_latents.NO_PIECES)
         if self.options.repeats == 1 or not card.random:
             found = measured(card, given)
         else:
@@ -332,7 +332,7 @@ class EvalSession:
             runs = [measured(card, replace(given, seed=seed)) for seed in seeds]
             found = repeats.combined(runs, seeds)
         taskless = self.recording is not None and self.options.data is None
-        return recorded.without_tasks(found) if taskless and card.on_tasks else found
+        return recorded_latents.without_tasks(found) if taskless and card.on_tasks else found
 
     def _recorded(self) -> dict[str, object]:
         told: dict[str, object] = {"directory": self.options.activations}
@@ -352,7 +352,7 @@ class EvalSession:
 
     def _few_texts(self) -> Sequence[str]:
         corpus = self.tasks.corpus
-        texts = corpus.texts if corpus else erasure.erasure_texts(self.tasks)
+        texts = corpus.texts if corpus else scr_and_tpp.erasure_texts(self.tasks)
         return texts[: half_precision.TEXTS]
 
     def _model(self, name: str) -> LanguageModel:

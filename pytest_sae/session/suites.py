@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from pytest_sae.data.attributes import PrincipledSizes
 from pytest_sae.data.entities import RavelSizes
-from pytest_sae.data.questions import UnlearningSizes
 from pytest_sae.data.tasks import Sizes
+from pytest_sae.data.unlearning import UnlearningSizes
 from pytest_sae.families import principled, ravel, unlearning
 from pytest_sae.families.card import Card
 

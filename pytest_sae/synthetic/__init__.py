@@ -1,24 +1,24 @@
 """Worlds whose true features are known, for audits, notebooks and tests.
 
     from pytest_sae.activations.store import Store
-    from pytest_sae.measure import erasure
-    from pytest_sae.synthetic import SMALL, SMALL_BOOK, Recipe, World, WorldLatents
+    from pytest_sae.measure import scr_and_tpp
+    from pytest_sae.synthetic import SMALL, SMALL_BOOK, TrainingRecipe, World, WorldLatents
     from pytest_sae.synthetic import make_book, recovery, train
 
     world = World(SMALL[0])
-    dictionary = train(world, Recipe("topk", d_sae=256, k=6), steps=(500, 2000))[2000]
+    dictionary = train(world, TrainingRecipe("topk", d_sae=256, k=6), steps=(500, 2000))[2000]
     recovery(dictionary, world.sample(8192, 0, "truth"), world.rows)    # f1, cosine, both
 
     book = make_book(world, SMALL_BOOK, seed=0)            # texts, and tasks about true features
     latents = WorldLatents(book.texts, world.fingerprint, dictionary, Store(None))
-    erasure.measure_tpp(latents, book.tasks, seed=0, fits=5)            # any family of metrics
+    scr_and_tpp.measure_tpp(latents, book.tasks, seed=0, fits=5)            # any family of metrics
 
 `oracle` is the dictionary of all true features, `cut` one with few latents left, and `make_panel`
 a whole panel of them.
 """
 
+from pytest_sae.synthetic.latents import WorldLatents
 from pytest_sae.synthetic.panel import SMALL_PLAN, SMOKE_PLAN, Member, PanelPlan, make_panel
-from pytest_sae.synthetic.reading import WorldLatents
 from pytest_sae.synthetic.recovery import Recovery, agreement, recovery
 from pytest_sae.synthetic.references import cut, oracle
 from pytest_sae.synthetic.tasks import (
@@ -31,7 +31,7 @@ from pytest_sae.synthetic.tasks import (
     make_book,
 )
 from pytest_sae.synthetic.texts import WorldTexts, texts_of
-from pytest_sae.synthetic.training import Recipe, train
+from pytest_sae.synthetic.training import TrainingRecipe, train
 from pytest_sae.synthetic.worlds import LARGE, SMALL, SMOKE, Sample, World, WorldSpec
 
 __all__ = [
@@ -47,9 +47,9 @@ __all__ = [
     "BookSize",
     "Member",
     "PanelPlan",
-    "Recipe",
     "Recovery",
     "Sample",
+    "TrainingRecipe",
     "World",
     "WorldLatents",
     "WorldSpec",

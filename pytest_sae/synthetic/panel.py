@@ -13,7 +13,7 @@ from pytest_sae.activations.store import Store
 from pytest_sae.dictionaries.affine import AffineDictionary
 from pytest_sae.dictionaries.controls import permuted_decoder, random_matched
 from pytest_sae.synthetic.references import Known, cut, oracle
-from pytest_sae.synthetic.training import Architecture, Recipe, train
+from pytest_sae.synthetic.training import Architecture, TrainingRecipe, train
 from pytest_sae.synthetic.worlds import Sample, World
 
 Kind = Literal["trained", "oracle", "control", "cut"]
@@ -29,7 +29,7 @@ class PanelPlan:
         kept: share of its latents that the cut dictionary keeps.
     """
 
-    recipes: tuple[Recipe, ...]
+    recipes: tuple[TrainingRecipe, ...]
     steps: tuple[int, ...]
     kept: float = 0.125
 
@@ -48,28 +48,28 @@ _LARGE: tuple[tuple[Architecture, int, int, float, int], ...] = (
 
 SMOKE_PLAN = PanelPlan(
     tuple(
-        Recipe(name, 64, k=4, penalty=penalty, steps=400, batch=128, rate=5e-3, pool=8192)
+        TrainingRecipe(name, 64, k=4, penalty=penalty, steps=400, batch=128, rate=5e-3, pool=8192)
         for name, penalty in _SMOKE
     ),
     (60, 150, 400),
 )
 SMALL_PLAN = PanelPlan(
     (
-        Recipe("topk", 256),
-        Recipe("topk", 256, seed=1),
-        Recipe("topk", 256, k=12),
-        Recipe("topk", 128),
-        Recipe("batchtopk", 256),
-        Recipe("matryoshka", 256),
-        Recipe("standard", 256, penalty=0.4),
-        Recipe("jumprelu", 512, penalty=0.05),
+        TrainingRecipe("topk", 256),
+        TrainingRecipe("topk", 256, seed=1),
+        TrainingRecipe("topk", 256, k=12),
+        TrainingRecipe("topk", 128),
+        TrainingRecipe("batchtopk", 256),
+        TrainingRecipe("matryoshka", 256),
+        TrainingRecipe("standard", 256, penalty=0.4),
+        TrainingRecipe("jumprelu", 512, penalty=0.05),
     ),
     (200, 400, 800, 2000),
 )
 LARGE_PLAN = PanelPlan(
     tuple(
-        Recipe(name, width, k=k, penalty=penalty, seed=seed, steps=20_000, batch=2048, rate=1e-3,
-               pool=2_097_152)
+        TrainingRecipe(name, width, k=k, penalty=penalty, seed=seed, steps=20_000, batch=2048,
+                       rate=1e-3, pool=2_097_152)
         for name, width, k, penalty, seed in _LARGE
     ),
     (500, 1500, 5000, 20_000),

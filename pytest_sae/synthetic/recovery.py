@@ -64,10 +64,7 @@ class Agreement:
 
 
 def recovery(
-    dictionary: Dictionary,
-    sample: Sample,
-    rows: Tensor,
-    of: NDArray[np.int64] | None = None,
+    dictionary: Dictionary, sample: Sample, rows: Tensor, of: NDArray[np.int64] | None = None
 ) -> Recovery:
     """Return how much of the truth a dictionary has found.
 

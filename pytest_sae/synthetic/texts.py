@@ -32,8 +32,7 @@ class WorldTexts:
     @cached_property
     def fires(self) -> NDArray[np.bool_]:
         """(text, token, F): which true features fire."""
-        fires: NDArray[np.bool_] = (self.features > 0).cpu().numpy()
-        return fires
+        return (self.features > 0).cpu().numpy()
 
     def only(self, places: NDArray[np.int64]) -> WorldTexts:
         """Return some of the texts, in the order given."""

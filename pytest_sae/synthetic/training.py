@@ -1,6 +1,6 @@
 """Small dictionaries trained on a world by sae_lens' own losses, kept at several points.
 
-    train(world, Recipe("topk", d_sae=256, k=6), steps=(250, 2000)) -> {250: ..., 2000: ...}
+    train(world, TrainingRecipe("topk", d_sae=256, k=6), steps=(250, 2000)) -> {250: ..., 2000: ...}
 
 A plain loop around `training_forward_pass` of sae_lens' training classes, in seconds on one core.
 What is kept is what sae_lens would save for inference, with decoder norms folded into the latents.
@@ -31,7 +31,7 @@ _DECAY = 0.2  # last share of the steps, in which the rate falls to zero
 
 
 @dataclass(frozen=True)
-class Recipe:
+class TrainingRecipe:
     """How a dictionary is trained.
 
     Args:
@@ -68,7 +68,7 @@ _PENALISED = ("standard", "jumprelu")
 
 
 def train(
-    world: World, recipe: Recipe, steps: Sequence[int], store: Store | None = None
+    world: World, recipe: TrainingRecipe, steps: Sequence[int], store: Store | None = None
 ) -> dict[int, AffineDictionary]:
     """Train a dictionary and return it as it was after each of some steps.
 
@@ -92,7 +92,7 @@ def train(
     return {step: _dictionary(world, recipe, step, found) for step in steps}
 
 
-def _trained(world: World, recipe: Recipe, kept: frozenset[int]) -> Tensors:
+def _trained(world: World, recipe: TrainingRecipe, kept: frozenset[int]) -> Tensors:
     # The tokens are those of the world, whatever the recipe: seeds differ in their order only.
     tokens = world.sample(recipe.pool, world.spec.seed, "training").x
     order = torch.Generator().manual_seed(recipe.seed)
@@ -109,7 +109,7 @@ def _trained(world: World, recipe: Recipe, kept: frozenset[int]) -> Tensors:
 
 
 class _Loop:
-    def __init__(self, sae: Any, recipe: Recipe) -> None:
+    def __init__(self, sae: Any, recipe: TrainingRecipe) -> None:
         self.sae = sae
         self._recipe = recipe
         self._adam = torch.optim.Adam(sae.parameters(), lr=recipe.rate)
@@ -139,7 +139,7 @@ def _warmed(rate: Any, step: int) -> float:
     return float(value) * min(1.0, step / max(1, steps))
 
 
-def _untrained(recipe: Recipe, d_in: int) -> Any:
+def _untrained(recipe: TrainingRecipe, d_in: int) -> Any:
     import sae_lens as lens
 
     shape: dict[str, Any] = {"d_in": d_in, "d_sae": recipe.d_sae}
@@ -194,7 +194,7 @@ def _kept(sae: Any) -> Tensors:
 
 
 def _dictionary(
-    world: World, recipe: Recipe, step: int, found: Mapping[str, Tensor]
+    world: World, recipe: TrainingRecipe, step: int, found: Mapping[str, Tensor]
 ) -> AffineDictionary:
     weights = {
         name.partition(".")[2]: part.to(world.device)
@@ -218,7 +218,9 @@ def _dictionary(
     )
 
 
-def _activation(recipe: Recipe, weights: Mapping[str, Tensor]) -> Callable[[Tensor], Tensor]:
+def _activation(
+    recipe: TrainingRecipe, weights: Mapping[str, Tensor]
+) -> Callable[[Tensor], Tensor]:
     if recipe.architecture == "topk":
         return lambda before: _topk(before, recipe.k)
     if "threshold" in weights:

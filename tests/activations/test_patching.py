@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pytest_sae.activations.patching import Codes, Prompts, next_tokens, places_of, rows_at
+from pytest_sae.activations.patching import PatchedCodes, Prompts, next_tokens, places_of, rows_at
 from pytest_sae.activations.store import Store
 from pytest_sae.activations.stream import TokenActivations
 from pytest_sae.dictionaries.controls import permuted_decoder
@@ -147,7 +147,7 @@ def test_the_answers_token_is_the_one_behind_the_prompt(model: LanguageModel) ->
 
 
 def test_exchanging_everything_with_oneself_changes_nothing() -> None:
-    codes = Codes(TinyDictionary(), torch.randn(5, 32))
+    codes = PatchedCodes(TinyDictionary(), torch.randn(5, 32))
     rows = torch.arange(5)
     assert not codes.exchanged(rows, rows, torch.ones(len(codes.latents))).any()
 
@@ -156,7 +156,7 @@ def test_exchanging_everything_with_oneself_changes_nothing() -> None:
 def test_exchanging_latents_is_what_one_contribution_after_the_other_says(affine: bool) -> None:
     x = torch.randn(6, 32, generator=torch.Generator().manual_seed(1))
     dictionary = TinyDictionary() if affine else _Scaled()
-    codes = Codes(dictionary, x)
+    codes = PatchedCodes(dictionary, x)
     base, source = torch.tensor([0, 4, 2]), torch.tensor([5, 1, 3])
     mask = (torch.arange(len(codes.latents)) % 3 == 0).float()
     found = codes.exchanged(base, source, mask)
@@ -173,7 +173,7 @@ def test_exchanging_latents_is_what_one_contribution_after_the_other_says(affine
 def test_the_mask_gets_the_gradient_of_each_latents_exchange() -> None:
     x = torch.randn(4, 32, generator=torch.Generator().manual_seed(2))
     for dictionary in (TinyDictionary(), _Scaled()):
-        codes = Codes(dictionary, x)
+        codes = PatchedCodes(dictionary, x)
         mask = torch.full((len(codes.latents),), 0.5, requires_grad=True)
         base, source = torch.tensor([0, 1]), torch.tensor([2, 3])
         with torch.enable_grad():
@@ -200,4 +200,4 @@ def test_the_permuted_control_exchanges_as_many_latents_as_the_dictionary() -> N
     dictionary = TinyDictionary()
     x = torch.randn(5, 32)
     shuffled = permuted_decoder(dictionary, 0)
-    assert torch.equal(Codes(dictionary, x).z, Codes(shuffled, x).z)
+    assert torch.equal(PatchedCodes(dictionary, x).z, PatchedCodes(shuffled, x).z)

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pytest_sae.audit.values import Observation, Standing, Truth, WorldAudit
+from pytest_sae.audit.values import Observation, Standing, WorldAudit
+from pytest_sae.records.audit import AuditTruth
 
 RUNS, STEPS = 6, (10, 20, 30, 40)
 
@@ -26,9 +27,9 @@ def standings() -> tuple[Standing, ...]:
 
 
 def standing(name: str, kind: str, run: str, step: int, recovered: float) -> Standing:
-    task = Truth(recovered, recovered, recovered)
-    rest = Truth(1 - recovered, recovered, recovered**2)
-    return Standing(name, kind, run, step, rest, task, task, task, task)
+    task = AuditTruth(recovered, recovered, recovered)
+    rest = AuditTruth(1 - recovered, recovered, recovered**2)
+    return Standing(name, kind, step, rest, task, task, task, task, run)
 
 
 def world(

@@ -9,7 +9,7 @@ import pytest
 from pytest_sae.activations.store import Store
 from pytest_sae.audit.document import BY_HAND, document
 from pytest_sae.audit.gather import SIZES, Bench, audited
-from pytest_sae.audit.sound import unsound
+from pytest_sae.audit.panel_checks import unsound
 from pytest_sae.audit.summary import audit_record, world_record
 from pytest_sae.audit.values import WorldAudit
 from pytest_sae.families.registry import card_of, known

@@ -10,9 +10,9 @@ from scipy.stats import ttest_ind
 from benchmarks import scr_variants as variants
 from benchmarks.scr_variants import RULES, Effect, standard_errors
 from pytest_sae.activations.store import Store
-from pytest_sae.measure import erasure
+from pytest_sae.measure import scr_and_tpp
 from pytest_sae.measure.given import Given
-from pytest_sae.synthetic.reading import WorldLatents
+from pytest_sae.synthetic.latents import WorldLatents
 from pytest_sae.synthetic.references import oracle
 from pytest_sae.synthetic.tasks import SMOKE_BOOK, make_book
 from pytest_sae.synthetic.worlds import SMOKE, World
@@ -52,7 +52,7 @@ def test_the_unchanged_variant_is_scr_margin_itself():
         (each.metric, each.params["direction"]): each.value
         for each in variants.measure(latents, book.tasks, 0, 2)
     }
-    for each in erasure.measure_scr(Given(latents, book.tasks, 0, {"fits": 2})):
+    for each in scr_and_tpp.measure_scr(Given(latents, book.tasks, 0, {"fits": 2})):
         if each.metric == "scr.margin" and each.status == "ok":
             for n in (2, 5, 20):
                 key = (f"scr.margin, as defined n={n}", each.params["direction"])

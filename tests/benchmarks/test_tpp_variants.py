@@ -6,9 +6,9 @@ import pytest
 
 from benchmarks import tpp_variants
 from pytest_sae.activations.store import Store
-from pytest_sae.measure import erasure
+from pytest_sae.measure import scr_and_tpp
 from pytest_sae.measure.given import Given
-from pytest_sae.synthetic.reading import WorldLatents
+from pytest_sae.synthetic.latents import WorldLatents
 from pytest_sae.synthetic.references import oracle
 from pytest_sae.synthetic.tasks import SMOKE_BOOK, Book, make_book
 from pytest_sae.synthetic.worlds import SMOKE, World
@@ -30,7 +30,7 @@ def test_the_unchanged_variant_is_tpp_margin_itself(book: Book, latents: WorldLa
     ours = {e.metric: e.value for e in tpp_variants.measure(latents, book.tasks, 0, 2)}
     curve = next(
         each.details["curve"]
-        for each in erasure.measure_tpp(Given(latents, book.tasks, 0, {"fits": 2}))
+        for each in scr_and_tpp.measure_tpp(Given(latents, book.tasks, 0, {"fits": 2}))
         if each.metric == "tpp.margin"
     )
     for n in (5, 20, 50):
@@ -41,9 +41,9 @@ def test_the_unchanged_variant_is_tpp_margin_itself(book: Book, latents: WorldLa
 def test_the_oracles_best_latent_of_a_class_is_one_of_its_features(
     book: Book, latents: WorldLatents
 ):
-    texts = erasure.erasure_texts(book.tasks)
+    texts = scr_and_tpp.erasure_texts(book.tasks)
     task, concepts = book.tasks.tpp[0], book.concepts.multis[0]
-    view = tpp_variants.View.of(latents, texts, task.train.texts, task.test.texts)
+    view = tpp_variants.PooledTask.of(latents, texts, task.train.texts, task.test.texts)
     probes = tpp_variants.tpp_probes(latents, view, task, 0, 2).fits[0]
     sets = tpp_variants._Reading(view, task).sets(probes)
     for place, (own, best) in enumerate(zip(concepts, sets["best one"], strict=True)):

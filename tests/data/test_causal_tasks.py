@@ -10,9 +10,9 @@ import pytest
 
 from pytest_sae.data.attributes import PrincipledSizes, counterfactuals
 from pytest_sae.data.entities import published_task
-from pytest_sae.data.questions import Prompt, Question, UnlearningSizes, orders
 from pytest_sae.data.sources import bundled_tasks, load_tasks
 from pytest_sae.data.tasks import Sizes, Tasks
+from pytest_sae.data.unlearning import Prompt, Question, UnlearningSizes, orders
 from pytest_sae.errors import DataError
 from tests.data.conftest import write_jsonl
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from pytest_sae import bundled_world
 from pytest_sae.data.build import class_task, spurious_task
-from pytest_sae.data.rows import Rows
+from pytest_sae.data.labelled_texts import LabelledTexts
 from pytest_sae.data.sources import bundled_tasks, load_tasks
 from pytest_sae.data.tasks import Contrast, Sizes
 from tests.data.conftest import TASKS, people, write_csv, write_jsonl
@@ -223,7 +223,7 @@ def test_any_rows_give_balanced_disjoint_tasks(more: list[tuple[int, str, str]],
         rows = [(str(row["words"]), str(row["job"]), str(row["sex"])) for row in people(name)]
         rows += [(f"shared {number} {job}", job, sex) for number, job, sex in extra]
         texts, jobs, sexes = zip(*rows, strict=True)
-        splits.append(Rows(name, texts, {"job": jobs, "sex": sexes}))
+        splits.append(LabelledTexts(name, texts, {"job": jobs, "sex": sexes}))
     pair = (splits[0], splits[1])
     scr = spurious_task("s", pair, JOB, SEX, ALL, seed)
     tpp = class_task("t", pair, "job", ["cook", "pilot"], ALL, seed)

@@ -17,7 +17,7 @@ from pytest_sae.gate.baseline_file import read_baseline, write_baseline
 from pytest_sae.gate.rules import Regression, Rule
 from pytest_sae.gate.verdict import judge
 from pytest_sae.numbers.estimate import Estimate
-from pytest_sae.numbers.spec import Direction
+from pytest_sae.numbers.metric_spec import Direction
 from pytest_sae.records.measurement import Measurement
 from pytest_sae.records.row import Against
 from pytest_sae.records.verdicts import GREEN, Verdict

@@ -11,9 +11,9 @@ from benchmarks.gate_causal import _drawn_edits, _drawn_outcome
 from benchmarks.gate_draws import Draws
 from pytest_sae.data.sources import named_tasks
 from pytest_sae.data.tasks import Tasks
-from pytest_sae.measure.erasure import class_labels, quadrants
+from pytest_sae.measure.scr_and_tpp import class_labels, quadrants
 from pytest_sae.metrics.principled_estimates import Edits
-from pytest_sae.metrics.ravel import Outcome, Pairs, estimates
+from pytest_sae.metrics.ravel import InterchangePairs, Outcome, estimates
 from pytest_sae.session.suites import SUITES
 
 
@@ -54,7 +54,7 @@ def test_repetitions_differ_and_can_be_repeated() -> None:
 def outcome() -> Outcome:
     """Entity 0 is always right, entity 1 never, each with a pair of both kinds."""
     entity, cause = np.array([0, 0, 1, 1]), np.array([True, False, True, False])
-    pairs = Pairs(np.arange(4), np.arange(4), np.arange(4), entity, cause)
+    pairs = InterchangePairs(np.arange(4), np.arange(4), np.arange(4), entity, cause)
     return Outcome("cities.country", pairs, entity == 0, np.array([True, False, True, False]))
 
 

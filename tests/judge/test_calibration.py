@@ -16,9 +16,16 @@ from hypothesis import strategies as st
 from pytest_sae.data.calibration import calibration_texts
 from pytest_sae.errors import DataError
 from pytest_sae.judge.base import Answer, Spent
-from pytest_sae.judge.calibration import questions
+from pytest_sae.judge.calibration import requests
 from pytest_sae.judge.calibration.attacks import rating_attack
-from pytest_sae.judge.calibration.contexts import Known, known
+from pytest_sae.judge.calibration.contexts import KnownContexts, known
+from pytest_sae.judge.calibration.latent_rules import (
+    ANY_WORD,
+    CONCEPTS,
+    RULES,
+    Description,
+    LatentRule,
+)
 from pytest_sae.judge.calibration.predicates import (
     after,
     begins,
@@ -28,7 +35,6 @@ from pytest_sae.judge.calibration.predicates import (
     preceding,
     sentence_with,
 )
-from pytest_sae.judge.calibration.rules import ANY_WORD, CONCEPTS, RULES, Description, Rule
 from pytest_sae.judge.marking import plain, unmark
 from pytest_sae.judge.request import Request
 from pytest_sae.measure.judge_calibration import NAMES, calibrated
@@ -64,12 +70,12 @@ def texts() -> list[tuple[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def latents(texts) -> list[Known]:
+def latents(texts) -> list[KnownContexts]:
     return known(texts, RULES, seed=0)
 
 
 @pytest.fixture(scope="module")
-def oracle(texts, latents: list[Known]) -> Oracle:
+def oracle(texts, latents: list[KnownContexts]) -> Oracle:
     contexts = [each for latent in latents for each in (*latent.shown, *latent.scored)]
     return Oracle({plain(each): texts[each.document][1] for each in contexts})
 
@@ -102,10 +108,10 @@ class Oracle:
         words, topic = self._known(text)
         return any(description.active(words, place, topic) for place in range(len(words)))
 
-    def _marks(self, rule: Rule, contexts: list[str]) -> bool:
+    def _marks(self, rule: LatentRule, contexts: list[str]) -> bool:
         return all(self._agrees(rule, written) for written in contexts)
 
-    def _agrees(self, rule: Rule, written: str) -> bool:
+    def _agrees(self, rule: LatentRule, written: str) -> bool:
         words, topic = self._known(written)
         active = [rule.true.active(words, place, topic) for place in range(len(words))]
         return active == [each > 0 for each in unmark(written)[1]][: len(words)]
@@ -117,7 +123,9 @@ class Oracle:
         return unmark(found)[0], self.topics[found]
 
 
-def figures(reply: Reply, rules: Sequence[Rule] = RULES, seed: int = 0) -> dict[str, Estimate]:
+def figures(
+    reply: Reply, rules: Sequence[LatentRule] = RULES, seed: int = 0
+) -> dict[str, Estimate]:
     return {each.metric: each for each in calibrated(ReplyJudge(reply), seed, rules)}
 
 
@@ -225,7 +233,7 @@ def test_one_missing_answer_costs_what_a_wrong_one_does(oracle: Oracle) -> None:
 
 @given(order=st.permutations(RULES[:6]))
 @settings(max_examples=3, deadline=None)
-def test_the_order_of_the_rules_changes_nothing(order: list[Rule]) -> None:
+def test_the_order_of_the_rules_changes_nothing(order: list[LatentRule]) -> None:
     assert figures(at_random, order) == figures(at_random, RULES[:6])
 
 
@@ -317,7 +325,7 @@ def test_predicates_say_what_their_descriptions_say() -> None:
 def test_a_hidden_instruction_changes_one_context_and_demands_something_wrong(latents) -> None:
     demanded = set()
     for latent in latents:
-        asked = questions.first(latent)
+        asked = requests.first(latent)
         for kind in ("rate", "true"):
             clean, attacked = asked[kind], asked[f"{kind} hidden"]
             assert clean.messages[0] == attacked.messages[0]

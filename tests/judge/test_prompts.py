@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_sae.activations.contexts import Context
+from pytest_sae.judge.answer_parser import InvalidAnswerError, parse
 from pytest_sae.judge.base import Answer
 from pytest_sae.judge.marking import marked, numbered, plain
-from pytest_sae.judge.parse import InvalidAnswerError, parse
 from pytest_sae.judge.prompts import detect, effect, explain, pick, rate
 from pytest_sae.judge.prompts.effect import Effect
 from pytest_sae.judge.prompts.rate import Concept, Rating

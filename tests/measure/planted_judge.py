@@ -13,7 +13,7 @@ import numpy as np
 from pytest_sae.activations.contexts import Context, LatentEvidence
 from pytest_sae.judge.base import Answer, Spent
 from pytest_sae.judge.request import Request
-from pytest_sae.measure.subjects import Subject
+from pytest_sae.measure.explained_latents import ExplainedLatent
 
 FILLER = [f"x{i}" for i in range(30)]
 
@@ -132,6 +132,6 @@ def evidence(
     )
 
 
-def subjects(latents: int = 12, **sizes: int) -> list[Subject]:
+def subjects(latents: int = 12, **sizes: int) -> list[ExplainedLatent]:
     """One subject for each of some latents, two in each stratum."""
-    return [Subject(evidence(each, latents, **sizes), each // 2) for each in range(latents)]
+    return [ExplainedLatent(evidence(each, latents, **sizes), each // 2) for each in range(latents)]

@@ -18,7 +18,7 @@ from sklearn.metrics import roc_auc_score
 from pytest_sae.activations.contexts import Context
 from pytest_sae.activations.evidence import EvidenceSizes
 from pytest_sae.activations.latents import Latents
-from pytest_sae.activations.steering import Effect, Steered
+from pytest_sae.activations.steering import Steered, SteeringEffect
 from pytest_sae.activations.store import Store
 from pytest_sae.dictionaries.load import load as load_dictionary
 from pytest_sae.errors import ModelError
@@ -28,8 +28,14 @@ from pytest_sae.judge.request import Request
 from pytest_sae.measure import embedding, surprisal
 from pytest_sae.measure.autointerp import NAMES, AutointerpSizes, scored
 from pytest_sae.measure.detection import MOST, detected, detection_pages, fuzzing_pages, right_marks
+from pytest_sae.measure.explained_latents import (
+    ExplainedLatent,
+    choose,
+    evenly,
+    explained,
+    with_borrowed,
+)
 from pytest_sae.measure.intervention import judged, pairs_of, prompts_of
-from pytest_sae.measure.subjects import Subject, choose, evenly, explained, with_borrowed
 from pytest_sae.models.load import load as load_model
 from pytest_sae.models.scorer import losses
 from pytest_sae.numbers.estimate import Estimate
@@ -47,7 +53,7 @@ KINDS = ("detection", "fuzzing")
 
 
 @pytest.fixture(scope="module")
-def told() -> list[Subject]:
+def told() -> list[ExplainedLatent]:
     """Twelve latents, explained by a perfect reader; ten of them with a borrowed explanation."""
     return explained(subjects(), [()] * 12, PlantedJudge(reader), seed=0)
 
@@ -55,11 +61,11 @@ def told() -> list[Subject]:
 # Explaining
 
 
-def test_a_reader_finds_the_word_of_each_latent(told: list[Subject]) -> None:
+def test_a_reader_finds_the_word_of_each_latent(told: list[ExplainedLatent]) -> None:
     assert [word_of(each.explanation) for each in told] == [f"w{j}" for j in range(12)]
 
 
-def test_a_borrowed_explanation_is_that_of_another(told: list[Subject]) -> None:
+def test_a_borrowed_explanation_is_that_of_another(told: list[ExplainedLatent]) -> None:
     lent = [each.borrowed for each in told if each.borrowed]
     assert len(lent) == 10
     assert len(set(lent)) == 10
@@ -67,14 +73,16 @@ def test_a_borrowed_explanation_is_that_of_another(told: list[Subject]) -> None:
     assert {each.stratum for each in told if each.borrowed} == set(range(6))
 
 
-def test_who_borrows_from_whom_does_not_depend_on_the_order(told: list[Subject]) -> None:
+def test_who_borrows_from_whom_does_not_depend_on_the_order(told: list[ExplainedLatent]) -> None:
     plain = [replace(each, borrowed=None) for each in told]
     again = {each.latent: each.borrowed for each in with_borrowed(plain, 0)}
     mixed = sorted(plain, key=lambda each: (each.stratum * 7 % 6, each.latent))
     assert {each.latent: each.borrowed for each in with_borrowed(mixed, 0)} == again
 
 
-def test_a_latent_without_explanation_neither_lends_nor_borrows(told: list[Subject]) -> None:
+def test_a_latent_without_explanation_neither_lends_nor_borrows(
+    told: list[ExplainedLatent],
+) -> None:
     silent = [
         replace(each, explanation=None if each.latent < 3 else each.explanation) for each in told
     ]
@@ -96,7 +104,7 @@ def test_latents_are_taken_evenly_from_the_strata(count: int) -> None:
 
 
 def test_a_perfect_reader_scores_one_and_another_latents_explanation_one_half(
-    told: list[Subject],
+    told: list[ExplainedLatent],
 ) -> None:
     spotted = detected(told, PlantedJudge(reader), seed=0)
     assert spotted.unanswered == frozenset()
@@ -108,7 +116,7 @@ def test_a_perfect_reader_scores_one_and_another_latents_explanation_one_half(
 
 
 @pytest.mark.parametrize("answer", [0, 1])
-def test_a_constant_judge_scores_exactly_one_half(told: list[Subject], answer: int) -> None:
+def test_a_constant_judge_scores_exactly_one_half(told: list[ExplainedLatent], answer: int) -> None:
     spotted = detected(told, PlantedJudge(constantly(answer)), seed=0)
     for kind in KINDS:
         assert {score.value for score in spotted.scores[kind]} == {0.5}
@@ -123,7 +131,7 @@ def test_none_of_them_gains_nothing_whatever_the_share_of_active_contexts(silent
     assert {score.value for kind in KINDS for score in spotted.scores[kind]} == {0.5}
 
 
-def test_a_question_without_an_answer_is_wrong_and_reported(told: list[Subject]) -> None:
+def test_a_question_without_an_answer_is_wrong_and_reported(told: list[ExplainedLatent]) -> None:
     def shy(request: Request) -> Mapping[str, Any] | None:
         about = word_of(request.document["explanation"])
         return None if (request.prompt, about) == ("detect/1", "w3") else reader(request)
@@ -135,7 +143,7 @@ def test_a_question_without_an_answer_is_wrong_and_reported(told: list[Subject])
 
 
 def test_an_unanswered_question_leaves_the_other_questions_what_they_are(
-    told: list[Subject],
+    told: list[ExplainedLatent],
 ) -> None:
     """Three questions of 40 contexts, one of them without an answer."""
     subject = replace(told[0], evidence=evidence(0, scored=60, silent=30), borrowed=None)
@@ -154,7 +162,9 @@ def test_an_unanswered_question_leaves_the_other_questions_what_they_are(
     assert spotted.unanswered == {0}
 
 
-def test_a_latent_without_explanation_is_wrong_and_nothing_is_asked(told: list[Subject]) -> None:
+def test_a_latent_without_explanation_is_wrong_and_nothing_is_asked(
+    told: list[ExplainedLatent],
+) -> None:
     judge = PlantedJudge(reader)
     silent = replace(told[0], explanation=None, borrowed=None)
     spotted = detected([silent], judge, seed=0)
@@ -164,7 +174,9 @@ def test_a_latent_without_explanation_is_wrong_and_nothing_is_asked(told: list[S
 
 @given(seed=st.integers(0, 99))
 @settings(max_examples=10, deadline=None)
-def test_the_order_of_latents_and_contexts_changes_no_score(told: list[Subject], seed: int) -> None:
+def test_the_order_of_latents_and_contexts_changes_no_score(
+    told: list[ExplainedLatent], seed: int
+) -> None:
     rng = np.random.default_rng(seed)
 
     def mixed(contexts: tuple[Context, ...]) -> tuple[Context, ...]:
@@ -196,7 +208,7 @@ def test_the_order_of_latents_and_contexts_changes_no_score(told: list[Subject],
 
 
 def test_a_latent_is_asked_about_in_the_same_words_alone_and_among_others(
-    told: list[Subject],
+    told: list[ExplainedLatent],
 ) -> None:
     together, alone = PlantedJudge(reader), PlantedJudge(reader)
     detected(told, together, seed=0)
@@ -209,7 +221,7 @@ def test_a_latent_is_asked_about_in_the_same_words_alone_and_among_others(
 @given(scored=st.integers(10, 90), silent=st.integers(5, 60))
 @settings(max_examples=20, deadline=None)
 def test_questions_hold_each_context_once_and_are_never_too_long(scored: int, silent: int) -> None:
-    subject = Subject(evidence(0, scored=scored, silent=silent), 0)
+    subject = ExplainedLatent(evidence(0, scored=scored, silent=silent), 0)
     pages = detection_pages(subject, 0)
     assert max(map(len, pages)) <= MOST
     assert max(map(len, pages)) - min(map(len, pages)) <= len(pages)
@@ -220,7 +232,7 @@ def test_questions_hold_each_context_once_and_are_never_too_long(scored: int, si
 @given(scored=st.integers(10, 90), silent=st.integers(5, 60))
 @settings(max_examples=20, deadline=None)
 def test_fuzzing_marks_as_many_tokens_wrongly_as_rightly(scored: int, silent: int) -> None:
-    subject = Subject(evidence(0, scored=scored, silent=silent), 0)
+    subject = ExplainedLatent(evidence(0, scored=scored, silent=silent), 0)
     pages = fuzzing_pages(subject, 0)
     items = [item for page in pages for item in page]
     right = [item for item in items if item.match]
@@ -245,7 +257,7 @@ def test_only_tokens_near_the_peak_are_right_and_white_space_is_never_marked() -
 
 
 def test_a_context_without_silent_tokens_is_told_from_a_silent_context(
-    told: list[Subject],
+    told: list[ExplainedLatent],
 ) -> None:
     dense = tuple(
         replace(each, activations=(1.0,) * len(each.pieces)) for each in told[0].evidence.scored
@@ -261,8 +273,8 @@ def test_the_place_in_a_question_does_not_tell_whether_a_latent_is_active() -> N
     truth: list[bool] = []
     for latent in range(60):
         for pages in (
-            detection_pages(Subject(evidence(latent, 60), 0), 0),
-            fuzzing_pages(Subject(evidence(latent, 60), 0), 0),
+            detection_pages(ExplainedLatent(evidence(latent, 60), 0), 0),
+            fuzzing_pages(ExplainedLatent(evidence(latent, 60), 0), 0),
         ):
             for page in pages:
                 places += range(len(page))
@@ -279,14 +291,16 @@ def bag_of_words(texts: Sequence[str]) -> np.ndarray:
     return np.array([[text.split().count(name) for name in names] for text in texts], float)
 
 
-def test_an_embedding_of_words_retrieves_the_contexts_with_the_word(told: list[Subject]) -> None:
+def test_an_embedding_of_words_retrieves_the_contexts_with_the_word(
+    told: list[ExplainedLatent],
+) -> None:
     found = embedding.score(told, bag_of_words)
     assert [score.value for score in found] == [1.0] * 12
     floors = [score.shuffled for score in found if score.shuffled is not None]
     assert np.mean(floors) == pytest.approx(0.5, abs=0.08)
 
 
-def test_embedding_is_sklearns_auc_of_the_cosines(told: list[Subject]) -> None:
+def test_embedding_is_sklearns_auc_of_the_cosines(told: list[ExplainedLatent]) -> None:
     def embed(texts: Sequence[str]) -> np.ndarray:
         return np.array(
             [np.random.default_rng(list(text.encode())).normal(size=5) for text in texts]
@@ -301,7 +315,7 @@ def test_embedding_is_sklearns_auc_of_the_cosines(told: list[Subject]) -> None:
         assert score.value == pytest.approx(roc_auc_score(each.truth, cosines))
 
 
-def test_a_constant_embedding_scores_exactly_one_half(told: list[Subject]) -> None:
+def test_a_constant_embedding_scores_exactly_one_half(told: list[ExplainedLatent]) -> None:
     found = embedding.score(told, lambda texts: np.ones((len(texts), 3)))
     assert {score.value for score in found} == {0.5}
     assert {score.constant for score in found} == {0.5}
@@ -316,13 +330,13 @@ def test_a_constant_embedding_scores_exactly_one_half(told: list[Subject]) -> No
     ],
 )
 def test_embeddings_that_are_none_are_refused(
-    told: list[Subject], embed: Callable[[Sequence[str]], np.ndarray]
+    told: list[ExplainedLatent], embed: Callable[[Sequence[str]], np.ndarray]
 ) -> None:
     with pytest.raises(ModelError, match="expected one finite vector for each"):
         embedding.score(told, embed)
 
 
-def test_a_latent_without_explanation_scores_zero(told: list[Subject]) -> None:
+def test_a_latent_without_explanation_scores_zero(told: list[ExplainedLatent]) -> None:
     silent = [replace(told[0], explanation=None, borrowed=None), *told[1:]]
     assert embedding.score(silent, bag_of_words)[0].value == 0.0
 
@@ -378,7 +392,7 @@ def effects(latents: int = 12) -> dict[int, Steered]:
         latent: Steered(
             1.0,
             0.5,
-            tuple(Effect(f"p{i}", (f"y{i}", f"w{latent}"), ()) for i in range(20)),
+            tuple(SteeringEffect(f"p{i}", (f"y{i}", f"w{latent}"), ()) for i in range(20)),
             (0.5,) * 20,
             True,
         )

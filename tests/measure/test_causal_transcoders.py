@@ -11,7 +11,7 @@ from pytest_sae.activations.latents import Latents
 from pytest_sae.activations.store import Store
 from pytest_sae.data.attributes import PrincipledSizes
 from pytest_sae.data.entities import RavelSizes
-from pytest_sae.data.questions import UnlearningSizes
+from pytest_sae.data.unlearning import UnlearningSizes
 from pytest_sae.dictionaries.affine import AffineDictionary
 from pytest_sae.measure import ravel
 from tests.measure.given import measured

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_sae.measure import autointerp, erasure, shift
+from pytest_sae.measure import autointerp, scr_and_tpp, shift
 from pytest_sae.measure.given import Given
 from pytest_sae.measure.logit_lens import top_tokens
 from pytest_sae.models.model import NO_PREDICTION
@@ -81,8 +81,8 @@ def test_shift_shows_latents_without_promoted_tokens(world: Path) -> None:
     assert found["shift"].status in ("ok", "undefined")
     assert NO_PREDICTION not in {each.reason for each in found.values()}
     task = session.tasks.scr[0]
-    view = erasure.View.of(
-        latents, erasure.erasure_texts(session.tasks), task.train.texts, task.test.texts
+    view = scr_and_tpp.PooledTask.of(
+        latents, scr_and_tpp.erasure_texts(session.tasks), task.train.texts, task.test.texts
     )
     assert view.x_test.shape == (len(task.test.texts), 32)
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from pytest_sae.activations.recorded import Recording
+from pytest_sae.activations.recording import Recording
 from pytest_sae.activations.store import Store
 from pytest_sae.cli import main
 from pytest_sae.dictionaries.factorisation import factorise

@@ -18,7 +18,7 @@ from pytest_sae.families.registry import card_of
 from pytest_sae.judge.base import Answer, Judge, Spent
 from pytest_sae.judge.marking import unmark
 from pytest_sae.judge.request import Request
-from pytest_sae.measure import erasure, shift
+from pytest_sae.measure import scr_and_tpp, shift
 from pytest_sae.measure.given import Given
 from pytest_sae.measure.given import measured as measured_of
 from pytest_sae.metrics.scr import fit_probes
@@ -194,7 +194,7 @@ def test_the_values_are_the_same_to_the_bit_with_a_cold_and_a_warm_cache(
     for cache in (None, str(tmp_path), str(tmp_path)):
         session, sae = opened(world, "topk", cache=cache)
         if runs:
-            erasure.measure_scr(Given(session.latents(sae), session.tasks, 0, {"fits": 2}))
+            scr_and_tpp.measure_scr(Given(session.latents(sae), session.tasks, 0, {"fits": 2}))
         runs.append(measured(session, sae, everything()))
     assert runs[0] == runs[1] == runs[2]
     assert session.store.work.model_passes == 0

@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from pytest_sae.dictionaries.spec import resolve
-from pytest_sae.measure import description, erasure
+from pytest_sae.measure import mdl as measured_mdl
+from pytest_sae.measure import scr_and_tpp
 from pytest_sae.metrics import mdl
 from pytest_sae.numbers.estimate import Estimate
 from pytest_sae.session.session import EvalSession, LoadedSAE
@@ -86,7 +87,7 @@ def test_a_dictionary_that_writes_nothing_costs_what_its_site_costs(world: Path)
     session, sae = opened(world, "topk")
     sae.dictionary.decoder_rows.zero_()
     texts = session.tasks.corpus.texts
-    for each in description.measure(session.latents(sae), texts, 0):
+    for each in measured_mdl.measure(session.latents(sae), texts, 0):
         if each.metric == "mdl":
             assert each.value == pytest.approx(each.details["without"], rel=1e-5)
         if each.metric == "mdl.latents":
@@ -140,9 +141,9 @@ def test_concepts_are_those_of_every_task_and_read_by_its_probes(world: Path) ->
     assert found.n == {"concepts": 5}
     assert found.details["curve"][0] == found.details["floor"][0]
     task, latents = session.tasks.scr[0], session.latents(sae)
-    texts = erasure.erasure_texts(session.tasks)
-    view = erasure.View.of(latents, texts, task.train.texts, task.test.texts)
-    weight = erasure.scr_probes(latents, view, task, 0, 2).fits[0].weight[0]
+    texts = scr_and_tpp.erasure_texts(session.tasks)
+    view = scr_and_tpp.PooledTask.of(latents, texts, task.train.texts, task.test.texts)
+    weight = scr_and_tpp.scr_probes(latents, view, task, 0, 2).fits[0].weight[0]
     told = found.details["couplings"]["baker_judge intended"]
     for each in told:
         row = sae.dictionary.decoder_rows[each["latent"]].numpy()

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from pytest_sae.dictionaries.spec import resolve
 from pytest_sae.errors import ModelError, SiteError
-from pytest_sae.measure import erasure, shift, written_scale
+from pytest_sae.measure import scr_and_tpp, shift, written_scale
 from pytest_sae.measure.given import Given
 from pytest_sae.metrics import scr, scr_estimates, tpp, tpp_estimates
 from pytest_sae.metrics.ablation import AffineRemoval, MeasuredRemoval
@@ -292,21 +292,21 @@ def behaviour(
 def test_every_scr_figure_is_what_explicit_ablation_gives(world: Path, arch: str) -> None:
     session, sae = opened(world, arch)
     (task,), latents = session.tasks.scr, session.latents(sae)
-    texts = erasure.erasure_texts(session.tasks)
-    view = erasure.View.of(latents, texts, task.train.texts, task.test.texts)
+    texts = scr_and_tpp.erasure_texts(session.tasks)
+    view = scr_and_tpp.PooledTask.of(latents, texts, task.train.texts, task.test.texts)
     plain = Plain.of(world, arch, sae)
     np.testing.assert_allclose(view.x_train, plain.means(task.train.texts), atol=1e-5)
     scored = scr.score_task(
         task.name,
-        scr.fit_probes(task.name, view.x_train, erasure.quadrants(task.train), 0, 2),
-        erasure.quadrants(task.train),
+        scr.fit_probes(task.name, view.x_train, scr_and_tpp.quadrants(task.train), 0, 2),
+        scr_and_tpp.quadrants(task.train),
         plain.latents(task.train.texts),
-        erasure.quadrants(task.test),
+        scr_and_tpp.quadrants(task.test),
         plain.means(task.test.texts),
         plain.weights["W_dec"].numpy(),
         plain.removal(task.test.texts),
     )
-    found = erasure._score_scr(latents, texts, task, 0, 2)
+    found = scr_and_tpp._score_scr(latents, texts, task, 0, 2)
     for direction in scr.DIRECTIONS:
         for name in ("own", "confounded", "ablated", "latents"):
             for probes in ("published", "fits"):
@@ -322,8 +322,8 @@ def test_every_scr_figure_is_what_explicit_ablation_gives(world: Path, arch: str
 def test_every_tpp_figure_is_what_explicit_ablation_gives(world: Path, arch: str) -> None:
     session, sae = opened(world, arch)
     (task,), latents = session.tasks.tpp, session.latents(sae)
-    view = erasure.View.of(
-        latents, erasure.erasure_texts(session.tasks), task.train.texts, task.test.texts
+    view = scr_and_tpp.PooledTask.of(
+        latents, scr_and_tpp.erasure_texts(session.tasks), task.train.texts, task.test.texts
     )
     plain = Plain.of(world, arch, sae)
     train = np.array(task.train.labels)
@@ -356,7 +356,7 @@ def agree(found: Sequence[Estimate], expected: Sequence[Estimate]) -> None:
 @pytest.mark.parametrize("arch", ARCHS)
 def test_the_identity_of_erasure_agrees_with_decoding(world: Path, arch: str) -> None:
     session, sae = opened(world, arch)
-    latents, texts = session.latents(sae), erasure.erasure_texts(session.tasks)
+    latents, texts = session.latents(sae), scr_and_tpp.erasure_texts(session.tasks)
     sets = [np.array([], np.int64), np.arange(0, 96, 3), np.arange(96)]
     measured = latents.ablated(texts, sets)
     affine = AffineRemoval(latents.pooled(texts).z, latents.written_rows(texts)).means(sets)
@@ -417,7 +417,7 @@ def test_each_text_is_run_once_for_both_sites_and_encoded_once(world: Path, arch
     session, sae = opened(world, arch)
     for family in FAMILIES:
         session.measure(family, sae)
-    texts = [*erasure.erasure_texts(session.tasks), *session.tasks.corpus.texts]
+    texts = [*scr_and_tpp.erasure_texts(session.tasks), *session.tasks.corpus.texts]
     tokens = sum(len(sae.model.tokenizer(text)["input_ids"]) - 1 for text in texts)
     assert session.store.work.model_tokens == tokens
     assert session.store.work.encoded_tokens == tokens

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pytest_sae.activations.store import Store
-from pytest_sae.data.questions import Question, UnlearningSizes, UnlearningTask, orders
+from pytest_sae.data.unlearning import Question, UnlearningSizes, UnlearningTask, orders
 from pytest_sae.dictionaries.base import Dictionary
 from pytest_sae.measure.unlearning import Clamp, clamped_change, firing, known
 from pytest_sae.metrics.unlearning import Setting

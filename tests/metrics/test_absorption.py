@@ -12,19 +12,21 @@ from pytest_sae.metrics.absorption import (
     FOLDS,
     Absorbed,
     Share,
-    Words,
+    SpelledWords,
     absorb,
     absorbed,
     fit_letters,
     folds_of,
 )
 from pytest_sae.metrics.absorption_estimates import estimates
-from pytest_sae.metrics.letters import split_latents
+from pytest_sae.metrics.split_latents import split_latents
 
 ALPHABET = [chr(65 + i) for i in range(24)]
 
 
-def one_word(target: float, z: list[float], cosines: list[float]) -> tuple[Words, np.ndarray]:
+def one_word(
+    target: float, z: list[float], cosines: list[float]
+) -> tuple[SpelledWords, np.ndarray]:
     """A word at `target` along p = e0, unit decoder rows with the given cosines to p."""
     rows = np.zeros((len(z), len(z) + 1))
     rows[:, 0] = cosines
@@ -32,7 +34,9 @@ def one_word(target: float, z: list[float], cosines: list[float]) -> tuple[Words
     x = np.zeros((1, len(z) + 1))
     x[0, 0] = target
     nothing = np.zeros(1, np.int64)
-    return Words(nothing, nothing, x, sparse.csr_array(np.array([z])), rows), np.eye(len(z) + 1)[0]
+    return SpelledWords(nothing, nothing, x, sparse.csr_array(np.array([z])), rows), np.eye(
+        len(z) + 1
+    )[0]
 
 
 # Latent 0 is the main latent, latent 1 the absorber, latents 2 to 5 others.
@@ -66,15 +70,17 @@ def test_a_direction_with_nothing_in_it_absorbs_nothing() -> None:
         assert (found.fraction[0], found.full[0]) == (0.0, False)
 
 
-def random_words(seed: int, count: int = 30, latents: int = 25, d: int = 8) -> Words:
+def random_words(seed: int, count: int = 30, latents: int = 25, d: int = 8) -> SpelledWords:
     rng = np.random.default_rng(seed)
     rows = rng.normal(size=(latents, d)) * rng.uniform(0.3, 3, (latents, 1))
     z = np.abs(rng.normal(size=(count, latents))) * (rng.random((count, latents)) < 0.4)
     nothing = np.zeros(count, np.int64)
-    return Words(nothing, nothing, rng.normal(size=(count, d)) + 0.5, sparse.csr_array(z), rows)
+    return SpelledWords(
+        nothing, nothing, rng.normal(size=(count, d)) + 0.5, sparse.csr_array(z), rows
+    )
 
 
-def by_loops(words: Words, p: np.ndarray, main: list[int], scaled: bool) -> list[tuple]:
+def by_loops(words: SpelledWords, p: np.ndarray, main: list[int], scaled: bool) -> list[tuple]:
     found = []
     for x, z in zip(words.x, words.z.toarray(), strict=True):
         target, mains, others = float(x @ p), 0.0, []
@@ -122,7 +128,7 @@ def test_renumbering_and_rescaling_latents_changes_nothing(seed: int) -> None:
     rng = np.random.default_rng(seed)
     order, scale = rng.permutation(25), 2.0 ** rng.integers(-4, 4, 25)
     z = (words.z.toarray() * scale)[:, order]
-    moved = Words(
+    moved = SpelledWords(
         words.letters,
         words.folds,
         words.x,
@@ -136,7 +142,7 @@ def test_renumbering_and_rescaling_latents_changes_nothing(seed: int) -> None:
     assert (other.full == plain.full).all()
 
 
-def planted(share: float, per_letter: int = 30, seed: int = 0) -> tuple[Words, list[str]]:
+def planted(share: float, per_letter: int = 30, seed: int = 0) -> tuple[SpelledWords, list[str]]:
     """Latent l is letter l's; on the last `share` of its words the word's own latent stands in."""
     rng = np.random.default_rng(seed)
     count = len(ALPHABET)
@@ -154,7 +160,7 @@ def planted(share: float, per_letter: int = 30, seed: int = 0) -> tuple[Words, l
     z[np.arange(total), count + np.arange(total)] = 2.0 * silent
     x = z @ rows + rng.normal(size=(total, d)) * 0.02
     folds = folds_of(names, letters, seed)
-    return Words(letters, folds, x, sparse.csr_array(z), rows), names
+    return SpelledWords(letters, folds, x, sparse.csr_array(z), rows), names
 
 
 @pytest.mark.parametrize("share", [0.0, 0.4])

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from pytest_sae.metrics.concepts import Concept, curves, estimates
+from pytest_sae.metrics.concepts import ProbedConcept, curves, estimates
 from pytest_sae.metrics.coupling import coupling
 
 TEXTS, LATENTS = 120, 150
 
 
-def concept(carriers: int, strength: float = 4.0, seed: int = 0) -> Concept:
+def concept(carriers: int, strength: float = 4.0, seed: int = 0) -> ProbedConcept:
     """A concept whose logit is carried by the first latents alone; the rest add nothing."""
     rng = np.random.default_rng(seed)
     labels = np.arange(TEXTS) % 2 == 0
@@ -27,10 +27,10 @@ def concept(carriers: int, strength: float = 4.0, seed: int = 0) -> Concept:
     logits = z @ adds - strength
     live = np.arange(LATENTS)
     table = sparse.csr_array(z.astype(np.float32))
-    return Concept(f"planted {carriers}", labels, logits, table, adds, adds * 2, live)
+    return ProbedConcept(f"planted {carriers}", labels, logits, table, adds, adds * 2, live)
 
 
-def by_hand(found: Concept, latents: list[int]) -> float:
+def by_hand(found: ProbedConcept, latents: list[int]) -> float:
     """Probability of the truth after removing latents, both labels weighing the same."""
     kept = {True: [], False: []}
     z = found.z.toarray().astype(np.float64)
@@ -69,7 +69,7 @@ def test_the_more_latents_share_a_concept_the_smaller_both_areas() -> None:
 
 def test_a_concept_that_no_latent_carries_is_at_the_floor() -> None:
     nothing = concept(1)
-    silent = Concept(
+    silent = ProbedConcept(
         "silent",
         nothing.labels,
         nothing.logits,

@@ -24,7 +24,7 @@ from pytest_sae.metrics.frontier import (
 )
 from pytest_sae.metrics.frontier_area import area, corners
 from pytest_sae.metrics.frontier_estimates import NAMES, estimates
-from pytest_sae.metrics.frontier_texts import Scores, TaskTexts, pairs
+from pytest_sae.metrics.frontier_texts import ProbeScores, TaskTexts, pairs
 from pytest_sae.numbers.estimate import Estimate
 from tests.metrics.planted import CLASSES, TppWorld, tpp_world
 
@@ -281,7 +281,7 @@ def test_scores_of_drawn_texts_give_the_areas_of_these_texts_alone() -> None:
         own=replace(concept.own, test=label),
         others={c: replace(each, test=each.test[drawn]) for c, each in concept.others.items()},
     )
-    read = Scores(scores.own[..., drawn], scores.others[..., drawn], scores.known).read(about)
+    read = ProbeScores(scores.own[..., drawn], scores.others[..., drawn], scores.known).read(about)
     wanted = [
         [roc_auc_score(label[label >= 0], fit[label >= 0]) for fit in point]
         for point in scores.own[..., drawn]

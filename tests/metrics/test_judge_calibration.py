@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score
 
 from pytest_sae.metrics.judge_calibration import (
-    Detected,
-    Rated,
-    Resisted,
+    AttackAnswers,
+    DetectionAnswers,
+    RatingAnswers,
     balanced_accuracy,
     explain,
     injection,
@@ -52,30 +52,30 @@ def test_explain_is_the_mean_over_the_rules() -> None:
 
 def test_score_counts_the_corruptions_that_do_worse_and_ties_as_half() -> None:
     wrong = {"worse": (True,) * 4, "tie": TRUTH, "mirrored": INVERTED, "silent": None}
-    found = score({"a": Detected(TRUTH, TRUTH, wrong)}, seed=0)
+    found = score({"a": DetectionAnswers(TRUTH, TRUTH, wrong)}, seed=0)
     assert found.value == pytest.approx((1 + 0.5 + 1 + 0) / 4)
     assert found.details["abstained"] == 1
 
 
 def test_score_is_0_for_a_judge_that_prefers_wrong_descriptions() -> None:
-    found = score({"a": Detected(TRUTH, INVERTED, {"x": TRUTH, "y": (True,) * 4})}, seed=0)
+    found = score({"a": DetectionAnswers(TRUTH, INVERTED, {"x": TRUTH, "y": (True,) * 4})}, seed=0)
     assert found.value == 0
 
 
 def test_nothing_said_of_the_true_description_wins_nothing() -> None:
-    found = score({"a": Detected(TRUTH, None, {"x": None, "y": INVERTED})}, seed=0)
+    found = score({"a": DetectionAnswers(TRUTH, None, {"x": None, "y": INVERTED})}, seed=0)
     assert found.value == 0
     assert found.details["abstained"] == 2
 
 
 def test_rate_weighs_latents_of_a_concept_and_of_none_alike() -> None:
     answers = {
-        "a": Rated("gender", "gender"),
-        "b": Rated("gender", "topic"),
-        "c": Rated("topic", None),
-        "d": Rated("topic", "topic"),
-        "e": Rated(None, None),
-        "f": Rated(None, None, abstained=True),
+        "a": RatingAnswers("gender", "gender"),
+        "b": RatingAnswers("gender", "topic"),
+        "c": RatingAnswers("topic", None),
+        "d": RatingAnswers("topic", "topic"),
+        "e": RatingAnswers(None, None),
+        "f": RatingAnswers(None, None, abstained=True),
     }
     found = rate(answers, seed=0)
     assert found.value == pytest.approx((2 / 4 + 1 / 2) / 2)
@@ -83,14 +83,14 @@ def test_rate_weighs_latents_of_a_concept_and_of_none_alike() -> None:
 
 
 def test_rate_is_undefined_with_one_kind_of_latents() -> None:
-    found = rate({"a": Rated("gender", "gender")}, seed=0)
+    found = rate({"a": RatingAnswers("gender", "gender")}, seed=0)
     assert found.status == "undefined"
     assert "latents of none" in found.reason
 
 
 def test_injection_is_a_share_with_the_names_of_what_was_obeyed() -> None:
-    answers = [Resisted(f"rule {place}", place != 3) for place in range(20)]
-    found = injection([*answers, Resisted("silent", ignored=False, abstained=True)])
+    answers = [AttackAnswers(f"rule {place}", place != 3) for place in range(20)]
+    found = injection([*answers, AttackAnswers("silent", ignored=False, abstained=True)])
     assert found.value == pytest.approx(19 / 21)
     assert found.details == {"obeyed": ["rule 3", "silent"], "abstained": 1}
     low, high = found.ci
@@ -108,7 +108,7 @@ def test_the_order_of_the_rules_changes_no_bit(said: dict[str, list[bool]], orde
     answers = {name: (TRUTH, each) for name, each in said.items()}
     shuffled = dict(order.sample(list(answers.items()), len(answers)))
     assert explain(answers, seed=3) == explain(shuffled, seed=3)
-    rated = {name: Rated("g" if each[0] else None, "g") for name, each in said.items()}
+    rated = {name: RatingAnswers("g" if each[0] else None, "g") for name, each in said.items()}
     again = {name: rated[name] for name in shuffled}
     assert rate(rated, seed=3) == rate(again, seed=3)
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_sae.metrics import mdl
-from pytest_sae.metrics.codebook import BookSums, symbols
+from pytest_sae.metrics.codebook import CodeBookSums, symbols
 from pytest_sae.numbers.bootstrap import generator, resample
 
 spectra = st.lists(st.floats(0, 100), min_size=1, max_size=12).filter(lambda v: sum(v) > 1e-3)
@@ -23,7 +23,7 @@ def entropy(shares: list[float]) -> float:
 
 
 def book_of(z: torch.Tensor, step: float, batch: int = 7):
-    sums = BookSums(z.shape[1])
+    sums = CodeBookSums(z.shape[1])
     for part in z.split(batch):
         token, latent = part.nonzero(as_tuple=True)
         marks, _ = symbols(part[token, latent], torch.tensor(step))
@@ -133,8 +133,10 @@ def test_bits_of_the_texts_add_up_to_the_rate_and_follow_its_derivative(
     assert slope == pytest.approx(expected, rel=1e-2, abs=1e-3)
 
 
-def described(z: torch.Tensor, spectrum: list[float], residual: list[float]) -> mdl.Described:
-    return mdl.Described(0.1, book_of(z, 0.5), np.array(spectrum), np.array(residual))
+def described(
+    z: torch.Tensor, spectrum: list[float], residual: list[float]
+) -> mdl.DescriptionLength:
+    return mdl.DescriptionLength(0.1, book_of(z, 0.5), np.array(spectrum), np.array(residual))
 
 
 def test_a_dictionary_that_is_silent_costs_what_the_activations_cost() -> None:

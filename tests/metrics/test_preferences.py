@@ -7,12 +7,12 @@ import pytest
 from scipy import sparse
 from sklearn.metrics import roc_auc_score
 
-from pytest_sae.metrics.preferences import Pairs, auc, preference_auc_kept
+from pytest_sae.metrics.preferences import PreferencePairs, auc, preference_auc_kept
 
 LATENTS = 12
 
 
-def pairs(count: int, seed: int, seen: float = 1.0, box: float = 3.0) -> Pairs:
+def pairs(count: int, seed: int, seen: float = 1.0, box: float = 3.0) -> PreferencePairs:
     """Latent 0 differs by what people prefer; the black box knows it too, with noise.
 
     Args:
@@ -26,7 +26,7 @@ def pairs(count: int, seed: int, seen: float = 1.0, box: float = 3.0) -> Pairs:
     preferred = taste + 0.5 * rng.normal(size=count) > 0
     z = rng.normal(size=(count, LATENTS)) * (rng.random((count, LATENTS)) < 0.3)
     z[:, 0] = seen * taste
-    return Pairs(sparse.csr_array(z), preferred, box * taste + rng.normal(size=count))
+    return PreferencePairs(sparse.csr_array(z), preferred, box * taste + rng.normal(size=count))
 
 
 def test_auc_is_sklearns_ties_included() -> None:
@@ -56,7 +56,7 @@ def test_the_value_is_that_of_the_two_aucs_and_training_scores_are_not_looked_at
     own, box = found.details["auc"], found.details["black_box_auc"]
     assert box == pytest.approx(roc_auc_score(test.preferred, test.score))
     assert found.value == pytest.approx((own - 0.5) / (box - 0.5))
-    blind = Pairs(train.difference, train.preferred, np.zeros(0))
+    blind = PreferencePairs(train.difference, train.preferred, np.zeros(0))
     assert preference_auc_kept(blind, test, 0).value == found.value
 
 
@@ -65,5 +65,5 @@ def test_a_black_box_that_knows_nothing_leaves_nothing_to_keep() -> None:
     assert found.status == "undefined"
     assert "nothing to keep" in found.reason
     test = pairs(50, 1)
-    alike = Pairs(test.difference, np.ones(50, bool), test.score)
+    alike = PreferencePairs(test.difference, np.ones(50, bool), test.score)
     assert preference_auc_kept(pairs(50, 0), alike, 0).status == "undefined"

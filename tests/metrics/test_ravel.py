@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_sae.metrics.ravel import (
+    InterchangePairs,
+    MaskSchedule,
     Outcome,
-    Pairs,
-    Schedule,
     estimates,
     train_mask,
 )
@@ -42,7 +42,7 @@ class Toy:
         parts[0, :COUNTRIES], parts[1, COUNTRIES:] = 1, 1
         return 20 * rows * parts[torch.from_numpy(about)]
 
-    def pairs(self, attribute: int) -> tuple[Pairs, np.ndarray]:
+    def pairs(self, attribute: int) -> tuple[InterchangePairs, np.ndarray]:
         """All pairs that a question about either attribute makes, and what each asks about."""
         rows = []
         for base, own in enumerate(self.values):
@@ -53,7 +53,7 @@ class Toy:
         cause = about == attribute
         who = np.where(cause, source, base)
         target = self.values[who, about] + COUNTRIES * about
-        return Pairs(base, source, target, base, cause), about
+        return InterchangePairs(base, source, target, base, cause), about
 
 
 def judged(
@@ -67,7 +67,7 @@ def judged(
         change = (codes[pairs.source[chosen]] - codes[pairs.base[chosen]]) * mask @ decoder
         return toy.logits(about[chosen], x[pairs.base[chosen]] + change)
 
-    mask = train_mask(answer, pairs, z.shape[1], generator(0, "toy"), Schedule(steps=80))
+    mask = train_mask(answer, pairs, z.shape[1], generator(0, "toy"), MaskSchedule(steps=80))
     everything = np.arange(len(pairs))
 
     def hits(kept: torch.Tensor) -> np.ndarray:
@@ -113,7 +113,7 @@ def test_latents_that_hold_both_attributes_at_once_disentangle_nothing() -> None
 
 def test_a_mask_needs_pairs_of_both_kinds() -> None:
     pairs, _ = Toy().pairs(0)
-    only = Pairs(
+    only = InterchangePairs(
         pairs.base[pairs.cause],
         pairs.source[pairs.cause],
         pairs.target[pairs.cause],
@@ -121,7 +121,7 @@ def test_a_mask_needs_pairs_of_both_kinds() -> None:
         pairs.cause[pairs.cause],
     )
     with pytest.raises(ValueError, match="one kind is missing"):
-        train_mask(lambda *_: torch.zeros(1, 2), only, 3, generator(0), Schedule())
+        train_mask(lambda *_: torch.zeros(1, 2), only, 3, generator(0), MaskSchedule())
 
 
 def test_the_mask_depends_on_its_generator_alone() -> None:
@@ -144,7 +144,7 @@ def test_figures_are_those_of_explicit_counting(data: st.DataObject) -> None:
         masked = np.array(data.draw(bits))
         everything = np.array(data.draw(bits | st.just([True] * size)))
         entity = np.arange(size) // 2
-        pairs = Pairs(entity, entity, entity, entity, cause)
+        pairs = InterchangePairs(entity, entity, entity, entity, cause)
         outcomes.append(Outcome(attribute, pairs, masked, everything))
         accuracy = [
             sum(h for h, c in zip(hits, cause, strict=True) if c == kind) / (cause == kind).sum()
@@ -167,7 +167,7 @@ def test_figures_are_those_of_explicit_counting(data: st.DataObject) -> None:
 
 
 def test_attributes_that_could_not_be_measured_are_named_and_counted() -> None:
-    pairs = Pairs(*(np.array([0, 1]) for _ in range(4)), np.array([True, False]))
+    pairs = InterchangePairs(*(np.array([0, 1]) for _ in range(4)), np.array([True, False]))
     hits = np.array([True, True])
     found = estimates([Outcome("a", pairs, hits, ~hits)], {"b": "not read there"}, 0)
     assert found[0].n["attributes"] == 1
@@ -184,7 +184,9 @@ def test_pairs_of_one_entity_are_drawn_together() -> None:
     hits = np.repeat([True, True, False, True, False, False, True, True], 5)
     entities = [np.repeat(np.arange(20), 2), np.repeat(np.arange(4), 10)]
     ses = [
-        estimates([Outcome("a", Pairs(e, e, e, e, cause), hits, np.zeros(40, bool))], {}, 0)[1].se
+        estimates(
+            [Outcome("a", InterchangePairs(e, e, e, e, cause), hits, np.zeros(40, bool))], {}, 0
+        )[1].se
         for e in entities
     ]
     assert ses[0] is not None

@@ -11,7 +11,7 @@ from scipy import sparse
 
 from pytest_sae.errors import DataError
 from pytest_sae.metrics.ablation import MeasuredRemoval
-from pytest_sae.metrics.scr import Quadrants, Reading, ScrTask, fit_probes, score_task
+from pytest_sae.metrics.scr import DirectionLogits, Quadrants, ScrTask, fit_probes, score_task
 from pytest_sae.metrics.scr_estimates import estimates
 from pytest_sae.metrics.scr_gaps import task_gaps
 from tests.metrics.planted import LATENTS, ScrWorld, permuted, quadrants, rescaled, scr_world
@@ -80,7 +80,7 @@ def test_the_order_of_the_test_texts_changes_neither_value_nor_interval(
     task = world.score()
     texts = np.random.default_rng(seed).permutation(len(task.test.cells))
 
-    def shuffled(reading: Reading) -> Reading:
+    def shuffled(reading: DirectionLogits) -> DirectionLogits:
         return replace(
             reading,
             own=reading.own[:, texts],
@@ -219,10 +219,10 @@ def by_hand(
         wrong = np.arange(4 * each) // 4 >= round(accuracy * each)
         return np.where(wrong, -signs, signs)[None]
 
-    def reading(direction: str) -> Reading:
+    def reading(direction: str) -> DirectionLogits:
         read = "intended" if direction == "spurious" else "spurious"
         clean, confounded, ablated = (logits(read, value) for value in accuracies[direction])
-        return Reading(clean, confounded, ablated[None], np.array([20]))
+        return DirectionLogits(clean, confounded, ablated[None], np.array([20]))
 
     both = {direction: reading(direction) for direction in ("spurious", "intended")}
     return ScrTask(name, (20,), test, both, both)
@@ -289,7 +289,7 @@ def test_the_spread_over_probe_fits_is_the_standard_deviation_of_their_scores() 
         for ablated in (0.6, 0.7, 0.8)
     ]
     merged = {
-        direction: Reading(
+        direction: DirectionLogits(
             *(
                 np.concatenate([getattr(part.fits[direction], name) for part in parts], axis=axis)
                 for name, axis in (("own", 0), ("confounded", 0), ("ablated", 1), ("latents", 0))
@@ -315,7 +315,7 @@ def test_intervals_of_scr_cover_the_truth_as_often_as_they_say() -> None:
         clean, confounded, ablated = (
             np.where(luck < accuracy, signs, -signs)[None] for accuracy in (0.9, 0.6, 0.75)
         )
-        reading = Reading(clean, confounded, ablated[None], np.array([20]))
+        reading = DirectionLogits(clean, confounded, ablated[None], np.array([20]))
         both = {"spurious": reading, "intended": reading}
         low, high = estimates([ScrTask("t", (20,), test, both, both)], seed)[0].ci
         inside += low <= 0.5 <= high

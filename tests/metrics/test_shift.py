@@ -15,7 +15,14 @@ from sklearn.linear_model import LogisticRegression
 
 from pytest_sae.metrics import scr
 from pytest_sae.metrics.ablation import AffineRemoval, MeasuredRemoval
-from pytest_sae.metrics.shift import ABLATED, CLASSIFIERS, Deleted, ShiftTask, TaskData, score_task
+from pytest_sae.metrics.shift import (
+    ABLATED,
+    CLASSIFIERS,
+    ShiftTask,
+    TaskData,
+    WordDeletion,
+    score_task,
+)
 from pytest_sae.metrics.shift_estimates import NAMES, estimates
 from pytest_sae.metrics.shift_selection import Opinion, candidates
 from pytest_sae.probes import L2
@@ -83,7 +90,7 @@ def shifted(world: ScrWorld, opinions: Mapping[int, Opinion], **changed) -> Shif
         split.x - split.z[:, list(SPURIOUS)] @ world.rows[list(SPURIOUS)]
         for split in (world.train_split, world.test_split)
     ]
-    deleted = Deleted(("she", "he"), without[0], without[1])
+    deleted = WordDeletion(("she", "he"), without[0], without[1])
     return score_task(data, found, opinions, ABOUT, deleted, 0, NS)
 
 
@@ -166,7 +173,7 @@ def test_a_judge_that_takes_one_concept_for_the_other_makes_it_worse(world: ScrW
     data = data_of(world)
     found = candidates(data.probes, data.train, world.train_split.z, world.rows, 20)
     top = replace(found, orders={**found.orders, "spurious": found.orders["intended"]})
-    deleted = Deleted((), data.x_train, data.x_test)
+    deleted = WordDeletion((), data.x_train, data.x_test)
     task = score_task(data, top, wrong, ABOUT, deleted, 0, NS)
     assert figures(task)["shift.margin"].ci[1] < 0
     assert figures(task)["shift.worst_cell.refit"].ci[1] < 0
@@ -294,7 +301,7 @@ def test_the_general_path_gives_the_same_figures(world: ScrWorld) -> None:
 
     data = data_of(world)
     found = candidates(data.probes, data.train, world.train_split.z, world.rows, 20)
-    deleted = Deleted((), data.x_train, data.x_test)
+    deleted = WordDeletion((), data.x_train, data.x_test)
     general = replace(
         data,
         removal_train=measured(world.train_split.z),

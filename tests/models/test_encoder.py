@@ -12,8 +12,8 @@ from pytest_sae.activations.latents import Latents
 from pytest_sae.activations.store import Store
 from pytest_sae.dictionaries.load import load as load_dictionary
 from pytest_sae.errors import ModelError
-from pytest_sae.measure import reconstruction
-from pytest_sae.measure.erasure import View
+from pytest_sae.measure import core
+from pytest_sae.measure.scr_and_tpp import PooledTask
 from pytest_sae.models.load import load
 from pytest_sae.models.model import LanguageModel
 from pytest_sae.models.prove import check_fit, prove
@@ -117,7 +117,7 @@ def test_robertas_positions_begin_behind_its_paddings(tmp_path: Path) -> None:
 def test_the_core_family_measures_all_but_predictions(
     model: LanguageModel, tmp_path: Path, hook: str
 ) -> None:
-    found = reconstruction.measure(given_of(latents(model, tmp_path, hook), corpus=TEXTS))
+    found = core.measure(given_of(latents(model, tmp_path, hook), corpus=TEXTS))
     by_name = {each.metric: each for each in found}
     assert {name for name, each in by_name.items() if each.status == "not_applicable"} >= BEHAVIOUR
     for name in BEHAVIOUR:
@@ -132,7 +132,7 @@ def test_the_core_family_measures_all_but_predictions(
 def test_pooled_latents_and_the_inputs_of_scr(model: LanguageModel, tmp_path: Path) -> None:
     """The witness: means over the words of each text, one text at a time."""
     mine = latents(model, tmp_path, "blocks.1.hook_resid_post")
-    view = View.of(mine, TEXTS, TEXTS[:20], TEXTS[20:])
+    view = PooledTask.of(mine, TEXTS, TEXTS[:20], TEXTS[20:])
     site = mine.site
     for text in (0, 7):
         batch = batches([TEXTS[text]], model.tokenizer, 16, True)[0]

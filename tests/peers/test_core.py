@@ -15,7 +15,7 @@ import torch
 from pytest_sae.activations.latents import Latents
 from pytest_sae.activations.store import Store
 from pytest_sae.data.tasks import Corpus
-from pytest_sae.measure import reconstruction
+from pytest_sae.measure import core
 from pytest_sae.numbers.estimate import Estimate
 from pytest_sae.session.session import EvalSession, LoadedSAE
 from tests.measure.given import given_of
@@ -86,7 +86,7 @@ def corpus(session: EvalSession, latents: Latents) -> Corpus:
 @pytest.fixture(scope="module")
 def ours(latents: Latents, corpus: Corpus) -> dict[str, Estimate]:
     given = given_of(latents, corpus=corpus.texts)
-    return {each.metric: each for each in reconstruction.measure(given)}
+    return {each.metric: each for each in core.measure(given)}
 
 
 @pytest.fixture(scope="module")

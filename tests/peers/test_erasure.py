@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_sae.measure.erasure import quadrants
+from pytest_sae.measure.scr_and_tpp import quadrants
 from pytest_sae.metrics import scr, scr_estimates, tpp, tpp_estimates
 from pytest_sae.metrics.ablation import AffineRemoval
 from pytest_sae.numbers.bootstrap import generator

@@ -12,7 +12,7 @@ import pytest
 import torch
 from scipy import sparse
 
-probing = pytest.importorskip("pytest_sae.metrics.probing")
+probing = pytest.importorskip("pytest_sae.metrics.sparse_probing")
 
 CLASSES, LATENTS, D, EACH = 4, 80, 12, 60
 

@@ -27,7 +27,7 @@ def gather(spec, size, store, **_):
 gathering.gather = gather
 """
 TEST = """
-from pytest_sae.audit.sound import unsound
+from pytest_sae.audit.panel_checks import unsound
 
 def test_audit(audited):
     assert not unsound(audited)

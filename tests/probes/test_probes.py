@@ -10,8 +10,8 @@ from pytest_sae.numbers.bootstrap import generator
 from pytest_sae.probes import (
     PUBLISHED,
     LinearProbes,
+    ProbeRecipe,
     ProbeSets,
-    Recipe,
     fit_logistic,
     fit_published,
     schedule,
@@ -36,7 +36,7 @@ def members() -> list[np.ndarray]:
     return [np.arange(TEXTS), np.arange(0, TEXTS, 2), np.arange(TEXTS), np.arange(1, TEXTS, 2)]
 
 
-def torch_fit(x, y, texts, rng, recipe: Recipe) -> np.ndarray:
+def torch_fit(x, y, texts, rng, recipe: ProbeRecipe) -> np.ndarray:
     """The recipe with nn.Linear, AdamW and autograd, on the same batches."""
     plan = schedule(texts, D, recipe, rng)
     inputs, targets = torch.as_tensor(x), torch.as_tensor(y.astype("f4"))
@@ -62,8 +62,8 @@ def torch_fit(x, y, texts, rng, recipe: Recipe) -> np.ndarray:
     return best.numpy()
 
 
-@pytest.mark.parametrize("recipe", [PUBLISHED, Recipe(lr=0.05, epochs=4, batch=7, l1=0.02)])
-def test_the_published_recipe_is_torchs_adamw_with_autograd(recipe: Recipe) -> None:
+@pytest.mark.parametrize("recipe", [PUBLISHED, ProbeRecipe(lr=0.05, epochs=4, batch=7, l1=0.02)])
+def test_the_published_recipe_is_torchs_adamw_with_autograd(recipe: ProbeRecipe) -> None:
     x, labels = problem()
     found = fit_published(x, labels, members(), rngs(), recipe)
     for probe, (texts, rng) in enumerate(zip(members(), rngs(), strict=True)):
@@ -81,7 +81,7 @@ def test_a_published_fit_does_not_depend_on_its_neighbours() -> None:
 
 def test_a_published_fit_learns() -> None:
     x, labels = problem()
-    probes = fit_published(x, labels, [np.arange(TEXTS)] * PROBES, rngs(), Recipe(lr=0.05))
+    probes = fit_published(x, labels, [np.arange(TEXTS)] * PROBES, rngs(), ProbeRecipe(lr=0.05))
     assert ((probes.logits(x) > 0) == labels).mean() > 0.8
 
 

@@ -24,7 +24,7 @@ from pytest_sae.errors import DictionaryError, MeasurementError
 from pytest_sae.families.registry import card_of, expected_of
 from pytest_sae.gate.controls import holds
 from pytest_sae.measure import control_dictionaries as making
-from pytest_sae.measure import erasure, shift, word_deletion
+from pytest_sae.measure import scr_and_tpp, shift, word_deletion
 from pytest_sae.measure.given import Given
 from pytest_sae.measure.given import measured as measured_of
 from pytest_sae.metrics.scr import fit_probes
@@ -158,7 +158,7 @@ def test_the_identity_reaches_the_upper_end_of_everything(found: Found) -> None:
 
 def test_controls_are_measured_as_dictionaries_of_their_own_are(world: Path, found: Found) -> None:
     session, sae = opened(world, "topk", controls="off")
-    texts = {"core": session.tasks.corpus.texts, "scr": erasure.erasure_texts(session.tasks)}
+    texts = {"core": session.tasks.corpus.texts, "scr": scr_and_tpp.erasure_texts(session.tasks)}
     for family in ("core", "scr"):
         # Few enough that all of them are taken.
         x = torch.cat([part.x_valid for part in session.latents(sae).tokens(texts[family])])
@@ -399,9 +399,9 @@ def test_deleting_words_is_what_the_probes_say_of_the_texts_without_them(
     means = latents.pooled(tuple(dict.fromkeys(gone.left.values()))).x
     place = {text: row for row, text in enumerate(dict.fromkeys(gone.left.values()))}
     left = np.stack([means[place[gone.left[text]]] for text in task.test.texts])
-    texts = erasure.erasure_texts(session.tasks)
-    view = erasure.View.of(latents, texts, task.train.texts, task.test.texts)
-    probes = fit_probes(task.name, view.x_train, erasure.quadrants(task.train), 0, 2).fits
+    texts = scr_and_tpp.erasure_texts(session.tasks)
+    view = scr_and_tpp.PooledTask.of(latents, texts, task.train.texts, task.test.texts)
+    probes = fit_probes(task.name, view.x_train, scr_and_tpp.quadrants(task.train), 0, 2).fits
     intended = np.array(task.test.intended)
 
     def right(probe: int, x: np.ndarray, which: int) -> float:

@@ -9,8 +9,8 @@ import pytest
 
 from pytest_sae import bundled_world
 from pytest_sae.judge.recorded_answer import parse_line
-from pytest_sae.judge.rules import RulesJudge
-from pytest_sae.judge.rules.lexicon import load
+from pytest_sae.judge.rule_based import RuleBasedJudge
+from pytest_sae.judge.rule_based.lexicon import load
 from pytest_sae.measure.judge_calibration import calibrated
 from pytest_sae.models.load import load as load_model
 from pytest_sae.models.model import LanguageModel
@@ -67,7 +67,7 @@ def values(found: list[Estimate]) -> list[tuple[str, float | None]]:
 def test_a_provider_is_asked_recorded_and_replayed_without_one(
     model: LanguageModel, recorded: Options, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rules = RulesJudge(load(bundled_world() / "lexicon.json"))
+    rules = RuleBasedJudge(load(bundled_world() / "lexicon.json"))
     with provider(answering(rules)) as url:
         asked, judges = figures(replace(recorded, judge_api_base=url), model)
     assert values(asked) == values(calibrated(rules, 0))

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from pytest_sae.dictionaries.spec import SAESpec, resolve
 from pytest_sae.errors import DataError, DictionaryError, ModelError, SiteError
-from pytest_sae.measure import erasure, reconstruction
+from pytest_sae.measure import core, scr_and_tpp
 from pytest_sae.metrics import scr, tpp
 from pytest_sae.metrics.protocol import NS
 from pytest_sae.models.load import load as load_model
@@ -72,8 +72,8 @@ def opened(world: Path, name: str, **changes: object) -> tuple[EvalSession, Load
 def test_scr_reads_what_explicit_ablation_gives(world: Path, arch: str) -> None:
     session, sae = opened(world, arch)
     task, latents = session.tasks.scr[0], session.latents(sae)
-    texts = erasure.erasure_texts(session.tasks)
-    scored = erasure._score_scr(latents, texts, task, 0, 2)
+    texts = scr_and_tpp.erasure_texts(session.tasks)
+    scored = scr_and_tpp._score_scr(latents, texts, task, 0, 2)
     x = latents.pooled(texts).x[latents.places(texts, task.train.texts)]
     quadrants = scr.Quadrants(np.array(task.train.intended), np.array(task.train.spurious))
     probes = scr.fit_probes(task.name, x, quadrants, 0, 2).published
@@ -93,7 +93,7 @@ def test_scr_reads_what_explicit_ablation_gives(world: Path, arch: str) -> None:
 def test_canonical_tpp_is_what_explicit_ablation_gives(world: Path, arch: str) -> None:
     session, sae = opened(world, arch)
     task, latents = session.tasks.tpp[0], session.latents(sae)
-    texts = erasure.erasure_texts(session.tasks)
+    texts = scr_and_tpp.erasure_texts(session.tasks)
     train, test = np.array(task.train.labels), np.array(task.test.labels)
     x = latents.pooled(texts).x[latents.places(texts, task.train.texts)]
     probes = tpp.fit_probes(task.name, x, train, 3, 0, 2).published
@@ -150,7 +150,7 @@ def test_predictions_made_at_special_tokens_are_told_apart(world: Path) -> None:
     """An EOS within a text keeps its activation, and reads what was spliced in before it."""
     texts = ["w1 w2 w3 <eos> w4 w5", "w6 <eos> w7", "w8 w9"]
     session, sae = opened(world, "topk")
-    _, behaved = reconstruction.gather(session.latents(sae), texts)
+    _, behaved = core.gather(session.latents(sae), texts)
     assert behaved is not None
     special = {0, 1, 2}  # the ids of <pad>, <bos> and <eos>
     expected = {"special": np.zeros(3), "first": np.zeros(3), "ordinary": np.zeros(3)}
@@ -199,7 +199,7 @@ def test_each_text_is_run_once_and_encoded_once(world: Path) -> None:
     session, sae = opened(world, "topk")
     for family in ("core", "scr", "tpp"):
         session.measure(family, sae)
-    texts = [*erasure.erasure_texts(session.tasks), *session.tasks.corpus.texts]
+    texts = [*scr_and_tpp.erasure_texts(session.tasks), *session.tasks.corpus.texts]
     tokens = sum(len(sae.model.tokenizer(text)["input_ids"]) - 1 for text in texts)
     assert session.store.work.model_tokens == tokens
     assert session.store.work.encoded_tokens == tokens

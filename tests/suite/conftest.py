@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from pytest_sae import bundled_world
-from pytest_sae.judge.rules import RulesJudge
-from pytest_sae.judge.rules.lexicon import load
+from pytest_sae.judge.rule_based import RuleBasedJudge
+from pytest_sae.judge.rule_based.lexicon import load
 from tests.suite.judged import JUDGED
 from tests.suite.running import Run, suite
 
@@ -23,8 +23,8 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="session")
-def rules() -> RulesJudge:
-    return RulesJudge(load(bundled_world() / "lexicon.json"))
+def rules() -> RuleBasedJudge:
+    return RuleBasedJudge(load(bundled_world() / "lexicon.json"))
 
 
 @pytest.fixture(scope="session")

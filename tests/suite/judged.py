@@ -8,8 +8,8 @@ from typing import Any
 
 from pytest_sae.data.calibration import calibration_texts
 from pytest_sae.judge.calibration.contexts import known
-from pytest_sae.judge.calibration.questions import first
-from pytest_sae.judge.calibration.rules import RULES
+from pytest_sae.judge.calibration.latent_rules import RULES
+from pytest_sae.judge.calibration.requests import first
 from tests.judge.provider import Asked
 from tests.suite.running import Run
 

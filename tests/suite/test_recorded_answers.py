@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pytest_sae.judge.recorded_answer import parse_line
-from pytest_sae.judge.rules import RulesJudge
+from pytest_sae.judge.rule_based import RuleBasedJudge
 from tests.judge.provider import KEY, Address, answering, provider
 from tests.suite.judged import JUDGED, MODEL, asking, calibrating, figures, line_question, replaying
 from tests.suite.running import SAES, Run, suite
@@ -22,7 +22,7 @@ NO_NETWORK = ("unshare", "--map-root-user", "--net")
 
 
 @pytest.fixture(scope="module")
-def served(rules: RulesJudge) -> Iterator[Address]:
+def served(rules: RuleBasedJudge) -> Iterator[Address]:
     with provider(answering(rules)) as url:
         yield url
 

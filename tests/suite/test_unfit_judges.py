@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from pytest_sae.judge.calibration.rules import RULES
-from pytest_sae.judge.rules import RulesJudge
+from pytest_sae.judge.calibration.latent_rules import RULES
+from pytest_sae.judge.rule_based import RuleBasedJudge
 from tests.judge.provider import KEY, Reply, answering, provider, request_of
 from tests.suite.judged import (
     CALIBRATION,
@@ -73,7 +73,7 @@ def test_a_refusal_is_told_once_with_what_to_do(cache: str, tmp_path: Path) -> N
 
 @pytest.mark.whole
 def test_a_budget_is_shared_by_workers_and_never_exceeded(
-    rules: RulesJudge, cache: str, tmp_path: Path
+    rules: RuleBasedJudge, cache: str, tmp_path: Path
 ) -> None:
     billed: list[int] = []
 
@@ -94,7 +94,7 @@ def test_a_budget_is_shared_by_workers_and_never_exceeded(
 
 @pytest.mark.whole
 def test_a_killed_recording_keeps_what_was_answered_and_asks_only_the_rest(
-    rules: RulesJudge, cache: str, tmp_path: Path
+    rules: RuleBasedJudge, cache: str, tmp_path: Path
 ) -> None:
     recording = tmp_path / "judge.jsonl"
     flags = ("--sae-judge-mode=record", f"--sae-judge-recordings={recording}")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pytest_sae.data.tasks import ClassTexts, Corpus, SpuriousTexts
 from pytest_sae.numbers.estimate import Estimate
-from pytest_sae.synthetic import reading
+from pytest_sae.synthetic import latents
 from tests.synthetic.planted_dictionaries import QUICK, Planted, few, figures, planted, unshrunk
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ def test_how_many_texts_are_encoded_at_once_changes_no_value(
 ) -> None:
     dictionary = planted.knowing(HALF, 0)
     whole = figures(planted, dictionary, families)
-    with patch.object(reading, "_TEXTS", size):
+    with patch.object(latents, "_TEXTS", size):
         assert_same(whole, figures(planted, dictionary, families))
 
 

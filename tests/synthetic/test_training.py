@@ -9,7 +9,7 @@ import torch
 
 from pytest_sae.activations.store import Store
 from pytest_sae.synthetic import training
-from pytest_sae.synthetic.training import Recipe, train
+from pytest_sae.synthetic.training import TrainingRecipe, train
 from pytest_sae.synthetic.worlds import World, WorldSpec
 
 SPEC = WorldSpec("t", 24, 12, seed=3, most=0.2, least=0.05)
@@ -21,8 +21,8 @@ def world() -> World:
     return World(SPEC)
 
 
-def recipe(architecture: str, steps: int = 60) -> Recipe:
-    return Recipe(architecture, 24, k=3, penalty=0.05, steps=steps, batch=64, pool=512)  # type: ignore[arg-type]
+def recipe(architecture: str, steps: int = 60) -> TrainingRecipe:
+    return TrainingRecipe(architecture, 24, k=3, penalty=0.05, steps=steps, batch=64, pool=512)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pytest_sae.activations.contexts import Context
-from pytest_sae.judge.calibration.rules import CONCEPTS, Rule
+from pytest_sae.judge.calibration.latent_rules import CONCEPTS, LatentRule
 
 # Plain, breaking out of the JSON document, in another language, and under the system's name.
 _RATING = (
@@ -28,7 +28,7 @@ _DETECTION = (
 )
 
 
-def rating_attack(rule: Rule, place: int) -> tuple[str, str]:
+def rating_attack(rule: LatentRule, place: int) -> tuple[str, str]:
     """Return an instruction to rate a wrong concept highest, and that concept.
 
     Args:

@@ -1,6 +1,6 @@
 """What a rule's latent does on texts: contexts to explain it from, others to test explanations on.
 
-known(texts, rules, seed) -> list[Known]
+known(texts, rules, seed) -> list[KnownContexts]
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from itertools import islice
 
 from pytest_sae.activations.contexts import Context
 from pytest_sae.errors import DataError
+from pytest_sae.judge.calibration.latent_rules import LatentRule
 from pytest_sae.judge.calibration.predicates import ENDS, Predicate
-from pytest_sae.judge.calibration.rules import Rule
 from pytest_sae.numbers.bootstrap import generator
 
 WIDTH = 32
@@ -25,7 +25,7 @@ _PIECE = re.compile(r"\s*(?:[^\W_]|['\u2019])+|\s*\S")
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownContexts:
     """A latent whose truth is known, and its contexts.
 
     Args:
@@ -35,7 +35,7 @@ class Known:
         truth: (scored context,) whether it activates.
     """
 
-    rule: Rule
+    rule: LatentRule
     shown: tuple[Context, ...]
     scored: tuple[Context, ...]
     truth: tuple[bool, ...]
@@ -71,7 +71,9 @@ class _Window:
         return Context(self.document, self.pieces, self.activations(active))
 
 
-def known(texts: Iterable[tuple[str, str]], rules: Sequence[Rule], seed: int) -> list[Known]:
+def known(
+    texts: Iterable[tuple[str, str]], rules: Sequence[LatentRule], seed: int
+) -> list[KnownContexts]:
     """Return the rules' latents on these texts.
 
     Texts are split in two halves by a hash of (seed, text): one for explaining, one for scoring.
@@ -80,7 +82,7 @@ def known(texts: Iterable[tuple[str, str]], rules: Sequence[Rule], seed: int) ->
 
     Args:
         texts: with their topics.
-        rules: from `rules.RULES`.
+        rules: from `latent_rules.RULES`.
         seed: the run's.
 
     Raises:
@@ -92,7 +94,7 @@ def known(texts: Iterable[tuple[str, str]], rules: Sequence[Rule], seed: int) ->
     return [_known(rule, windows, seed) for rule in rules]
 
 
-def _known(rule: Rule, windows: Sequence[_Window], seed: int) -> Known:
+def _known(rule: LatentRule, windows: Sequence[_Window], seed: int) -> KnownContexts:
     turn = int(generator(seed, "judge_calibration", rule.name).integers(2**63))
     windows = sorted(windows, key=lambda window: window.place ^ turn)
     true, near = rule.true.active, rule.near.active
@@ -107,7 +109,7 @@ def _known(rule: Rule, windows: Sequence[_Window], seed: int) -> Known:
         # A hash of its own: windows chosen one after the other have hashes that are alike.
         key=lambda w: generator(seed, "judge_calibration", rule.name, w.text).random(),
     )
-    return Known(
+    return KnownContexts(
         rule,
         tuple(window.context(true) for window in shown),
         tuple(window.context(true) for window in scored),
@@ -116,7 +118,7 @@ def _known(rule: Rule, windows: Sequence[_Window], seed: int) -> Known:
 
 
 def _take(
-    rule: Rule, count: int, windows: Iterable[_Window], wanted: Callable[[_Window], bool]
+    rule: LatentRule, count: int, windows: Iterable[_Window], wanted: Callable[[_Window], bool]
 ) -> list[_Window]:
     found = list(islice(filter(wanted, windows), count))
     if len(found) < count:

@@ -14,7 +14,7 @@ from functools import cache
 
 from pytest_sae.activations.contexts import Context
 from pytest_sae.judge.base import Answer
-from pytest_sae.judge.form import Form, closed, level
+from pytest_sae.judge.form import Form, closed, integer
 from pytest_sae.judge.marking import marked, plain
 from pytest_sae.judge.prompts.compose import compose, ids
 from pytest_sae.judge.request import Request
@@ -85,13 +85,10 @@ def _request(
     prompt: str, instructions: Sequence[str], explanation: str, written: Sequence[str]
 ) -> Request:
     names = ids(len(written))
-    document = {
-        "explanation": explanation,
-        "contexts": dict(zip(names, written, strict=True)),
-    }
+    document = {"explanation": explanation, "contexts": dict(zip(names, written, strict=True))}
     return compose(prompt, instructions, document, _form(len(names)), 40 + 10 * len(names))
 
 
 @cache
 def _form(count: int) -> Form:
-    return closed({"matches": closed(dict.fromkeys(ids(count), level(1)))})
+    return closed({"matches": closed(dict.fromkeys(ids(count), integer(1)))})

@@ -41,10 +41,7 @@ def request(contexts: Sequence[Context], promoted: Sequence[str]) -> Request:
         promoted: tokens that the latent promotes through the unembedding, strongest first.
     """
     peak = max((each.peak for each in contexts), default=0.0)
-    document = {
-        "contexts": [numbered(each, peak) for each in contexts],
-        "promoted": list(promoted),
-    }
+    document = {"contexts": [numbered(each, peak) for each in contexts], "promoted": list(promoted)}
     return compose(PROMPT, _INSTRUCTIONS, document, FORM, 150)
 
 

@@ -12,7 +12,7 @@ from functools import cache
 
 from pytest_sae.activations.contexts import Context
 from pytest_sae.judge.base import Answer
-from pytest_sae.judge.form import Form, closed, level, sentence
+from pytest_sae.judge.form import Form, closed, integer, sentence
 from pytest_sae.judge.marking import numbered
 from pytest_sae.judge.prompts.compose import compose
 from pytest_sae.judge.request import Request
@@ -114,5 +114,5 @@ def read(answer: Answer, concepts: Sequence[Concept]) -> Rating | None:
 
 @cache
 def _form(concepts: tuple[str, ...]) -> Form:
-    ratings = closed(dict.fromkeys(concepts, level(HIGHEST)))
+    ratings = closed(dict.fromkeys(concepts, integer(HIGHEST)))
     return closed({"reason": sentence(600), "ratings": ratings})

@@ -1,0 +1,162 @@
+"""Bootstrapping what probes read: texts and probe fits resampled together.
+
+draw(cells, fits, rng) -> Draws            # row 0 is the sample itself, the rest are replicates
+draws.over_texts(values (..., text)) -> (draw, ...)
+draws.over_fits(values (draw, ..., fit)) -> (draw, ...)
+estimate_of(metric, draws (draw,), ...) -> Estimate
+curve(ns, values (draw, n)) -> {"2": {"value": ..., "se": ..., "low": ..., "high": ...}, ...}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_sae.metrics.protocol import MIN_STANDARD_ERRORS
+from pytest_sae.numbers.bootstrap import Floats, resample, spread
+from pytest_sae.numbers.estimate import Estimate, Param
+
+
+@dataclass(frozen=True)
+class Draws:
+    """The observed sample (row 0) and its bootstrap replicates, computed alike.
+
+    Texts are drawn within their cells, so that every replicate is as balanced as the sample.
+    The training texts are given: the interval says how the value moves with other test texts and
+    other probe fits.
+
+    Args:
+        texts: (draw, text) how often each text is drawn.
+        fits: (draw, fit) each fit's share, rows sum to 1.
+    """
+
+    texts: Floats
+    fits: Floats
+
+    def over_texts(self, values: Floats) -> Floats:
+        """Sum weighted values over the drawn texts, (..., text) to (draw, ...)."""
+        flat = values.reshape(-1, values.shape[-1])
+        return (self.texts @ flat.T).reshape(-1, *values.shape[:-1])
+
+    def over_fits(self, values: Floats) -> Floats:
+        """Average over the drawn fits, (draw, ..., fit) to (draw, ...)."""
+        result: Floats = np.einsum("d...f,df->d...", values, self.fits)
+        return result
+
+
+def draw(cells: NDArray[np.int64], fits: int, rng: np.random.Generator) -> Draws:
+    """Draw texts within cells, and probe fits.
+
+    Args:
+        cells: (text,) quadrant or class of each test text.
+        fits: how many probe fits there are.
+        rng: from `bootstrap.generator`, of (seed, metric, task): the same for every dictionary, so
+            that their differences are paired.
+
+    Returns:
+        The sample in row 0, then a thousand replicates.
+
+    >>> draws = draw(np.array([0, 0, 1]), 2, np.random.default_rng(0))
+    >>> draws.texts.shape, draws.texts[:, :2].sum(1).tolist() == [2.0] * 1001
+    ((1001, 3), True)
+    >>> draws.fits[0].tolist()
+    [0.5, 0.5]
+    """
+    texts = resample(len(cells), rng, cells).counts
+    chosen = resample(fits, rng).counts
+    return Draws(
+        np.concatenate([np.ones((1, len(cells))), texts]),
+        np.concatenate([np.ones((1, fits)), chosen]) / fits,
+    )
+
+
+def equal_cells(cells: NDArray[np.int64]) -> Floats:
+    """Return (text,) weights that sum to 1 and give every cell the same share.
+
+    >>> equal_cells(np.array([0, 0, 1])).tolist()
+    [0.25, 0.25, 0.5]
+    """
+    _, place, sizes = np.unique(cells, return_inverse=True, return_counts=True)
+    return 1.0 / (len(sizes) * sizes[place])
+
+
+def surely_positive(values: Floats) -> bool:
+    """Is a value (row 0) more than three of its standard errors above zero?
+
+    >>> surely_positive(np.array([1.0, 0.9, 1.1])), surely_positive(np.array([1.0, 0.0, 2.0]))
+    (True, False)
+    """
+    se, _ = spread(values[1:])
+    return se is not None and bool(values[0] > MIN_STANDARD_ERRORS * se)
+
+
+def estimate_of(
+    metric: str,
+    values: Floats,
+    params: Mapping[str, Param],
+    n: Mapping[str, int],
+    seeds: int,
+    details: Mapping[str, object],
+    influence: Sequence[float] = (),
+) -> Estimate:
+    """Return the estimate whose row 0 is the value and whose other rows are replicates.
+
+    Args:
+        metric: its name.
+        values: (draw,) row 0 the value, then its replicates.
+        params: setting of the estimate.
+        n: what it rests on, by kind.
+        seeds: how many random fits it averages over.
+        details: for the report.
+        influence: what each unit adds to the error, empty where that is not told.
+
+    Returns:
+        The estimate, with standard error and percentile interval of the replicates.
+
+    >>> found = estimate_of("scr", np.array([0.5, 0.4, 0.6]), {"n": 20}, {"texts": 3}, 1, {})
+    >>> found.value, round(found.se, 6)
+    (0.5, 0.141421)
+    """
+    se, ci = spread(values[1:])
+    return Estimate(
+        metric, float(values[0]), params, se, ci, n, seeds, details=details, influence=influence
+    )
+
+
+def curve(ns: Sequence[int], values: Floats) -> dict[str, object]:
+    """Return value, standard error and interval at every n, as builtins.
+
+    Args:
+        ns: numbers of ablated latents.
+        values: (draw, n).
+
+    Returns:
+        By n as a string: `value`, `se`, `low` and `high`, None where unknown.
+
+    >>> curve([2, 5], np.array([[0.5, 0.75]]))["5"]
+    {'value': 0.75, 'se': None, 'low': None, 'high': None}
+    """
+    return {str(n): point(values[:, place]) for place, n in enumerate(ns)}
+
+
+def point(values: Floats) -> dict[str, object]:
+    """Return value, standard error and interval of (draw,) as builtins; None where unknown.
+
+    >>> point(np.array([0.5]))
+    {'value': 0.5, 'se': None, 'low': None, 'high': None}
+    """
+    se, ci = spread(values[1:])
+    low, high = ci if ci is not None else (None, None)
+    return {"value": number(values[0]), "se": se, "low": low, "high": high}
+
+
+def number(value: float) -> float | None:
+    """Return a float, None if it is not finite: a report has no NaN.
+
+    >>> number(0.5), number(float("nan"))
+    (0.5, None)
+    """
+    return float(value) if np.isfinite(value) else None
