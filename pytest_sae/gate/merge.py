@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from pytest_sae.errors import ReportError
 from pytest_sae.gate.judged import rejudged
-from pytest_sae.gate.whole_run import left_out, run_verdict
+from pytest_sae.gate.whole_run import left_out, run_verdict, unusable
 from pytest_sae.records.described import united
 from pytest_sae.records.plan import Plan
 from pytest_sae.records.report import SAE, SCHEMA_VERSION, Report
@@ -53,6 +53,7 @@ def merge(reports: Sequence[Report]) -> Report:
         *_own_problems(reports),
         *_strange(rows, reports),
         *left_out(plan, rows),
+        *unusable(rows),
     )
     verdict = run_verdict(rows, tests, problems, bool(first.options.get("gate", True)), plan)
     described = united(_described(reports))

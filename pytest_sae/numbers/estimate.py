@@ -9,6 +9,9 @@ from typing import Literal
 Status = Literal["ok", "undefined", "not_applicable", "no_data"]
 Param = str | int | float | bool
 
+#: Key of an estimate's details: tasks that could not be used, each with the reason.
+LEFT_OUT = "left_out"
+
 
 @dataclass(frozen=True)
 class Estimate:

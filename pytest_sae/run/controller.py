@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from pytest_sae.errors import PytestSAEError
-from pytest_sae.gate.whole_run import left_out, run_verdict
+from pytest_sae.gate.whole_run import left_out, run_verdict, unusable
 from pytest_sae.records.audit import Audit
 from pytest_sae.records.builtin import to_builtin, writable
 from pytest_sae.records.described import united
@@ -201,6 +201,7 @@ class Controller:
             problems += self._uncollected
         if self._journal is not None and options.gate and not missing and not self._partial():
             problems += [self._explained(told) for told in left_out(self._plan, self._ledger.rows)]
+        problems += unusable(self._ledger.rows)
         asked = bool(self._config.getoption("sae"))
         if asked and not self._ledger.ran_saes and status == pytest.ExitCode.OK:
             problems.append("--sae was given, but no test that ran uses an SAE")
