@@ -43,7 +43,8 @@ class Rule:
         max: largest value that passes, None for no bound.
         max_se: largest standard error that counts as measured, None for no bound.
         gate: False for a metric that is shown and does not decide.
-        optional: True where the metric may be absent because the run has no data for it.
+        optional: True where the metric may be absent because the run has no data for it, False
+            where it must be there even if the model cannot do the task; None for neither.
         reason: why the rule is what it is.
         regression: how much worse than a baseline is too much, None for the default.
         override: pattern of the SAEs that an override made this rule for, empty if none did.
@@ -56,7 +57,7 @@ class Rule:
     max: float | None = None
     max_se: float | None = None
     gate: bool = True
-    optional: bool = False
+    optional: bool | None = None
     reason: str = ""
     regression: row.Regression | None = None
     override: str = ""

@@ -13,7 +13,7 @@ import numpy as np
 from pytest_sae.metrics.probing import KS, PUBLISHED_KS, ProbedDataset, Reading
 from pytest_sae.metrics.readings import Draws, curve, draw, estimate_of, point, surely_positive
 from pytest_sae.numbers.bootstrap import Floats, divide, generator
-from pytest_sae.numbers.estimate import Estimate, Param, no_data, undefined
+from pytest_sae.numbers.estimate import Estimate, Param, no_data, unable
 
 Drawn = Sequence[tuple[ProbedDataset, Draws]]
 Shares = Callable[[ProbedDataset], Floats]
@@ -128,7 +128,7 @@ def _retention(drawn: Drawn, accuracy: Floats) -> Estimate:
             f"the probe on all activations has a balanced accuracy of {full[0, 0]:.3f}, not more "
             "than three standard errors above chance: there is nothing to keep"
         )
-        return undefined("sparse_probing.retention", reason, {}, details)
+        return unable("sparse_probing.retention", reason, {}, details)
     return _estimate("sparse_probing.retention", area, datasets, {}, details)
 
 
