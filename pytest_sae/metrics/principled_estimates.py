@@ -195,9 +195,9 @@ def estimates(
         "texts_dropped": sum(task.dropped for task in tasks),
     }
     places = {task.name: dict(task.place) for task in tasks if task.place}
-    for task, why in lost.items():
+    for name, why in lost.items():
         for figures in measured.values():
-            figures.append(_Figure(task, None, {}, why))
+            figures.append(_Figure(name, None, {}, why))
     return [_mean(name, params, measured[name], n, places) for name, params in NAMES]
 
 
