@@ -18,7 +18,16 @@ from pytest_sae.records.verdicts import GREEN
 T = TypeVar("T", bound=Hashable)
 
 # What may differ between the shards of one run: where they ran, and which of them they are.
-_OWN = ("shard", "report", "cache", "ci", "device", "partial", "accept_regressions")
+_OWN = (
+    "shard",
+    "report",
+    "cache",
+    "ci",
+    "device",
+    "partial",
+    "accept_regressions",
+    "judge_timeout",
+)
 # Of pytest: all passed, some failed. Any other means that a run did not come to its end.
 _ENDED = (0, 1)
 
