@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from pytest_sae.gate.controls import holds
 from pytest_sae.gate.rules import Rule
-from pytest_sae.gate.verdict import judge
+from pytest_sae.gate.verdict import UNMEASURABLE, judge
 from pytest_sae.numbers.estimate import Estimate
 from pytest_sae.records.row import Against, JudgedControl, Row
 from pytest_sae.records.verdicts import Verdict
@@ -69,8 +69,10 @@ def rejudged_against(row: Row, against: Against | None, rule: Rule | None, unrul
 def _verdict(row: Row, rule: Rule | None, against: Against | None, unruled: str) -> Verdict:
     if row.verdict == "unmeasured" and row.outcome == "skipped":
         return Verdict("unmeasured", row.reason)
-    if row.status == "no_data":
-        missing = row.reason.removeprefix("no data: ").partition(" (")[0]
+    if row.status in UNMEASURABLE:
+        missing = row.reason.removeprefix(f"{UNMEASURABLE[row.status]}: ")
+        # What is red says last, in brackets, who insists on it.
+        missing = missing.rpartition(" (")[0] if row.red else missing
         estimate = replace(estimate_of(row), reason=missing)
         return judge(estimate, rule, unruled, against, direction=row.direction)
     if row.declined:

@@ -47,7 +47,8 @@ class Rule:
         bound: the bound that controls of the same run set, None for none.
         undecided: what becomes of a value whose interval spans a bound.
         gate: False for a metric that is shown and does not decide.
-        optional: True where the metric may be absent because the run has no data for it.
+        optional: True where the metric may be absent because the run has no data for it, False
+            where it must be there even if the model cannot do the task; None for neither.
         reason: why the rule is what it is.
         regression: how much worse than a baseline is too much, None for the default.
         override: pattern of the SAEs that an override made this rule for, empty if none did.
@@ -63,7 +64,7 @@ class Rule:
     bound: Relative | None = None
     undecided: Undecided = "fail"
     gate: bool = True
-    optional: bool = False
+    optional: bool | None = None
     reason: str = ""
     regression: row.Regression | None = None
     override: str = ""

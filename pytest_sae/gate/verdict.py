@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from pytest_sae.records.row import Against
 
 
+#: What is said of a figure that no SAE could have here, by status.
+UNMEASURABLE = {"no_data": "no data", "unable": "the model cannot do this task"}
+
+
 def judge(
     estimate: Estimate,
     rule: Rule | None,
@@ -53,7 +57,7 @@ def judge(
         raise ValueError("there is a baseline, and no direction. Expected that of the metric.")
     if estimate.status == "not_applicable" and estimate.value is None:
         return Verdict("ungated", f"not applicable: {estimate.reason or 'by declaration'}")
-    if estimate.status == "no_data" and estimate.value is None:
+    if estimate.status in UNMEASURABLE and estimate.value is None:
         return _without_data(estimate, rule, against)
     value = as_number(estimate.value)
     if estimate.status != "ok" or value is None:
@@ -95,17 +99,22 @@ def _defect(estimate: Estimate, value: float) -> str:
 
 
 def _without_data(estimate: Estimate, rule: Rule | None, against: Against | None) -> Verdict:
-    """What the run has no data for is shown, and red where a rule or a baseline insists on it."""
+    """What nobody could measure is shown, and red where a rule or a baseline insists on it."""
+    told = f"{UNMEASURABLE[estimate.status]}: {estimate.reason}"
     if rule is None or not rule.gate:
-        return Verdict("ungated", f"no data: {estimate.reason}")
+        return Verdict("ungated", told)
     before = None if against is None else as_number(against.value)
     if against is not None and before is not None:
-        told = f"no data: {estimate.reason} ({against.source} has {number(before)})"
-        return Verdict("unmeasured", told, "regression")
-    if rule.optional:
-        return Verdict("ungated", f"no data: {estimate.reason}")
-    told = f"no data: {estimate.reason} ({rule.name} gates; optional = true would let it be absent)"
-    return Verdict("unmeasured", told, "optional")
+        return Verdict(
+            "unmeasured", f"{told} ({against.source} has {number(before)})", "regression"
+        )
+    if rule.optional or (rule.optional is None and estimate.status == "unable"):
+        return Verdict("ungated", told)
+    return Verdict(
+        "unmeasured",
+        f"{told} ({rule.name} gates; optional = true would let it be absent)",
+        "optional",
+    )
 
 
 def _believed(verdict: Verdict, doubtful: str) -> Verdict:
@@ -166,7 +175,7 @@ def _moved(value: float, how: str, baseline: float) -> str:
 
 
 def _why_unmeasured(estimate: Estimate) -> str:
-    if estimate.status in ("not_applicable", "no_data"):
+    if estimate.status in ("not_applicable", *UNMEASURABLE):
         declared = estimate.status.replace("_", " ")
         return f"declared {declared}, but has the value {_shown(estimate.value)}"
     if estimate.status == "ok":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from pytest_sae.numbers.estimate import LEFT_OUT
 from pytest_sae.records.plan import NOTHING, Item, Plan
 from pytest_sae.records.report import Notable
 from pytest_sae.records.row import Row
@@ -43,6 +44,7 @@ def run_verdict(
     if any(each.outcome in _FAILED and each.nodeid not in unmeasured for each in tests):
         return "fail"
     left = plan.left(rows)
+    problems = [*problems, *unusable(rows)]
     if unmeasured or problems or any(test.outcome in _LOST for test in tests):
         return "incomplete"
     if left:
@@ -66,6 +68,25 @@ def left_out(plan: Plan, rows: Sequence[Row]) -> list[str]:
         if item.kind in ("rule", "family") or (item.kind == "sae" and item.sae not in ruled)
     ]
     return [*told, *_of_baselines([item for item in left if item.kind == "baseline"])]
+
+
+def unusable(rows: Iterable[Row]) -> list[str]:
+    """Return the tasks that judged values were measured without, for they could not be used.
+
+    Args:
+        rows: of any SAEs.
+    """
+    of: dict[tuple[str, str], dict[str, None]] = {}
+    for row in rows:
+        judged = row.value is not None and row.verdict != "ungated"
+        gone = row.details.get(LEFT_OUT) if judged else None
+        for task, reason in gone.items() if isinstance(gone, dict) else ():
+            of.setdefault((task, str(reason)), {})[row.metric.partition(".")[0]] = None
+    return [
+        f"{', '.join(metrics)} {'were' if len(metrics) > 1 else 'was'} measured without {task}, "
+        f"which was left out: {reason}"
+        for (task, reason), metrics in of.items()
+    ]
 
 
 def _of_baselines(items: Iterable[Item]) -> list[str]:

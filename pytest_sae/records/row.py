@@ -24,8 +24,8 @@ Outcome = Literal[
 Param = bool | int | float | str
 Undecided = Literal["fail", "pass"]
 
-#: Of what there is nothing to measure, by declaration or because no data was given.
-ABSENT: tuple[Status, ...] = ("not_applicable", "no_data")
+#: Of what there is nothing to measure: by declaration, without data, or where the model fails.
+ABSENT: tuple[Status, ...] = ("not_applicable", "no_data", "unable")
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class AppliedRule(Strict):
         max_se: largest standard error that counts as measured, None for no bound.
         regression: how much worse than a baseline is too much, None where no way is worse.
         gate: False for a metric that is shown and does not decide.
-        optional: whether the metric may be absent because the run has no data for it.
+        optional: whether the metric may be absent: None where only the model may be the reason.
         reason: why the rule is what it is.
         override: pattern of the SAEs that an override made this rule for, empty if none did.
         file: the file, as shown to people.
@@ -84,7 +84,7 @@ class AppliedRule(Strict):
     max_se: float | None
     regression: Regression | None
     gate: bool
-    optional: bool
+    optional: bool | None
     reason: str
     override: str
     file: str
@@ -244,7 +244,7 @@ class Row(Strict):
 
     @property
     def declined(self) -> bool:
-        """Whether its metric, or its data, is declared not to exist here: and it is not red."""
+        """Whether it was looked at, there is nothing to measure here, and that is not red."""
         return self.status in ABSENT and self.verdict == "ungated"
 
     @property

@@ -25,7 +25,7 @@ from pytest_sae.errors import OptionError
 from pytest_sae.families.card import Card
 from pytest_sae.families.registry import card_of
 from pytest_sae.measure import recorded_latents, scr_and_tpp
-from pytest_sae.measure.given import Given, measured
+from pytest_sae.measure.given import Given, marked, measured
 from pytest_sae.measure.recorded_latents import RecordedLatents
 from pytest_sae.models.absent import AbsentModel
 from pytest_sae.models.load import load as load_model
@@ -332,7 +332,8 @@ class EvalSession:
             runs = [measured(card, replace(given, seed=seed)) for seed in seeds]
             found = repeats.combined(runs, seeds)
         taskless = self.recording is not None and self.options.data is None
-        return recorded_latents.without_tasks(found) if taskless and card.on_tasks else found
+        found = recorded_latents.without_tasks(found) if taskless and card.on_tasks else found
+        return marked(found, card, given.tasks)
 
     def _recorded(self) -> dict[str, object]:
         told: dict[str, object] = {"directory": self.options.activations}

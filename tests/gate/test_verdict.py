@@ -25,7 +25,7 @@ anything = st.one_of(
     st.none(), st.floats(), st.booleans(), st.text(), st.integers(), st.just(Decimal("0.5")),
     st.just([0.5]), st.complex_numbers(), st.just(10**400), st.just(Fraction(1, 3)),
 )  # fmt: skip
-statuses = st.sampled_from(["ok", "undefined", "not_applicable", "no_data", "nonsense"])
+statuses = st.sampled_from(["ok", "undefined", "not_applicable", "no_data", "unable", "nonsense"])
 rules = st.one_of(
     st.none(),
     st.builds(
