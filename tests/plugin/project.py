@@ -18,7 +18,7 @@ class SAE:
         self.id = spec.id
 
 class EvalSession:
-    def __init__(self, options, progress, workers):
+    def __init__(self, options, progress, workers, needed):
         self.options, self.loads = options, []
     def load(self, spec):
         self.loads.append(spec.id)
