@@ -288,6 +288,13 @@ class Controller:
         add_suite_properties(self._config, report)
 
     def _assembled(self, status: int, complete: bool, problems: list[str]) -> Report:
+        from pytest_sae.records.schema import builtins, checked
+
+        report = self._gathered(status, complete, problems)
+        # Once for all that is drawn of it: a name that is no UTF-8 could not be written.
+        return checked(Report, builtins(report))
+
+    def _gathered(self, status: int, complete: bool, problems: list[str]) -> Report:
         rows, tests = tuple(self._ledger.rows), tuple(self._ledger.tests())
         described = united(self._described)
         return Report(

@@ -25,7 +25,7 @@ class Journal:
         directory.mkdir(parents=True, exist_ok=True)
         self.path = directory / NAME
         _rotate(self.path)
-        self._file: IO[str] = self.path.open("x", encoding="utf-8")
+        self._file: IO[str] = self.path.open("x", encoding="utf-8", errors="backslashreplace")
 
     def append(self, event: str, **content: object) -> None:
         """Write one line and wait until it is on disk."""
