@@ -121,11 +121,18 @@ def write_whole(path: Path, text: str) -> Path:
 
     Returns:
         The path.
+
+    Raises:
+        OSError: it cannot be written; what stood there stands there still.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
     return path
 
 
