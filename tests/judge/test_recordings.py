@@ -342,7 +342,7 @@ def test_an_answer_for_which_there_is_no_room_is_refused_and_leaves_no_half_line
         handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 200, limits[1]))
         try:
-            with pytest.raises(JudgeError, match="answers cannot be recorded in .*too large"):
+            with pytest.raises(JudgeError, match=r"answers cannot be recorded in .*too large"):
                 asking.ask([request(2)])
             asking.close()
         finally:
