@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -194,12 +195,8 @@ def _task(
     templates: Sequence[tuple[Template, str]],
     position: Position,
 ) -> EntityTask:
-    names = [entity.name for entity, _ in entities]
-    twin = (
-        next((each for each in names if names.count(each) > 1), None)
-        if len(set(names)) < len(names)
-        else None
-    )
+    counts = Counter(entity.name for entity, _ in entities)
+    twin = next((each for each, count in counts.items() if count > 1), None)
     if twin is not None:
         raise DataError(f"Task {name}: the entity {twin!r} stands twice. Expected it once.")
     known = {split: tuple(e for e, part in entities if part == split) for split in SPLITS}

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.stats import rankdata
 
-from pytest_sae.numbers.bootstrap import Floats, divide, generator, resample, spread
+from pytest_sae.numbers.bootstrap import Floats, divide, drawn_estimate, generator, resample
 from pytest_sae.numbers.estimate import Estimate, undefined
 from pytest_sae.probes import fit_logistic
 
@@ -95,16 +95,10 @@ def preference_auc_kept(train: PreferencePairs, test: PreferencePairs, seed: int
     own = auc(said, test.preferred)
     counts = resample(len(said), generator(seed, METRIC)).counts.astype(np.int64)
     replicates = np.array([_aucs(said, test, np.repeat(np.arange(len(said)), c)) for c in counts])
-    se, ci = spread(divide(replicates[:, 0] - _CHANCE, replicates[:, 1] - _CHANCE))
-    return Estimate(
-        METRIC,
-        (own - _CHANCE) / (box - _CHANCE),
-        {},
-        se,
-        ci,
-        {"pairs": len(said), "latents": len(used)},
-        details={"auc": own, "black_box_auc": box},
-    )
+    kept = divide(replicates[:, 0] - _CHANCE, replicates[:, 1] - _CHANCE)
+    values = np.concatenate([[(own - _CHANCE) / (box - _CHANCE)], kept])
+    n, details = {"pairs": len(said), "latents": len(used)}, {"auc": own, "black_box_auc": box}
+    return drawn_estimate(METRIC, values, {}, n, details=details)
 
 
 def _aucs(said: Floats, test: PreferencePairs, drawn: NDArray[np.int64]) -> tuple[float, float]:

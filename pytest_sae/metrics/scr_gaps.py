@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_sae.metrics.probe_bootstrap import Draws, draw, equal_cells
+from pytest_sae.metrics.probe_bootstrap import Draws, draw_by_rank, equal_cells
 from pytest_sae.metrics.protocol import MIN_STANDARD_ERRORS
 from pytest_sae.metrics.scr import CONCEPTS, DIRECTIONS, READ, Concept, Quadrants
 from pytest_sae.numbers.bootstrap import Floats, generator, spread
@@ -128,11 +128,8 @@ def draw_task(task: str, test: Quadrants, confounded: Floats, seed: int) -> Draw
     >>> draws.texts[0].tolist(), draws.texts.shape
     ([1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0], (1001, 8))
     """
-    ranked = np.lexsort((confounded[0], test.cells))
-    draws = draw(test.cells[ranked], len(confounded), generator(seed, "scr", task))
-    texts = np.empty_like(draws.texts)
-    texts[:, ranked] = draws.texts
-    return Draws(texts, draws.fits)
+    rng = generator(seed, "scr", task)
+    return draw_by_rank(test.cells, confounded[0], len(confounded), rng)
 
 
 def hits(logits: Floats, test: Quadrants, direction: Concept) -> Floats:
