@@ -122,7 +122,7 @@ def _placed(latents: Latents, task: AttributeTask) -> tuple[AttributeTask, dict[
     choice = attribution_patching.choose(
         latents.model, task, latents.written_site, latents.context, bos
     )
-    told = {"read_at": choice.place, "shares": dict(choice.shares)}
+    told: dict[str, object] = {"read_at": choice.place, "shares": dict(choice.shares)}
     return attribution_patching.placed(task, choice.place), told
 
 

@@ -63,13 +63,7 @@ def _curve(latents: Latents, task: UnlearningTask, sizes: UnlearningSizes) -> Cu
                 f"the model answers {len(asked)} of {len(kinds[kind])} {kind} questions rightly "
                 "under all orders of their options, too few to measure on"
             )
-    density, typical = firing(latents, task.forget)
-    elsewhere = latents.densities(task.retain)
-    clamps = [
-        Clamp(setting, found, -setting.m * typical[found])
-        for setting in SETTINGS
-        if len(found := unlearning.chosen(density, elsewhere, setting.rarest, setting.n))
-    ]
+    clamps = _clamps(latents, task)
     if not clamps:
         return "no latent fires on what is to be forgotten and hardly on what is to be retained"
     asked = [*kept["forget"], *kept["retain"]]
@@ -90,6 +84,17 @@ def _curve(latents: Latents, task: UnlearningTask, sizes: UnlearningSizes) -> Cu
             "latents": {str(c.setting.rarest): c.latents.tolist() for c in clamps},
         },
     )
+
+
+def _clamps(latents: Latents, task: UnlearningTask) -> list[Clamp]:
+    """Return the clamps of all settings for which a latent qualifies."""
+    density, typical = firing(latents, task.forget)
+    elsewhere = latents.densities(task.retain)
+    return [
+        Clamp(setting, found, -setting.m * typical[found])
+        for setting in SETTINGS
+        if len(found := unlearning.chosen(density, elsewhere, setting.rarest, setting.n))
+    ]
 
 
 @dataclass(frozen=True)

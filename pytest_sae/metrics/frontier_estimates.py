@@ -228,11 +228,7 @@ def _score(
     ours = np.sum([each.sae - each.random for each in used], axis=0)
     optimum = np.sum([each.leace - each.random for each in used], axis=0)
     details |= {
-        "areas": {
-            "sae": point(np.mean([each.sae for each in used], axis=0)),
-            "random": point(np.mean([each.random for each in used], axis=0)),
-            "leace": point(np.mean([each.leace for each in used], axis=0)),
-        },
+        "areas": _areas(used),
         "frontier": _frontier(used),
         "fit_sd": _fit_sd(used),
         "concepts": {_name(each): _told(each) for each in used},
@@ -250,6 +246,16 @@ def _score(
     }
     seeds = used[0].frontier.clean.own.shape[1]
     return drawn_estimate("erasure", divide(ours, optimum), params, n, seeds, details)
+
+
+def _areas(used: Sequence[_Measured]) -> dict[str, object]:
+    """Mean over the concepts."""
+    found = {
+        "sae": [each.sae for each in used],
+        "random": [each.random for each in used],
+        "leace": [each.leace for each in used],
+    }
+    return {name: point(np.mean(areas, axis=0)) for name, areas in found.items()}
 
 
 def _name(each: _Measured) -> str:
