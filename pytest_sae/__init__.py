@@ -13,7 +13,13 @@ if TYPE_CHECKING:
     from pytest_sae.dictionaries.formats.entry_points import register_family, register_format
     from pytest_sae.families.card import Card
     from pytest_sae.families.registry import register
-    from pytest_sae.numbers.estimate import Estimate, not_applicable, undefined
+    from pytest_sae.numbers.estimate import (
+        Estimate,
+        no_data,
+        not_applicable,
+        unable,
+        undefined,
+    )
     from pytest_sae.numbers.keys import metric_key
     from pytest_sae.numbers.metric_spec import MetricSpec
     from pytest_sae.records.measurement import Measurement
@@ -27,6 +33,7 @@ _HOMES = {
     "Estimate": "pytest_sae.numbers.estimate",
     "undefined": "pytest_sae.numbers.estimate",
     "no_data": "pytest_sae.numbers.estimate",
+    "unable": "pytest_sae.numbers.estimate",
     "not_applicable": "pytest_sae.numbers.estimate",
     "Card": "pytest_sae.families.card",
     "Gate": "pytest_sae.run.gating",
@@ -56,6 +63,7 @@ __all__ = [
     "register",
     "register_family",
     "register_format",
+    "unable",
     "undefined",
 ]
 

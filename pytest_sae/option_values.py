@@ -183,6 +183,15 @@ def budget(value: str) -> str | None:
     return value or None
 
 
+def judge_timeout(value: str) -> str | None:
+    """Return how long a judge is waited for, as typed, None for the default."""
+    if value:
+        from pytest_sae.judge.settings import parse_time_limits
+
+        parse_time_limits(value)
+    return value or None
+
+
 def update(asked: Sequence[str] | None, baseline: str) -> str | None:
     """Return what of a baseline is written anew, None for nothing.
 

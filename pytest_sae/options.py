@@ -41,6 +41,8 @@ class Options:
             for that stand-in on the bundled model and for no judge on any other.
         judge_api_base: URL of the judge's provider, None for the model's own.
         judge_budget: the most that asking may cost, as typed; None for no limit.
+        judge_timeout: how long it is waited for, as typed: for a question, for all of a run; None
+            for the default.
         judge_concurrency: how many questions are asked at a time.
         judge_mode: `live`, `record` or `replay`.
         judge_recordings: file of recorded answers, None where nothing is recorded or replayed.
@@ -78,6 +80,7 @@ class Options:
     judge: str | None = None
     judge_api_base: str | None = None
     judge_budget: str | None = None
+    judge_timeout: str | None = None
     judge_concurrency: int = 8
     judge_mode: str = "live"
     judge_recordings: str | None = None
@@ -173,6 +176,9 @@ FLAGS = (
          lambda value: checked.url("judge-api-base", value)),
     Flag("judge-budget", "LIMIT",
          "most that judging may cost: 200k (tokens), $1.50, or 200k,$1.50", checked.budget),
+    Flag("judge-timeout", "QUESTION,RUN",
+         "longest that a judge is waited for: for one answer, and for all of a run's",
+         checked.judge_timeout, told="10m,4h"),
     Flag("judge-concurrency", "N", "questions asked at a time", _whole("judge-concurrency", 1),
          "8"),
     Flag("judge-mode", "MODE", f"{', '.join(MODES)}: ask, ask and keep, or only read",

@@ -231,7 +231,7 @@ def _make_session(run: Run) -> Any:
     from pytest_sae.run.progress import Progress
     from pytest_sae.session.session import EvalSession
 
-    return EvalSession(run.options, Progress(run.config), run.workers)
+    return EvalSession(run.options, Progress(run.config), run.workers, run.controls_needed())
 
 
 def _guarded(what: str, make: Callable[[], Any]) -> Any:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from pytest_sae import bundled_world
 from pytest_sae.data.attributes import AttributeColumns, AttributeTask, attribute_task
@@ -12,7 +13,17 @@ from pytest_sae.data.build import class_task, collect, corpus, shared_task, spur
 from pytest_sae.data.entities import EntityTask, entity_task, published_task
 from pytest_sae.data.labelled_texts import LabelCodes, LabelledTexts, read_records, read_rows
 from pytest_sae.data.preferences import PreferenceColumns, Preferences, read_preferences
-from pytest_sae.data.tasks import Contrast, Corpus, Sizes, Spelling, SpuriousTask, Tasks
+from pytest_sae.data.tasks import (
+    ClassTask,
+    Contrast,
+    Corpus,
+    LeftOut,
+    SharedTask,
+    Sizes,
+    Spelling,
+    SpuriousTask,
+    Tasks,
+)
 from pytest_sae.data.unlearning import (
     Prompt,
     QuestionColumns,
@@ -20,25 +31,43 @@ from pytest_sae.data.unlearning import (
     read_questions,
     unlearning_task,
 )
+from pytest_sae.errors import DataError
 
 if TYPE_CHECKING:
     from pytest_sae.data.taskfile import (
         ContrastTable,
+        CorpusTable,
         DatasetTable,
         PreferencesTable,
         PrincipledTable,
         RavelTable,
         ScrTable,
+        SpellingTable,
         TaskFile,
+        TppTable,
+        TransferTable,
         UnlearningTable,
     )
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+NamedTable = TypeVar("NamedTable", bound=_Named)
+Table = TypeVar("Table")
+Made = TypeVar("Made")
+#: Train and test.
+_Splits = tuple[LabelledTexts, LabelledTexts]
 
 
 def load_tasks(path: Path | str, sizes: Sizes, seed: int) -> Tasks:
     """Return the tasks that a task file describes (its form is in `taskfile`).
 
     Every cell of an SCR task and every class of a TPP task gets the same number of texts, chosen
-    by a hash of (seed, task, text).
+    by a hash of (seed, task, text). A table whose texts cannot be used is left out and named, for
+    the others do not need it.
 
     Args:
         path: the TOML file; the files it names are relative to it.
@@ -46,38 +75,95 @@ def load_tasks(path: Path | str, sizes: Sizes, seed: int) -> Tasks:
         seed: of the choice.
 
     Raises:
-        DataError: a file, column, class or text that cannot be used, with file and line.
+        DataError: the task file itself cannot be used, or nothing that it names; with file and
+            line.
     """
     from pytest_sae.data.taskfile import read_task_file
 
     path = Path(path)
     tasks = read_task_file(path)
-    rows = {name: _splits(tasks, name, path.parent) for name in _used(tasks)}
-    return collect(
-        _corpus(tasks, path.parent, sizes, seed),
-        [_scr(task, rows[task.dataset], sizes, seed) for task in tasks.scr],
-        [
-            class_task(task.name, rows[task.dataset], task.column, task.classes, sizes, seed)
-            for task in tasks.tpp
-        ],
+    here, data, usable = path.parent, _Datasets(tasks, path.parent), _Usable()
+    found = collect(
+        usable.one("corpus", tasks.corpus, lambda each: _corpus(each, here, sizes, seed)),
+        usable.of("scr", tasks.scr, lambda each: _scr(each, data, sizes, seed)),
+        usable.of("tpp", tasks.tpp, lambda each: _tpp(each, data, sizes, seed)),
         str(path),
-        ravel=[_ravel(task, path.parent) for task in tasks.ravel],
-        principled=[_principled(task, path.parent, sizes, seed) for task in tasks.principled],
-        unlearning=[_unlearning(task, path.parent, sizes, seed) for task in tasks.unlearning],
-        preferences=_preferences(tasks.preferences, path.parent),
-        spelling=_spelling(tasks, path.parent),
-        transfer=[
-            shared_task(
-                task.name,
-                {name: rows[name] for name in task.datasets},
-                task.column,
-                task.classes,
-                sizes,
-                seed,
-            )
-            for task in tasks.transfer
-        ],
+        ravel=usable.of("ravel", tasks.ravel, lambda each: _ravel(each, here)),
+        principled=usable.of(
+            "principled", tasks.principled, lambda each: _principled(each, here, sizes, seed)
+        ),
+        unlearning=usable.of(
+            "unlearning", tasks.unlearning, lambda each: _unlearning(each, here, sizes, seed)
+        ),
+        preferences=usable.one(
+            "preferences", tasks.preferences, lambda each: _preferences(each, here)
+        ),
+        spelling=usable.one("spelling", tasks.spelling, lambda each: _spelling(each, here)),
+        transfer=usable.of(
+            "transfer", tasks.transfer, lambda each: _transfer(each, data, sizes, seed)
+        ),
     )
+    if usable.errors and not usable.found:
+        raise usable.errors[0]
+    return replace(found, left_out=tuple(usable.left_out))
+
+
+class _Usable:
+    """Makes what tables describe, and keeps why where that fails: one takes no other with it."""
+
+    def __init__(self) -> None:
+        self.left_out: list[LeftOut] = []
+        self.errors: list[DataError] = []
+        self.found = 0
+
+    def of(
+        self, kind: str, tables: Sequence[NamedTable], make: Callable[[NamedTable], Made]
+    ) -> list[Made]:
+        made = [self._made(kind, each.name, lambda each=each: make(each)) for each in tables]  # type: ignore[misc]
+        return [each for each in made if each is not None]
+
+    def one(self, kind: str, table: Table | None, make: Callable[[Table], Made]) -> Made | None:
+        return None if table is None else self._made(kind, "", lambda: make(table))
+
+    def _made(self, kind: str, name: str, make: Callable[[], Made]) -> Made | None:
+        try:
+            made = make()
+        except DataError as error:
+            self.errors.append(error)
+            self.left_out.append(LeftOut(kind, name, str(error)))
+            return None
+        self.found += 1
+        return made
+
+
+class _Datasets:
+    """The rows of data sets: read once, with the columns that all their tasks ask for.
+
+    Where that fails, each task is tried with its own columns: another's may be what is missing.
+    """
+
+    def __init__(self, tasks: TaskFile, directory: Path) -> None:
+        self._tasks = tasks
+        self._directory = directory
+        self._read: dict[tuple[str, ...], _Splits | DataError] = {}
+
+    def rows(self, name: str, *columns: str) -> _Splits:
+        """Return train and test rows of a data set, with these columns at least."""
+        found = self._tried(name, _columns(self._tasks, name))
+        if isinstance(found, DataError):
+            found = self._tried(name, list(dict.fromkeys(columns)))
+        if isinstance(found, DataError):
+            raise found
+        return found
+
+    def _tried(self, name: str, columns: list[str]) -> _Splits | DataError:
+        key = (name, *columns)
+        if key not in self._read:
+            try:
+                self._read[key] = _splits(self._tasks, name, columns, self._directory)
+            except DataError as error:
+                self._read[key] = error
+        return self._read[key]
 
 
 def bundled_tasks(sizes: Sizes, seed: int) -> Tasks:
@@ -126,11 +212,6 @@ def named_tasks(data: str | None, sizes: Sizes, seed: int) -> Tasks:
     return load_tasks(Path(data), sizes, seed)
 
 
-def _used(tasks: TaskFile) -> list[str]:
-    used = {dataset for _, dataset in tasks.named_datasets}
-    return [name for name in tasks.datasets if name in used]
-
-
 def _columns(tasks: TaskFile, name: str) -> list[str]:
     scr = [task for task in tasks.scr if task.dataset == name]
     columns = [contrast.column for task in scr for contrast in (task.intended, task.spurious)]
@@ -139,8 +220,8 @@ def _columns(tasks: TaskFile, name: str) -> list[str]:
     return list(dict.fromkeys(columns))
 
 
-def _splits(tasks: TaskFile, name: str, directory: Path) -> tuple[LabelledTexts, LabelledTexts]:
-    dataset, columns = tasks.datasets[name], _columns(tasks, name)
+def _splits(tasks: TaskFile, name: str, columns: list[str], directory: Path) -> _Splits:
+    dataset = tasks.datasets[name]
     train = _rows(dataset, dataset.train, columns, directory)
     return train, _rows(dataset, dataset.test, columns, directory)
 
@@ -153,18 +234,25 @@ def _rows(dataset: DatasetTable, split: str, columns: list[str], directory: Path
     return hub_rows(dataset.hub, dataset.revision, split, dataset.text, columns, dataset.values)
 
 
-def _preferences(table: PreferencesTable | None, directory: Path) -> Preferences | None:
-    if table is None:
-        return None
+def _preferences(table: PreferencesTable, directory: Path) -> Preferences:
     columns = PreferenceColumns(table.first, table.second, table.preferred, table.score)
     return read_preferences(directory / table.train, directory / table.test, columns)
 
 
-def _scr(
-    task: ScrTable, splits: tuple[LabelledTexts, LabelledTexts], sizes: Sizes, seed: int
-) -> SpuriousTask:
+def _scr(task: ScrTable, data: _Datasets, sizes: Sizes, seed: int) -> SpuriousTask:
     intended, spurious = _contrast(task.intended), _contrast(task.spurious)
+    splits = data.rows(task.dataset, intended.column, spurious.column)
     return spurious_task(task.name, splits, intended, spurious, sizes, seed)
+
+
+def _tpp(task: TppTable, data: _Datasets, sizes: Sizes, seed: int) -> ClassTask:
+    rows = data.rows(task.dataset, task.column)
+    return class_task(task.name, rows, task.column, task.classes, sizes, seed)
+
+
+def _transfer(task: TransferTable, data: _Datasets, sizes: Sizes, seed: int) -> SharedTask:
+    rows = {name: data.rows(name, task.column) for name in task.datasets}
+    return shared_task(task.name, rows, task.column, task.classes, sizes, seed)
 
 
 def _contrast(table: ContrastTable) -> Contrast:
@@ -210,16 +298,11 @@ def _unlearning(task: UnlearningTable, directory: Path, sizes: Sizes, seed: int)
     )
 
 
-def _corpus(tasks: TaskFile, directory: Path, sizes: Sizes, seed: int) -> Corpus | None:
-    if tasks.corpus is None:
-        return None
-    return corpus(read_rows(directory / tasks.corpus.file, tasks.corpus.text, ()), sizes, seed)
+def _corpus(table: CorpusTable, directory: Path, sizes: Sizes, seed: int) -> Corpus:
+    return corpus(read_rows(directory / table.file, table.text, ()), sizes, seed)
 
 
-def _spelling(tasks: TaskFile, directory: Path) -> Spelling | None:
-    table = tasks.spelling
-    if table is None:
-        return None
+def _spelling(table: SpellingTable, directory: Path) -> Spelling:
     if table.file is None:
         return Spelling(None, table.examples)
     words = read_rows(directory / table.file, table.word, ()).texts

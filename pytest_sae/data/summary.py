@@ -14,10 +14,12 @@ def summary(tasks: Tasks) -> dict[str, object]:
         ("tpp", tasks.tpp),
         ("transfer", [part for task in tasks.transfer for part in task.parts]),
     ]
+    gone = {each.told: each.reason for each in tasks.left_out}
     return {
         "source": tasks.source,
         "fingerprint": tasks.fingerprint,
         "corpus_texts": len(tasks.corpus.texts) if tasks.corpus else 0,
+        **({"left_out": gone} if gone else {}),
         "tasks": {f"{kind}/{task.name}": _counts(task) for kind, group in groups for task in group},
     }
 

@@ -172,6 +172,26 @@ class Spelling:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """A table of the data that could not be used; the others are.
+
+    Args:
+        kind: of the table, such as `scr`.
+        name: of the task; empty for a table that there is one of.
+        reason: what is wrong, where, and what to do.
+    """
+
+    kind: str
+    name: str
+    reason: str
+
+    @property
+    def told(self) -> str:
+        """Which table it is, as it stands in the task file."""
+        return f"[[{self.kind}]] {self.name}" if self.name else f"[{self.kind}]"
+
+
+@dataclass(frozen=True)
 class Tasks:
     """Everything that a run measures on.
 
@@ -187,6 +207,7 @@ class Tasks:
         preferences: pairs of replies, None where the source has none.
         spelling: how words are spelled; the default where the source says nothing of it.
         transfer: in the order of the source.
+        left_out: tables that could not be used, in the order of the source.
     """
 
     corpus: Corpus | None
@@ -200,9 +221,22 @@ class Tasks:
     preferences: Preferences | None = None
     spelling: Spelling = Spelling()
     transfer: tuple[SharedTask, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def labelled(self) -> tuple[SpuriousTask | ClassTask, ...]:
         """Everything whose texts are pooled and probed."""
         parts = (part for task in self.transfer for part in task.parts)
         return (*self.scr, *self.tpp, *parts)
+
+    def unusable(self, *kinds: str) -> str:
+        """Return why tables of some kinds were left out, empty if none was.
+
+        Args:
+            kinds: such as `scr`.
+        """
+        return "; ".join(
+            f"{each.told} was left out: {each.reason}"
+            for each in self.left_out
+            if each.kind in kinds
+        )

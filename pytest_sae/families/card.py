@@ -79,6 +79,11 @@ class Card:
         return "judge" in self.uses
 
     @property
+    def reads(self) -> tuple[str, ...]:
+        """Kinds of tables whose tasks it measures, each if it is there."""
+        return self.tables or (("scr", "tpp", "transfer") if self.on_tasks else ())
+
+    @property
     def named(self) -> Iterator[tuple[str, Mapping[str, Param]]]:
         """Every metric at every setting at which it is tested by default."""
         return ((spec.name, params) for spec in self.metrics for params in spec.settings)

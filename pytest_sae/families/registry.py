@@ -2,7 +2,7 @@
 
 cards() -> list[Card]; card_of(name) -> Card; register_card(card)
 known() -> list[str]; spec_of(name) -> MetricSpec; register(spec)
-expected_of(metric, control); heading_of(metric); place_of(metric)
+expected_of(metric, control); comparable(metric); heading_of(metric); place_of(metric)
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from pytest_sae.families import NAMES
+from pytest_sae.numbers.control import CONTROLS
 from pytest_sae.numbers.metric_spec import MetricSpec
 
 if TYPE_CHECKING:
@@ -98,6 +99,18 @@ def expected_of(metric: str, control: str) -> Expected | None:
         control: its name, one of `numbers.control.CONTROLS`.
     """
     return _SPECS[metric].controls.get(control) if metric in _SPECS else None
+
+
+def comparable(metric: str) -> list[str]:
+    """Return the controls that a metric's value can be held against, in the order of `CONTROLS`.
+
+    Those that its family is measured on, and that do not leave the value as it is.
+    """
+    card = next((card for card in cards() if _SPECS.get(metric) in card.metrics), None)
+    has = (*card.cheap_controls, *card.more_controls) if card else ()
+    return [
+        name for name in CONTROLS if name in has and expected_of(metric, name) not in (None, "same")
+    ]
 
 
 def heading_of(metric: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from pytest_sae.errors import ThresholdsError, suggest
 from pytest_sae.families.registry import known, spec_of
+from pytest_sae.gate.relative_bounds import relative_bound
 from pytest_sae.gate.rules import Override, Regression, Rule, Thresholds
 from pytest_sae.gate.toml_lines import Place
 from pytest_sae.numbers.keys import parse_key
@@ -23,8 +24,8 @@ T = TypeVar("T", bool, str)
 
 __all__ = ["Rule", "Thresholds", "load_thresholds", "parse_thresholds"]
 
-_NUMBERS = ("min", "max", "max_se")
-_SETS = (*_NUMBERS, "gate", "optional", "regression")
+_NUMBERS = ("min", "max")
+_SETS = (*_NUMBERS, "max_se", "bound", "undecided", "gate", "optional", "regression")
 _KEYS = (*_SETS, "reason")
 _OVERRIDE = ("sae", "metric", *_SETS, "reason", "expires")
 _REGRESSION = ("abs", "rel", "sigma")
@@ -98,13 +99,13 @@ def _rule(name: str, table: object, place: Place) -> Rule:
         reason=_typed(table, "reason", str, "", place).strip(),
         file=place.file,
         lines=place.lines(list(table)),
-        **_set(table, place),
+        **_set(table, name, place),
     )
     _check_bounds(rule)
     return rule
 
 
-def _set(table: Mapping[str, object], place: Place) -> dict[str, Any]:
+def _set(table: Mapping[str, object], metric: str, place: Place) -> dict[str, Any]:
     """Return the fields of a rule that a table sets."""
     fields: dict[str, Any] = {
         key: _number(table[key], key, place) for key in _NUMBERS if key in table
@@ -112,9 +113,38 @@ def _set(table: Mapping[str, object], place: Place) -> dict[str, Any]:
     for key in ("gate", "optional"):
         if key in table:
             fields[key] = _typed(table, key, bool, True, place)
+    if "max_se" in table:
+        fields.update(_precision(table["max_se"], place))
+    if "bound" in table:
+        spec = spec_of(parse_key(metric)[0])
+        fields["bound"] = relative_bound(table["bound"], spec, place, _number)
+    if "undecided" in table:
+        fields["undecided"] = _undecided(table["undecided"], place)
     if "regression" in table:
         fields["regression"] = _regression(table["regression"], place)
     return fields
+
+
+def _precision(value: object, place: Place) -> dict[str, float]:
+    """Read `max_se`: in the metric's unit, or as a share of the value."""
+    if not isinstance(value, str):
+        return {"max_se": _number(value, "max_se", place)}
+    share = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%\s*", value)
+    if not share:
+        raise ThresholdsError(
+            f"{place.at('max_se')}: max_se is {value!r}. Expected a number, or a share of the "
+            'value: "10 %".'
+        )
+    return {"max_rel_se": float(share[1]) / 100}
+
+
+def _undecided(value: object, place: Place) -> str:
+    if value not in ("fail", "pass"):
+        raise ThresholdsError(
+            f'{place.at("undecided")}: undecided is {value!r}. Expected "fail" or "pass": what '
+            "becomes of a value whose interval spans a bound."
+        )
+    return str(value)
 
 
 def _overrides(tables: object, rules: Mapping[str, Rule], place: Place) -> list[Override]:
@@ -140,7 +170,7 @@ def _override(table: Mapping[str, object], rules: Mapping[str, Rule], place: Pla
         if not told[key]:
             raise ThresholdsError(f"{place.at()}: the override has no {key}. Expected {example}.")
     _check_name(told["metric"], place)
-    changes = _set(table, place)
+    changes = _set(table, told["metric"], place)
     if not changes:
         raise ThresholdsError(
             f"{place.at()}: the override changes nothing. Expected one of {', '.join(_SETS)}."
@@ -252,7 +282,8 @@ def _check_forbids(rule: Rule, spec: MetricSpec) -> None:
             )
     wrong = {"higher": ("min", rule.min, "max"), "lower": ("max", rule.max, "min")}
     needed, bound, there = wrong.get(spec.direction, ("", 0.0, ""))
-    only = bound is None and rule.regression is None and rule.max_se is None
+    others = (rule.regression, rule.max_se, rule.max_rel_se, rule.bound)
+    only = bound is None and all(each is None for each in others)
     if rule.gate and needed and only:
         raise ThresholdsError(
             f"{rule.source(there)}: of {rule.name}, {spec.direction} is better, and it has a "
@@ -286,7 +317,7 @@ def _check_bounds(rule: Rule) -> None:
     if rule.gate and rule.regression is None and not rule.bounded:
         raise ThresholdsError(
             f"{rule.source()}: {rule.name} bounds nothing. "
-            "Expected min, max, max_se or regression, or gate = false with a reason."
+            "Expected min, max, bound, max_se or regression, or gate = false with a reason."
         )
     if rule.min is not None and rule.max is not None and rule.min > rule.max:
         raise ThresholdsError(

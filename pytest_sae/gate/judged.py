@@ -6,9 +6,10 @@ from dataclasses import replace
 
 from pytest_sae.gate.controls import holds
 from pytest_sae.gate.rules import Rule
-from pytest_sae.gate.verdict import Verdict, judge
+from pytest_sae.gate.verdict import UNMEASURABLE, judge
 from pytest_sae.numbers.estimate import Estimate
 from pytest_sae.records.row import Against, JudgedControl, Row
+from pytest_sae.records.verdicts import Verdict
 
 
 def judged(
@@ -68,8 +69,10 @@ def rejudged_against(row: Row, against: Against | None, rule: Rule | None, unrul
 def _verdict(row: Row, rule: Rule | None, against: Against | None, unruled: str) -> Verdict:
     if row.verdict == "unmeasured" and row.outcome == "skipped":
         return Verdict("unmeasured", row.reason)
-    if row.status == "no_data":
-        missing = row.reason.removeprefix("no data: ").partition(" (")[0]
+    if row.status in UNMEASURABLE:
+        missing = row.reason.removeprefix(f"{UNMEASURABLE[row.status]}: ")
+        # What is red says last, in brackets, who insists on it.
+        missing = missing.rpartition(" (")[0] if row.red else missing
         estimate = replace(estimate_of(row), reason=missing)
         return judge(estimate, rule, unruled, against, direction=row.direction)
     if row.declined:
@@ -83,7 +86,12 @@ def _verdict(row: Row, rule: Rule | None, against: Against | None, unruled: str)
 
 def estimate_of(row: Row) -> Estimate:
     """Return what was measured, as the gate takes it."""
-    return Estimate(row.metric, row.value, row.params, row.se, status=row.status)
+    return Estimate(row.metric, row.value, row.params, row.se, _ends(row), row.n, status=row.status)
+
+
+def _ends(row: Row) -> tuple[float, float] | None:
+    low, high = row.ci or (None, None)
+    return None if low is None or high is None else (low, high)
 
 
 def rule_of(row: Row) -> Rule | None:
@@ -96,6 +104,9 @@ def rule_of(row: Row) -> Rule | None:
         min=rule.min,
         max=rule.max,
         max_se=rule.max_se,
+        max_rel_se=rule.max_rel_se,
+        bound=rule.bound,
+        undecided=rule.undecided,
         gate=rule.gate,
         optional=rule.optional,
         reason=rule.reason,

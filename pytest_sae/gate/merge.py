@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from pytest_sae.errors import ReportError
 from pytest_sae.gate.judged import rejudged
-from pytest_sae.gate.whole_run import left_out, run_verdict
+from pytest_sae.gate.whole_run import left_out, run_verdict, unusable
 from pytest_sae.records.plan import Plan
 from pytest_sae.records.provenance import united
 from pytest_sae.records.report import SAE, SCHEMA_VERSION, Report
@@ -18,7 +18,16 @@ from pytest_sae.records.verdicts import GREEN
 T = TypeVar("T", bound=Hashable)
 
 # What may differ between the shards of one run: where they ran, and which of them they are.
-_OWN = ("shard", "report", "cache", "ci", "device", "partial", "accept_regressions")
+_OWN = (
+    "shard",
+    "report",
+    "cache",
+    "ci",
+    "device",
+    "partial",
+    "accept_regressions",
+    "judge_timeout",
+)
 # Of pytest: all passed, some failed. Any other means that a run did not come to its end.
 _ENDED = (0, 1)
 
@@ -53,6 +62,7 @@ def merge(reports: Sequence[Report]) -> Report:
         *_own_problems(reports),
         *_strange(rows, reports),
         *left_out(plan, rows),
+        *unusable(rows),
     )
     verdict = run_verdict(rows, tests, problems, bool(first.options.get("gate", True)), plan)
     described = united(_described(reports))

@@ -1,6 +1,7 @@
 """What a run must judge, from what is known before its first test.
 
 planned(saes, thresholds, baseline, narrowed) -> Plan
+controls_needed(thresholds) -> names of controls, by metric
 """
 
 from __future__ import annotations
@@ -42,6 +43,22 @@ def planned(
         )
     ]
     return Plan(tuple(dict.fromkeys(items)), tuple(narrowed))
+
+
+def controls_needed(thresholds: Iterable[Thresholds]) -> dict[str, frozenset[str]]:
+    """Return the controls that bounds are relative to, by metric.
+
+    Args:
+        thresholds: files whose rules are in force.
+    """
+    found: dict[str, frozenset[str]] = {}
+    for file in thresholds:
+        changed = ((each.metric, each.changes.get("bound")) for each in file.overrides)
+        for name, bound in (*((r.name, r.bound) for r in file.rules.values() if r.gate), *changed):
+            if bound is not None:
+                metric = parse_key(name)[0]
+                found[metric] = found.get(metric, frozenset()) | {*bound.names}
+    return found
 
 
 def _of_rules(sae: str, thresholds: Thresholds) -> Iterator[Item]:

@@ -12,7 +12,8 @@ from pytest_sae.numbers.estimate import Param
 from pytest_sae.numbers.keys import fits, parse_key
 from pytest_sae.numbers.metric_spec import Direction
 from pytest_sae.records import row
-from pytest_sae.records.row import AppliedRule
+from pytest_sae.records.relative import Relative
+from pytest_sae.records.row import AppliedRule, Undecided
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,12 @@ class Rule:
         min: smallest value that passes, None for no bound.
         max: largest value that passes, None for no bound.
         max_se: largest standard error that counts as measured, None for no bound.
+        max_rel_se: the same as a share of the value.
+        bound: the bound that controls of the same run set, None for none.
+        undecided: what becomes of a value whose interval spans a bound.
         gate: False for a metric that is shown and does not decide.
-        optional: True where the metric may be absent because the run has no data for it.
+        optional: True where the metric may be absent because the run has no data for it, False
+            where it must be there even if the model cannot do the task; None for neither.
         reason: why the rule is what it is.
         regression: how much worse than a baseline is too much, None for the default.
         override: pattern of the SAEs that an override made this rule for, empty if none did.
@@ -55,8 +60,11 @@ class Rule:
     min: float | None = None
     max: float | None = None
     max_se: float | None = None
+    max_rel_se: float | None = None
+    bound: Relative | None = None
+    undecided: Undecided = "fail"
     gate: bool = True
-    optional: bool = False
+    optional: bool | None = None
     reason: str = ""
     regression: row.Regression | None = None
     override: str = ""
@@ -95,12 +103,15 @@ class Rule:
             override=self.override,
             file=self.file,
             line=self.line(decided_by),
+            bound=self.bound,
+            max_rel_se=self.max_rel_se,
+            undecided=self.undecided,
         )
 
     @property
     def bounded(self) -> bool:
         """Whether it can be judged without a baseline."""
-        return any(bound is not None for bound in (self.min, self.max, self.max_se))
+        return self.applied("none").bounded
 
 
 @dataclass(frozen=True)

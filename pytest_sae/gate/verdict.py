@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_sae.families.registry import known, spec_of
+from pytest_sae.gate.bounded import apart, bounded_by
 from pytest_sae.gate.controls import doubt
 from pytest_sae.numbers.control import Control
 from pytest_sae.numbers.plain import as_number, number
-from pytest_sae.records.verdicts import (
-    UNDISCRIMINATING,
-    VerdictName,
-    bounds,
-    difference,
-    is_red,
-)
+from pytest_sae.records.verdicts import UNDISCRIMINATING, Verdict, difference
 
 if TYPE_CHECKING:
     from pytest_sae.gate.rules import Rule
@@ -26,26 +20,8 @@ if TYPE_CHECKING:
     from pytest_sae.records.row import Against
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What the gate says about one measurement.
-
-    Args:
-        name: one of `VerdictName`.
-        reason: the comparison that decided, or why none could be made.
-        decided_by: the key of the rule that decided, empty where none did.
-        required: whether `new` fails the test.
-    """
-
-    name: VerdictName
-    reason: str
-    decided_by: str = ""
-    required: bool = False
-
-    @property
-    def red(self) -> bool:
-        """Whether it fails the test."""
-        return is_red(self.name, "", self.required)
+#: What is said of a figure that no SAE could have here, by status.
+UNMEASURABLE = {"no_data": "no data", "unable": "the model cannot do this task"}
 
 
 def judge(
@@ -81,7 +57,7 @@ def judge(
         raise ValueError("there is a baseline, and no direction. Expected that of the metric.")
     if estimate.status == "not_applicable" and estimate.value is None:
         return Verdict("ungated", f"not applicable: {estimate.reason or 'by declaration'}")
-    if estimate.status == "no_data" and estimate.value is None:
+    if estimate.status in UNMEASURABLE and estimate.value is None:
         return _without_data(estimate, rule, against)
     value = as_number(estimate.value)
     if estimate.status != "ok" or value is None:
@@ -93,10 +69,8 @@ def judge(
         return Verdict("ungated", unruled)
     if not rule.gate:
         return Verdict("ungated", rule.reason)
-    se = as_number(estimate.se)
-    return _believed(
-        _gated(value, se, rule, against, direction or "none"), doubt(value, se, controls)
-    )
+    judged = _gated(estimate, value, rule, against, controls, direction or "none")
+    return _believed(judged, doubt(value, as_number(estimate.se), controls))
 
 
 def _without_value(estimate: Estimate, rule: Rule | None, unruled: str) -> Verdict:
@@ -125,17 +99,22 @@ def _defect(estimate: Estimate, value: float) -> str:
 
 
 def _without_data(estimate: Estimate, rule: Rule | None, against: Against | None) -> Verdict:
-    """What the run has no data for is shown, and red where a rule or a baseline insists on it."""
+    """What nobody could measure is shown, and red where a rule or a baseline insists on it."""
+    told = f"{UNMEASURABLE[estimate.status]}: {estimate.reason}"
     if rule is None or not rule.gate:
-        return Verdict("ungated", f"no data: {estimate.reason}")
+        return Verdict("ungated", told)
     before = None if against is None else as_number(against.value)
     if against is not None and before is not None:
-        told = f"no data: {estimate.reason} ({against.source} has {number(before)})"
-        return Verdict("unmeasured", told, "regression")
-    if rule.optional:
-        return Verdict("ungated", f"no data: {estimate.reason}")
-    told = f"no data: {estimate.reason} ({rule.name} gates; optional = true would let it be absent)"
-    return Verdict("unmeasured", told, "optional")
+        return Verdict(
+            "unmeasured", f"{told} ({against.source} has {number(before)})", "regression"
+        )
+    if rule.optional or (rule.optional is None and estimate.status == "unable"):
+        return Verdict("ungated", told)
+    return Verdict(
+        "unmeasured",
+        f"{told} ({rule.name} gates; optional = true would let it be absent)",
+        "optional",
+    )
 
 
 def _believed(verdict: Verdict, doubtful: str) -> Verdict:
@@ -146,13 +125,18 @@ def _believed(verdict: Verdict, doubtful: str) -> Verdict:
 
 
 def _gated(
-    value: float, se: float | None, rule: Rule, against: Against | None, direction: Direction
+    estimate: Estimate,
+    value: float,
+    rule: Rule,
+    against: Against | None,
+    controls: Sequence[Control],
+    direction: Direction,
 ) -> Verdict:
-    bounded = _bounded(value, se, rule)
+    bounded = bounded_by(estimate, value, rule, controls, direction)
     if bounded.red:
         return bounded
     if against is not None:
-        return _compared(value, se, rule, against, direction, bounded)
+        return _compared(value, as_number(estimate.se), rule, against, direction, bounded)
     # A rule about regressions alone has judged nothing yet.
     return bounded if rule.bounded else Verdict("ungated", "no baseline to compare with")
 
@@ -186,37 +170,12 @@ def _compared(
 
 
 def _moved(value: float, how: str, baseline: float) -> str:
-    shown = _apart(value, baseline) if value != baseline else (number(value), number(baseline))
+    shown = apart(value, baseline) if value != baseline else (number(value), number(baseline))
     return f"{shown[0]} {how} {shown[1]} ({difference(value, baseline)})"
 
 
-def _bounded(value: float, se: float | None, rule: Rule) -> Verdict:
-    # Written as `not (value >= min)`: a comparison with NaN is false, and must not pass.
-    if rule.min is not None and not value >= rule.min:
-        return Verdict("fail", "{} < min {}".format(*_apart(value, rule.min)), "min")
-    if rule.max is not None and not value <= rule.max:
-        return Verdict("fail", "{} > max {}".format(*_apart(value, rule.max)), "max")
-    if rule.max_se is not None and not (se is not None and 0 <= se <= rule.max_se):
-        return Verdict("unmeasured", _imprecise(se, rule.max_se), "max_se")
-    return Verdict("pass", _within(value, rule.min, rule.max))
-
-
-def _imprecise(se: float | None, most: float) -> str:
-    if se is None or se < 0:
-        return f"not precise enough: no standard error, max_se {number(most)}"
-    return "not precise enough: standard error {} > max_se {}".format(*_apart(se, most))
-
-
-def _within(value: float, low: float | None, high: float | None) -> str:
-    if low is not None and high is not None:
-        return f"{number(value)} in {bounds(low, high)}"
-    if low is None and high is None:
-        return f"{number(value)} precise enough"
-    return f"{number(value)} {'>=' if high is None else '<='} {bounds(low, high)}"
-
-
 def _why_unmeasured(estimate: Estimate) -> str:
-    if estimate.status in ("not_applicable", "no_data"):
+    if estimate.status in ("not_applicable", *UNMEASURABLE):
         declared = estimate.status.replace("_", " ")
         return f"declared {declared}, but has the value {_shown(estimate.value)}"
     if estimate.status == "ok":
@@ -228,9 +187,3 @@ def _shown(value: object) -> str:
     if isinstance(value, float) or as_number(value) is not None:
         return repr(float(value))  # type: ignore[arg-type]
     return f"{type(value).__name__}, no number that can be compared"
-
-
-def _apart(value: float, bound: float) -> tuple[str, str]:
-    # A miss by less than the shown digits would read `0.7000 < min 0.7000`.
-    shown = number(value), number(bound)
-    return shown if shown[0] != shown[1] else (repr(value), repr(bound))

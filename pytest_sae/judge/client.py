@@ -64,12 +64,16 @@ class ModelJudge:
         if self._settings.mode == "replay":
             return [self._answer(request) for request in requests]
         self.exchange.resume()
-        with ThreadPoolExecutor(self._settings.concurrency, "judge") as pool:
-            futures = [pool.submit(self._answer, request) for request in requests]
-            try:
-                wait(futures, return_when=FIRST_EXCEPTION)
-            finally:
-                _abandon(futures, self.exchange.stop)
+        pool = ThreadPoolExecutor(self._settings.concurrency, "judge")
+        futures = [pool.submit(self._answer, request) for request in requests]
+        interrupted = True
+        try:
+            wait(futures, return_when=FIRST_EXCEPTION)
+            interrupted = False
+        finally:
+            _abandon(futures, self.exchange.stop)
+            # Whoever interrupts does not wait for answers that are under way.
+            pool.shutdown(wait=not interrupted)
         return _results(futures)
 
     def _answer(self, request: Request) -> Answer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from random import Random
 from typing import Protocol, TypeVar
@@ -15,6 +16,7 @@ from pytest_sae.judge.recorded_answer import Usage
 from pytest_sae.judge.recordings import Recordings
 from pytest_sae.judge.retry import Patience, persist
 from pytest_sae.judge.settings import JudgeSettings
+from pytest_sae.judge.time_limit import UnansweredError, Waiting, within
 
 
 class Billed(Protocol):
@@ -44,6 +46,7 @@ class Exchange:
         patience: how often and how long failed attempts are repeated.
         rng: of the jitter; it changes when something is asked, never what.
         sleep: waits so many seconds, None to wait until `stop` at the latest.
+        clock: tells the seconds that questions take.
 
     Raises:
         JudgeError: the recordings cannot be used.
@@ -55,6 +58,7 @@ class Exchange:
         patience: Patience | None = None,
         rng: Random | None = None,
         sleep: Callable[[float], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings = settings
         self.recordings = Recordings(settings.recordings, settings.mode)
@@ -63,6 +67,9 @@ class Exchange:
         self._rng = rng or Random()
         self._sleep = sleep or self._wait
         self._stopped = threading.Event()
+        self._waiting = Waiting(settings.limits, clock)
+        self._answered = False
+        self._silent = ""
 
     def perform(self, model: str, most: Usage, send: Callable[[], T]) -> tuple[T, int]:
         """Return what send returns at last, and how many attempts failed before.
@@ -73,15 +80,24 @@ class Exchange:
             send: one attempt; it raises `AttemptError`.
 
         Raises:
-            JudgeError: refused, unreachable, or out of budget.
+            JudgeError: refused, unreachable, silent, or out of budget or time. One that has never
+                answered is not waited for again.
         """
+        if self._silent:
+            raise JudgeError(self._silent)
         held = self._amount(model, most)
         try:
-            return persist(
-                lambda: self._attempt(model, held, send), self._patience, self._rng, self._sleep
-            )
-        except JudgeError:
+            with self._waiting.question() as left:
+                return persist(
+                    lambda: self._attempt(model, held, send, left),
+                    self._patience,
+                    self._rng,
+                    self._sleep,
+                )
+        except JudgeError as error:
             self.stop()  # here, before the place of this question falls to another
+            if isinstance(error, UnansweredError) and not self._answered:
+                self._silent = str(error)
             raise
 
     def stop(self) -> None:
@@ -92,16 +108,22 @@ class Exchange:
         """Allow asking again: whoever asks anew has heard of what stopped it."""
         self._stopped.clear()
 
-    def _attempt(self, model: str, held: Amount, send: Callable[[], T]) -> T:
+    def _attempt(
+        self, model: str, held: Amount, send: Callable[[], T], left: Callable[[], float]
+    ) -> T:
         self.purse.reserve(held)
         used = held  # what is not known to be free counts in full
         try:
             if self._stopped.is_set():
                 used = Amount()
                 raise AbandonedError("asking was given up")
-            result = send()
+            result = within(min(left(), self.settings.timeout), send)
+            self._answered = True
             used = self._used(model, held, result)
             return result
+        except UnansweredError:
+            used = Amount()  # no time was left to ask in
+            raise
         except AttemptError as fault:
             used = held if fault.billed else Amount()
             raise

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from pytest_sae.errors import JudgeError
 from pytest_sae.judge.faults import AttemptError
+from pytest_sae.judge.time_limit import UnansweredError
 
 T = TypeVar("T")
 
@@ -66,7 +67,7 @@ def persist(
                     f"the judge cannot be asked: {fault.short}: {fault.advice}"
                 ) from None
             if failed >= patience.attempts:
-                raise JudgeError(
+                raise UnansweredError(
                     f"the judge gave no answer in {failed} attempts, at last: {fault.short}. "
                     "Run again later; with --sae-judge-mode=record nothing answered is asked twice"
                 ) from None

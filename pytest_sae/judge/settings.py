@@ -15,6 +15,8 @@ _FORMS = (
     "200000, 200k or 2M (tokens), $1.50 or 1.5usd (dollars; a shell wants $ in single quotes), or "
     "both: 2M,$5"
 )
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
+_TIME = re.compile(r"(\d+(?:\.\d+)?)\s*([smh]?)", re.IGNORECASE)
 _SCALES = {"": 1, "k": 1_000, "m": 1_000_000}
 _NUMBER = r"\d+(?:\.\d+)?"
 _TOKENS = re.compile(rf"({_NUMBER})\s*([km]?)", re.IGNORECASE)
@@ -42,6 +44,19 @@ class Budget:
 
 
 @dataclass(frozen=True)
+class TimeLimits:
+    """How long a judge is waited for, in seconds.
+
+    Args:
+        question: for one answer, with all attempts.
+        run: for all answers together, in each process.
+    """
+
+    question: float = 600.0
+    run: float = 14_400.0
+
+
+@dataclass(frozen=True)
 class JudgeSettings:
     """Which model is asked, and how.
 
@@ -54,6 +69,7 @@ class JudgeSettings:
         recordings: the file of recorded answers; `record` and `replay` need it.
         workers: processes among which the budget is divided.
         timeout: seconds after which an attempt counts as failed.
+        limits: how long it is waited for.
 
     Raises:
         OptionError: a combination that cannot work.
@@ -67,6 +83,7 @@ class JudgeSettings:
     recordings: Path | None = None
     workers: int = 1
     timeout: float = 120.0
+    limits: TimeLimits = TimeLimits()
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -103,3 +120,24 @@ def parse_budget(text: str) -> Budget:
             f"--sae-judge-budget={text} names a unit twice or a sum of nothing: expected {_FORMS}."
         )
     return Budget(tokens[0] if tokens else None, dollars[0] if dollars else None)
+
+
+def parse_time_limits(text: str | None) -> TimeLimits:
+    """Return the limits that a text such as `90s`, `10m` or `10m,4h` names: of a question, of all.
+
+    Args:
+        text: as typed, None for the default.
+
+    Raises:
+        OptionError: it is not spelled like any of them, or is no time at all.
+    """
+    if text is None:
+        return TimeLimits()
+    found = [_TIME.fullmatch(part.strip()) for part in text.split(",")]
+    times = [float(each[1]) * _SECONDS[each[2].lower()] for each in found if each]
+    if not 0 < len(times) == len(found) <= 2 or min(times) <= 0:
+        raise OptionError(
+            f"--sae-judge-timeout={text}: expected the time for a question, and perhaps for all of "
+            "a run, such as 90s, 10m or 10m,4h."
+        )
+    return TimeLimits(*times)

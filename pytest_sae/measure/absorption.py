@@ -68,6 +68,9 @@ def measure(given: Given) -> list[Estimate]:
         return [not_applicable(name, reason) for name in NAMES]
     if latents.in_context:
         return [not_applicable(name, latents.in_context) for name in NAMES]
+    unusable = given.tasks.unusable("spelling")
+    if unusable:
+        return [undefined(name, unusable) for name in NAMES]
     rows = latents.dictionary.decoder_rows
     if rows is None:
         reason = "what a latent writes depends on the token (the decoder is not affine)"

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pytest_sae.activations.latents import Latents
 from pytest_sae.data.preferences import Preferences
 from pytest_sae.data.tasks import Tasks
-from pytest_sae.measure.given import Given
+from pytest_sae.measure.given import Given, without
 from pytest_sae.measure.scr_and_tpp import (
     PooledTask,
     erasure_texts,
@@ -23,7 +23,7 @@ from pytest_sae.metrics.ablation import Bools, mean_difference, written
 from pytest_sae.metrics.concepts import ProbedConcept
 from pytest_sae.metrics.coupling import coupling
 from pytest_sae.metrics.tpp import one_versus_rest
-from pytest_sae.numbers.estimate import Estimate, no_data, not_applicable
+from pytest_sae.numbers.estimate import Estimate, no_data, not_applicable, undefined
 from pytest_sae.probes import LinearProbes
 
 _NO_PREFERENCES = "the data has no [preferences] table with pairs of replies"
@@ -39,7 +39,12 @@ def measure(given: Given) -> list[Estimate]:
         given: to measure from.
     """
     latents, tasks, seed, fits = given.latents, given.tasks, given.seed, given.counts["fits"]
-    kept = _preferences(latents, tasks.preferences, seed)
+    unusable = tasks.unusable("preferences")
+    kept = (
+        undefined(preferences.METRIC, unusable)
+        if unusable
+        else _preferences(latents, tasks.preferences, seed)
+    )
     return [*_carried(latents, tasks, seed, fits), kept]
 
 
@@ -48,8 +53,8 @@ def _carried(latents: Latents, tasks: Tasks, seed: int, fits: int) -> list[Estim
         reason = "the dictionary has no fixed decoder rows"
         return [not_applicable(name, reason) for name in concepts.NAMES]
     if not tasks.scr and not tasks.tpp:
-        reason = f"{tasks.source} has no [[scr]] or [[tpp]] table"
-        return [no_data(name, reason) for name in concepts.NAMES]
+        absent, reason = without(tasks, "scr", "tpp")
+        return [absent(name, reason) for name in concepts.NAMES]
     found, couplings = [], {}
     for concept, rows, weight in _concepts(latents, tasks, seed, fits):
         with latents.store.work.timed("concepts"):

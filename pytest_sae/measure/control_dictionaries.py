@@ -94,10 +94,10 @@ def make(
         latents: of the dictionary under test.
         sample: from `sampled`.
         seed: of what is random in it.
-        draws: how many of it are drawn, where that needs no further encode (`REDRAWN`).
+        draws: how many of it are drawn, where anything in it is random.
 
     Returns:
-        All draws; they have the same latents, and differ in what these write.
+        All draws; where that is possible they have the same latents, so that only one is encoded.
     """
     if latents.in_context:
         return latents.in_context
@@ -106,10 +106,13 @@ def make(
         return found
     first = Twin(found, latents.of_twin(found, encodes_alike=control == "permuted_decoder"))
     twins, again = [first], REDRAWN.get(control)
-    for number in range(1, draws if again else 1):
-        assert again is not None
-        other = again(latents.dictionary, found, seed + _APART * number)
+    seeds = [seed + _APART * number for number in range(1, draws)]
+    for other in (again(latents.dictionary, found, each) for each in seeds) if again else ():
         twins.append(Twin(other, first.latents.of_twin(other, encodes_alike=True)))
+    for each in seeds if control == "random_tied" else ():
+        # It writes where it reads, so that another one is another encode.
+        tied = controls.random_tied(latents.dictionary, sample.x, sample.l0, each)
+        twins.append(Twin(tied, latents.of_twin(tied, encodes_alike=False)))
     return twins
 
 

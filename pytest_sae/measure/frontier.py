@@ -77,7 +77,7 @@ def _kl(
     """For the report, mean KL over the concepts after the first n latents of each."""
     reason = why_not(latents)
     if not reason and tasks.corpus is None:
-        reason = f"{tasks.source} has no [corpus] table"
+        reason = tasks.unusable("corpus") or f"{tasks.source} has no [corpus] table"
     if reason or not frontiers or tasks.corpus is None:
         return {"not_applicable": reason} if reason else {}
     sets = [each.latents[:n] for each in frontiers for n in KL_NS]

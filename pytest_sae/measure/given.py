@@ -6,14 +6,14 @@ measured(card, given) -> list[Estimate]
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from pytest_sae.errors import DataError, JudgeError
 from pytest_sae.families.card import Card, found
 from pytest_sae.models.absent import why_silent
-from pytest_sae.numbers.estimate import Estimate, no_data, not_applicable
+from pytest_sae.numbers.estimate import LEFT_OUT, Estimate, no_data, not_applicable, undefined
 
 if TYPE_CHECKING:
     from pytest_sae.activations.latents import Latents
@@ -97,7 +97,7 @@ def measured(card: Card, given: Given) -> list[Estimate]:
     if card.judged and given.judge is None:
         return card.absent(not_applicable, NOBODY)
     if card.tables and not any(getattr(given.tasks, table) for table in card.tables):
-        return card.absent(no_data, _no_table(card, given.tasks.source))
+        return card.absent(*without(given.tasks, *card.tables))
     return found(card.measure)(given)
 
 
@@ -108,8 +108,37 @@ def _unable(card: Card, latents: Latents) -> str:
     return latents.in_context if card.alone else ""
 
 
-def _no_table(card: Card, source: str) -> str:
-    return f"{source} has no {' and no '.join(f'[[{table}]]' for table in card.tables)} table"
+def without(tasks: Tasks, *tables: str) -> tuple[Callable[..., Estimate], str]:
+    """Return what becomes of a figure whose tables are not there, and why.
+
+    Args:
+        tasks: of the run.
+        tables: kinds of tables, any one of which it needs.
+
+    Returns:
+        `undefined` where one is there and could not be used, else `no_data`; and the reason.
+    """
+    unusable = tasks.unusable(*tables)
+    if unusable:
+        return undefined, unusable
+    return (
+        no_data,
+        f"{tasks.source} has no {' and no '.join(f'[[{each}]]' for each in tables)} table",
+    )
+
+
+def marked(estimates: Sequence[Estimate], card: Card, tasks: Tasks) -> list[Estimate]:
+    """Return estimates that say which tasks of their family they do without.
+
+    Args:
+        estimates: of a family.
+        card: of it.
+        tasks: of the run.
+    """
+    gone = {each.told: each.reason for each in tasks.left_out if each.kind in card.reads}
+    if not gone:
+        return list(estimates)
+    return [replace(each, details={**each.details, LEFT_OUT: gone}) for each in estimates]
 
 
 def corpus_of(tasks: Tasks, what: str) -> Corpus:
@@ -122,6 +151,9 @@ def corpus_of(tasks: Tasks, what: str) -> Corpus:
     Raises:
         DataError: the data have none.
     """
+    unusable = tasks.unusable("corpus")
+    if unusable:
+        raise DataError(unusable)
     if tasks.corpus is None:
         raise DataError(
             f"{tasks.source} has no [corpus] table. Expected a file of held-out texts "

@@ -45,8 +45,13 @@ def measure(given: Given) -> list[Estimate]:
         given: to measure from.
     """
     sizes, seed = PrincipledSizes(**given.counts), given.seed
-    read = [read_task(given.latents, task, seed, sizes) for task in given.tasks.principled]
-    return estimates(read, seed)
+    read, lost = [], {}
+    for task in given.tasks.principled:
+        try:
+            read.append(read_task(given.latents, task, seed, sizes))
+        except DataError as error:
+            lost[task.name] = str(error)
+    return estimates(read, seed, lost)
 
 
 @dataclass(frozen=True, eq=False)

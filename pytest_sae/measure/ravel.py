@@ -206,12 +206,16 @@ def _outcome(asked: Asked, place: int, name: str, seed: int, sizes: RavelSizes) 
     test = asked.pairs(place, True, sizes.test_pairs, seed, name)
     for split, pairs in zip(SPLITS, (train, test), strict=True):
         if not (pairs.cause.any() and (~pairs.cause).any()):
-            return f"too few {split} prompts that the model answers rightly"
+            return (
+                f"the model answers {asked.right.mean():.0%} of {len(asked.right)} prompts right: "
+                f"no {split} pair of right ones is left that asks for it, or none that does not"
+            )
     reached = float(_whole(asked, train.first_causes(_PROBED)).mean())
     if reached < REACHED:
         return (
             f"with the whole activation of another entity at the {asked.task.position} token, "
-            f"{reached:.0%} of the answers follow it: the model does not read it there"
+            f"{reached:.0%} of the answers follow it, and {REACHED:.0%} are needed: the model does "
+            "not read it there"
         )
     base, source = torch.from_numpy(train.base), torch.from_numpy(train.source)
 

@@ -25,7 +25,7 @@ from pytest_sae.measure.given import Given
 from pytest_sae.metrics import scr, scr_estimates, tpp, tpp_estimates
 from pytest_sae.metrics.ablation import AffineRemoval, MeasuredRemoval, Removal
 from pytest_sae.metrics.protocol import HEADLINE_N
-from pytest_sae.numbers.estimate import Estimate, no_data
+from pytest_sae.numbers.estimate import Estimate, no_data, undefined
 from pytest_sae.probes import ProbeSets
 
 VERSION = "1"  # part of the probes' cache key: raise it when the same texts give other probes
@@ -54,7 +54,9 @@ def measure_tpp(given: Given) -> list[Estimate]:
     scored = [_score_tpp(latents, texts, task, seed, fits) for task in tasks.tpp]
     if tasks.corpus is None:
         reason = f"{tasks.source} has no [corpus] table, on which its scale would be measured"
-        lacking = no_data(tpp_estimates.RESCALED, reason, {"n": HEADLINE_N})
+        unusable = tasks.unusable("corpus")
+        absent = undefined if unusable else no_data
+        lacking = absent(tpp_estimates.RESCALED, unusable or reason, {"n": HEADLINE_N})
         return [*tpp_estimates.estimates(scored, seed), lacking]
     scale = written_scale.measure(latents, tasks.corpus.texts, seed)
     return tpp_estimates.estimates(scored, seed, scale=scale)

@@ -90,6 +90,9 @@ def texts_without_words(tasks: Tasks) -> tuple[str, ...]:
 
 def _corpus(tasks: Tasks) -> list[str]:
     """The texts on which latents are shown: none on which they are scored."""
+    unusable = tasks.unusable("corpus")
+    if unusable:
+        raise DataError(unusable)
     tested = {text for task in tasks.scr for text in task.test.texts}
     texts = [text for text in tasks.corpus.texts if text not in tested] if tasks.corpus else []
     if not texts:

@@ -16,13 +16,13 @@ from scipy import sparse
 
 from pytest_sae.activations.latents import Latents
 from pytest_sae.data.tasks import ClassTask, ClassTexts, SpuriousTask, SpuriousTexts, Tasks
-from pytest_sae.measure.given import Given
+from pytest_sae.measure.given import Given, without
 from pytest_sae.measure.scr_and_tpp import erasure_texts
 from pytest_sae.metrics import sparse_probing_estimates, transfer
 from pytest_sae.metrics.sparse_probing import KS, PUBLISHED_KS, Members, ProbedTexts, score_dataset
 from pytest_sae.metrics.tpp import balanced, members, one_versus_rest
 from pytest_sae.numbers.bootstrap import generator
-from pytest_sae.numbers.estimate import Estimate, Param, no_data
+from pytest_sae.numbers.estimate import Estimate, Param
 
 AT_EACH_K = (
     "sparse_probing",
@@ -88,14 +88,15 @@ def datasets(latents: Latents, tasks: Tasks, seed: int) -> list[Dataset]:
 
 
 def _no_tasks(tasks: Tasks) -> list[Estimate]:
-    reason = f"{tasks.source} has no [[tpp]] and no [[scr]] table"
+    absent, reason = without(tasks, "tpp", "scr")
     at_k: list[tuple[str, Param]] = [
         *product(AT_EACH_K, KS),
         *product(("sparse_probing.canonical",), PUBLISHED_KS),
     ]
-    without = [no_data(name, reason, {"k": k}) for name, k in at_k]
-    without += [no_data(name, reason) for name in WHOLE]
-    return without
+    return [
+        *(absent(name, reason, {"k": k}) for name, k in at_k),
+        *(absent(name, reason) for name in WHOLE),
+    ]
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from pytest_sae.data.unlearning import LETTERS, Question, UnlearningSizes, Unlea
 from pytest_sae.dictionaries.base import Dictionary
 from pytest_sae.measure.given import Given
 from pytest_sae.metrics import unlearning
-from pytest_sae.metrics.unlearning import SETTINGS, Curve, Setting
+from pytest_sae.metrics.unlearning import SETTINGS, Curve, Missing, Setting
 from pytest_sae.models.tokenize import batches
 from pytest_sae.numbers.estimate import Estimate
 
@@ -43,7 +43,7 @@ def measure(given: Given) -> list[Estimate]:
     """
     latents, seed, sizes = given.latents, given.seed, UnlearningSizes(**given.counts)
     curves: list[Curve] = []
-    missing: dict[str, str] = {}
+    missing: dict[str, Missing] = {}
     for task in given.tasks.unlearning:
         found = _curve(latents, task, sizes)
         if isinstance(found, Curve):
@@ -53,19 +53,22 @@ def measure(given: Given) -> list[Estimate]:
     return unlearning.estimates(curves, missing, seed)
 
 
-def _curve(latents: Latents, task: UnlearningTask, sizes: UnlearningSizes) -> Curve | str:
+def _curve(latents: Latents, task: UnlearningTask, sizes: UnlearningSizes) -> Curve | Missing:
     """Clamp by every setting and ask again; or say why that is impossible."""
     kinds = {"forget": task.forget_questions, "retain": task.retain_questions}
     kept = {kind: known(latents, task, asked) for kind, asked in kinds.items()}
     for kind, asked in kept.items():
         if len({question.unit for question in asked}) < _FEWEST:
-            return (
+            return Missing(
                 f"the model answers {len(asked)} of {len(kinds[kind])} {kind} questions rightly "
-                "under all orders of their options, too few to measure on"
+                f"under all orders of their options; those of {_FEWEST} units are needed",
+                of_model=True,
             )
     clamps = _clamps(latents, task)
     if not clamps:
-        return "no latent fires on what is to be forgotten and hardly on what is to be retained"
+        return Missing(
+            "no latent fires on what is to be forgotten and hardly on what is to be retained"
+        )
     asked = [*kept["forget"], *kept["retain"]]
     with latents.store.work.timed("unlearning"):
         right = _asked(latents, task, asked, clamps, sizes.orders)

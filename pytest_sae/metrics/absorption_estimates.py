@@ -12,7 +12,7 @@ import numpy as np
 from pytest_sae.metrics.ablation import Indices
 from pytest_sae.metrics.absorption import FOLDS, Absorbed
 from pytest_sae.numbers.bootstrap import Floats, drawn_estimate, generator, resample
-from pytest_sae.numbers.estimate import Estimate, undefined
+from pytest_sae.numbers.estimate import Estimate, unable
 
 MIN_F1 = 0.6
 MIN_LETTERS = 20
@@ -39,7 +39,7 @@ def estimates(absorbed: Absorbed, alphabet: Sequence[str], seed: int) -> list[Es
         seed: the run's; words are drawn within letters.
 
     Returns:
-        The five figures; all `undefined` if the probe reads fewer than 20 letters.
+        The five figures; all `unable` if the probe reads fewer than 20 letters.
 
     Source: Chanin et al. 2024 (arXiv 2409.14507).
 
@@ -61,7 +61,7 @@ def estimates(absorbed: Absorbed, alphabet: Sequence[str], seed: int) -> list[Es
             f"the probe on the model's activations reads {len(good)} letters (F1 > {MIN_F1}): "
             f"{read}. Expected {MIN_LETTERS} or more: this model cannot spell here"
         )
-        return [undefined(name, reason, {}, {"letters": table}) for name in NAMES]
+        return [unable(name, reason, {}, {"letters": table}) for name in NAMES]
     used = absorbed.right & np.isin(absorbed.letters, good)
     projected, canonical = absorbed.projected, absorbed.canonical
     columns = np.stack(

@@ -57,7 +57,7 @@ from pytest_sae.metrics.probe_bootstrap import (
     surely_positive,
 )
 from pytest_sae.numbers.bootstrap import Floats, divide, drawn_estimate, generator
-from pytest_sae.numbers.estimate import Estimate, Param, undefined
+from pytest_sae.numbers.estimate import Estimate, Param, unable, undefined
 
 #: The groups of tasks that have a score of their own beside that of all of them.
 GROUPS = ("scr", "tpp")
@@ -218,13 +218,14 @@ def _score(
         "excluded": {_name(each): each.problem for each in measured if each.problem},
     }
     if not used:
+        if not measured:
+            reason = "there is no task with two concepts that can be told apart"
+            return undefined("erasure", reason, params, details)
         reason = (
             f"none of the {len(measured)} concepts is told by its probe and its neighbours' by "
             "theirs more than three standard errors above chance"
-            if measured
-            else "there is no task with two concepts that can be told apart"
         )
-        return undefined("erasure", reason, params, details)
+        return unable("erasure", reason, params, details)
     ours = np.sum([each.sae - each.random for each in used], axis=0)
     optimum = np.sum([each.leace - each.random for each in used], axis=0)
     details |= {

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ from pytest_sae.numbers.bootstrap import (
     generator,
     resample,
 )
-from pytest_sae.numbers.estimate import Estimate, Param, undefined
+from pytest_sae.numbers.estimate import Estimate, Param, unable, undefined
 
 HEADLINE_K = 2  # one latent out and one in, as an edit by supervised features
 KS = (1, 2, 4, 8)
@@ -139,9 +140,12 @@ class _Figure:
     values: Floats | None
     told: Mapping[str, object]
     missing: str = ""
+    of_model: bool = False  # no dictionary has it: the model does not do the task here
 
 
-def estimates(tasks: Sequence[TaskReadings], seed: int) -> list[Estimate]:
+def estimates(
+    tasks: Sequence[TaskReadings], seed: int, lost: Mapping[str, str] = MappingProxyType({})
+) -> list[Estimate]:
     """Return the seven figures.
 
     - `principled.sufficiency`: `(spliced - mean) / (clean - mean)` of the logit difference.
@@ -158,9 +162,11 @@ def estimates(tasks: Sequence[TaskReadings], seed: int) -> list[Estimate]:
     Args:
         tasks: what was read of each.
         seed: the run's; intervals of two dictionaries use the same draws.
+        lost: tasks that could not be read, and why.
 
     Returns:
-        One estimate per entry of `NAMES`; `undefined` where no task has the figure.
+        One estimate per entry of `NAMES`; `undefined` where no task has the figure, `unable` where
+        that is the model's doing.
 
     Source: Makelov, Lange and Nanda 2024 (arXiv 2405.08366).
 
@@ -196,6 +202,9 @@ def estimates(tasks: Sequence[TaskReadings], seed: int) -> list[Estimate]:
         "texts_dropped": sum(task.dropped for task in tasks),
     }
     places = {task.name: dict(task.place) for task in tasks if task.place}
+    for name, why in lost.items():
+        for figures in measured.values():
+            figures.append(_Figure(name, None, {}, why))
     return [_mean(name, params, measured[name], n, places) for name, params in NAMES]
 
 
@@ -214,7 +223,9 @@ def _mean(
     }
     if not found:
         reason = "; ".join(f"{each.unit}: {each.missing}" for each in figures)
-        return undefined(name, reason or "no attribute can be edited", params, details)
+        of_model = bool(figures) and all(each.of_model for each in figures)
+        absent = unable if of_model else undefined
+        return absent(name, reason or "no attribute can be edited", params, details)
     values = np.mean([drawn for _, drawn in found], axis=0)
     counts = {**n, "units": len(found), "units_expected": len(figures)}
     return drawn_estimate(name, values, params, counts, details=details)
@@ -253,6 +264,7 @@ def _share(
             {},
             "the mean activation in place costs no logit difference: nothing the answer needs is "
             "at this site and place",
+            of_model=True,
         )
     shares = {
         who: divide(_sums(draws, answers.group, part(answers, state)), below)
@@ -282,7 +294,7 @@ def _missing(edits: Edits) -> str:
 def _control(task: TaskReadings, draws: Resamples, edits: Edits) -> _Figure:
     unit = f"{task.name}.{edits.attribute}"
     if _missing(edits):
-        return _Figure(unit, None, {}, _missing(edits))
+        return _Figure(unit, None, {}, _missing(edits), of_model=True)
     below = _sums(draws, edits.group, edits.clean)
 
     def achieved(left: Floats) -> Floats:
@@ -302,7 +314,7 @@ def _control(task: TaskReadings, draws: Resamples, edits: Edits) -> _Figure:
 def _removed(task: TaskReadings, draws: Resamples, edits: Edits) -> _Figure:
     unit = f"{task.name}.{edits.attribute}"
     if _missing(edits):
-        return _Figure(unit, None, {}, _missing(edits))
+        return _Figure(unit, None, {}, _missing(edits), of_model=True)
     below = _sums(draws, edits.group, np.ones_like(edits.clean))
     curve = {k: divide(_sums(draws, edits.group, w), below) for k, w in edits.weight.items()}
     told = {
@@ -354,7 +366,8 @@ def _occlusion(task: TaskReadings, draws: Resamples) -> _Figure:
             columns.append(np.where(np.isnan(share), np.nan, share < OCCLUDED))
             told[f"{edits.attribute}={name}"] = float(share[0])
     if not columns:
-        return _Figure(task.name, None, {}, "no attribute value moves the next token here")
+        why = f"no attribute value moves the next token by {MATTERS} nats here"
+        return _Figure(task.name, None, {}, why, of_model=True)
     return _Figure(task.name, np.nanmean(columns, axis=0), {"covered": told})
 
 

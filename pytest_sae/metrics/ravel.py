@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pytest_sae.numbers.bootstrap import Floats, divide, drawn_estimate, drawn_means, generator
-from pytest_sae.numbers.estimate import Estimate, undefined
+from pytest_sae.numbers.estimate import Estimate, unable
 
 NAMES = ("ravel", "ravel.disentangle", "ravel.cause", "ravel.isolation")
 
@@ -177,7 +177,7 @@ def estimates(outcomes: Sequence[Outcome], missing: Mapping[str, str], seed: int
         seed: the run's.
 
     Returns:
-        Four estimates; `undefined` where no attribute has room for a mask.
+        Four estimates; `unable` where no attribute has room for a mask.
 
     Source: Huang et al. 2024 (arXiv 2402.17700).
 
@@ -194,7 +194,7 @@ def estimates(outcomes: Sequence[Outcome], missing: Mapping[str, str], seed: int
     drawn = [each for each in drawn if each.has_room]
     if not drawn:
         reason = "; ".join(f"{name}: {why}" for name, why in missing.items())
-        return [undefined(name, reason) for name in NAMES]
+        return [unable(name, reason) for name in NAMES]
     n = {
         "attributes": len(drawn),
         "attributes_expected": len(drawn) + len(missing),

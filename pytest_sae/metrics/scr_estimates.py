@@ -48,7 +48,7 @@ from pytest_sae.metrics.scr import (
 from pytest_sae.metrics.scr_gaps import Gap, draw_task, gap_of, hits
 from pytest_sae.metrics.scr_influence import Slopes, influence_of, margin_slopes
 from pytest_sae.numbers.bootstrap import Floats, divide, drawn_estimate, influence
-from pytest_sae.numbers.estimate import Estimate, Param, undefined
+from pytest_sae.numbers.estimate import Estimate, Param, unable
 
 _NAMES: dict[Measure, str] = {"accuracy": "scr", "margin": "scr.margin"}
 
@@ -63,7 +63,7 @@ def estimates(tasks: Sequence[ScrTask], seed: int, headline_n: int = HEADLINE_N)
 
     Returns:
         Five estimates. Of each 1 is as good as the concept's own probe, 0 as good as doing nothing;
-        neither is a bound. Where nothing can be won: `undefined`.
+        neither is a bound. Where nothing can be won: `unable`.
 
     Raises:
         ValueError: no task, or headline_n was not measured.
@@ -221,7 +221,7 @@ def recovered(
 
     Returns:
         1 where ablation gives all that the concept's own probe has over the confounded one, 0 where
-        it gives nothing; `undefined` where no task has a usable gap.
+        it gives nothing; `unable` where no task has a usable gap.
 
     >>> test = Quadrants(np.array([0, 0, 1, 1], bool), np.array([0, 1, 0, 1], bool))
     >>> clean, mixed = np.array([[-1.0, -1.0, 1.0, 1.0]]), np.array([[-1.0, 1.0, 1.0, 2.0]])
@@ -236,7 +236,7 @@ def recovered(
             f"no task of {len(drawn)} has a gap between the clean and the confounded probe of more "
             "than three standard errors"
         )
-        return undefined(metric, reason, params, coverage)
+        return unable(metric, reason, params, coverage)
     parts = [each.values(direction, measure) for each in used]
     gap_sum = np.sum([part.gap for part in parts], axis=0)
     if not surely_positive(gap_sum):
@@ -244,7 +244,7 @@ def recovered(
             f"over the tasks together the gap is {gap_sum[0]:.3g}, not more than three standard "
             "errors above zero"
         )
-        return undefined(metric, reason, params, coverage)
+        return unable(metric, reason, params, coverage)
     ns = used[0].task.ns
     place = ns.index(headline_n)
     # A replicate without a gap has no score.
@@ -356,7 +356,7 @@ def _canonical(drawn: Sequence[DrawnTask], headline_n: int) -> Estimate:
         },
     }
     if reasons:
-        return undefined(
+        return unable(
             "scr.canonical",
             f"{len(reasons)} of {len(drawn)} tasks have no score: "
             + "; ".join(f"{name}: {why}" for name, why in reasons.items()),

@@ -43,7 +43,7 @@ from pytest_sae.numbers.bootstrap import (
     resample,
     share_estimate,
 )
-from pytest_sae.numbers.estimate import Estimate, Param, undefined
+from pytest_sae.numbers.estimate import Estimate, Param, unable, undefined
 
 SELECTIONS: tuple[Selection, ...] = ("none", "judge", "effect", "oracle", "words")
 #: What the table says of a classifier: accuracy on both labels, the lowest one of a cell, margin.
@@ -274,7 +274,7 @@ def _worst(
 ) -> Estimate:
     if not usable:
         reason = "no task has a gap between the clean and the confounded probe"
-        return undefined(metric, reason, params)
+        return unable(metric, reason, params)
     place = COLUMNS.index("worst")
     gains = [(each.table["judge"][kind] - each.table["none"][kind])[:, place] for each in usable]
     before, after = (

@@ -19,7 +19,7 @@ from pytest_sae.metrics.probe_bootstrap import (
 )
 from pytest_sae.metrics.sparse_probing import KS, PUBLISHED_KS, ProbedDataset, ProbingShares
 from pytest_sae.numbers.bootstrap import Floats, divide, drawn_estimate, generator
-from pytest_sae.numbers.estimate import Estimate, Param, no_data, undefined
+from pytest_sae.numbers.estimate import Estimate, Param, no_data, unable
 
 Drawn = Sequence[tuple[ProbedDataset, Draws]]
 Shares = Callable[[ProbedDataset], Floats]
@@ -136,7 +136,7 @@ def _retention(drawn: Drawn, accuracy: Floats) -> Estimate:
             f"the probe on all activations has a balanced accuracy of {full[0, 0]:.3f}, not more "
             "than three standard errors above chance: there is nothing to keep"
         )
-        return undefined("sparse_probing.retention", reason, {}, details)
+        return unable("sparse_probing.retention", reason, {}, details)
     return _estimate("sparse_probing.retention", area, datasets, {}, details)
 
 

@@ -21,7 +21,7 @@ from pytest_sae.metrics.protocol import HEADLINE_N
 from pytest_sae.metrics.tpp import TppTask, Variant
 from pytest_sae.metrics.written_scale import WrittenScale
 from pytest_sae.numbers.bootstrap import Floats, divide, drawn_estimate, generator, influence
-from pytest_sae.numbers.estimate import Estimate, Param, undefined
+from pytest_sae.numbers.estimate import Estimate, Param, unable
 
 RESCALED = "tpp.rescaled"
 _NAMES: dict[Variant, str] = {
@@ -52,7 +52,7 @@ def estimates(
         scale: what `tpp.rescaled` multiplies by; None leaves it out.
 
     Returns:
-        One estimate per variant; `undefined` where the probes know nothing that could be lost.
+        One estimate per variant; `unable` where the probes know nothing that could be lost.
 
     Raises:
         ValueError: no task, or headline_n was not measured.
@@ -97,7 +97,7 @@ def _estimate(
             f"the probes are {totals.achievable[0]:.3g} above chance over all classes, not more "
             "than three standard errors: there is nothing to lose"
         )
-        return undefined(metric, reason, params, details)
+        return unable(metric, reason, params, details)
     factor = np.ones(len(totals.achievable)) if rescaled is None else rescaled.draws
     share = (factor / totals.achievable)[:, None]
     scores = (totals.intended - totals.unintended) * share

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_sae.numbers.bootstrap import Floats, drawn_estimate, drawn_means, generator
-from pytest_sae.numbers.estimate import Estimate, undefined
+from pytest_sae.numbers.estimate import Estimate, unable, undefined
 
 NAMES = ("unlearning", "unlearning.retain")
 
@@ -93,7 +93,20 @@ class Curve:
     details: Mapping[str, object] = field(default_factory=dict)
 
 
-def estimates(curves: Sequence[Curve], missing: Mapping[str, str], seed: int) -> list[Estimate]:
+@dataclass(frozen=True)
+class Missing:
+    """Why a task could not be measured.
+
+    Args:
+        reason: for the report.
+        of_model: whether no dictionary could be: the model does not know enough.
+    """
+
+    reason: str
+    of_model: bool = False
+
+
+def estimates(curves: Sequence[Curve], missing: Mapping[str, Missing], seed: int) -> list[Estimate]:
     """Return the figures of the best setting, chosen and measured on different questions.
 
     - `unlearning`: `1 - accuracy` on what is to be forgotten, higher is better. Of the settings
@@ -107,7 +120,8 @@ def estimates(curves: Sequence[Curve], missing: Mapping[str, str], seed: int) ->
         seed: of the halves and of the bootstrap over units.
 
     Returns:
-        Two estimates from 0 to 1; `undefined` where no task could be measured.
+        Two estimates from 0 to 1; `undefined` where no task could be measured, `unable` where that
+        is the model's doing.
 
     Source: Farrell et al. 2024 (arXiv 2410.19278).
 
@@ -119,8 +133,9 @@ def estimates(curves: Sequence[Curve], missing: Mapping[str, str], seed: int) ->
     [('unlearning', 1.0), ('unlearning.retain', 1.0)]
     """
     if not curves:
-        reason = "; ".join(f"{name}: {why}" for name, why in missing.items())
-        return [undefined(name, reason) for name in NAMES]
+        reason = "; ".join(f"{name}: {why.reason}" for name, why in missing.items())
+        absent = unable if all(why.of_model for why in missing.values()) else undefined
+        return [absent(name, reason) for name in NAMES]
     measured = [_measured(curve, seed) for curve in curves]
     n = {
         "tasks": len(curves),
@@ -129,7 +144,7 @@ def estimates(curves: Sequence[Curve], missing: Mapping[str, str], seed: int) ->
     }
     details = {
         "tasks": {curve.task: each.told for curve, each in zip(curves, measured, strict=True)},
-        **({"undefined": dict(missing)} if missing else {}),
+        **({"undefined": {name: why.reason for name, why in missing.items()}} if missing else {}),
     }
     forgotten = np.mean([1 - each.forget for each in measured], axis=0)
     retained = np.mean([each.retain for each in measured], axis=0)

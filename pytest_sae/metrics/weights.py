@@ -15,6 +15,7 @@ from pytest_sae.numbers.estimate import Estimate, not_applicable
 
 _SCORES = 2**24  # cosines held at once while looking for the largest (64 MB in float32)
 _COMPARED = 2**30  # cosines in all: a minute of one thread
+_NAMED = 100  # pruned latents that are told by number
 
 
 def weight_estimates(
@@ -48,12 +49,14 @@ def weight_estimates(
             for metric in ("encoder_decoder_cosine", "max_decoder_cosine", "decoder_norm")
         ]
     norms = torch.linalg.vector_norm(decoder, dim=1, dtype=torch.float64)
-    silent = {"zero_rows": int((norms == 0).sum())}
+    silent: dict[str, object] = {"zero_rows": int((norms == 0).sum())}
+    pruned = (norms == 0).nonzero()[:, 0].tolist()
+    named = {**silent, "pruned_latents": pruned[:_NAMED]} if pruned else silent
     rows = decoder[norms > 0]
     return [
         _encoder_cosine(decoder, encoder, silent, why_not),
         _largest_cosine("max_decoder_cosine", rows, silent),
-        mean_estimate("decoder_norm", _array(norms), "latents", silent),
+        mean_estimate("decoder_norm", _array(norms), "latents", named),
     ]
 
 
@@ -76,11 +79,11 @@ def encoder_estimate(encoder: Tensor | None) -> Estimate:
     if encoder is None:
         return not_applicable("max_encoder_cosine", "the dictionary has no encoder rows")
     norms = torch.linalg.vector_norm(encoder, dim=1)
-    silent = {"zero_rows": int((norms == 0).sum())}
+    silent: dict[str, object] = {"zero_rows": int((norms == 0).sum())}
     return _largest_cosine("max_encoder_cosine", encoder[norms > 0], silent)
 
 
-def _largest_cosine(metric: str, rows: Tensor, silent: dict[str, int]) -> Estimate:
+def _largest_cosine(metric: str, rows: Tensor, silent: dict[str, object]) -> Estimate:
     some = _some(len(rows))
     compared = silent if some is None else silent | {"compared_rows": len(some)}
     return mean_estimate(metric, _array(largest_cosines(rows, some)), "latents", compared)
@@ -120,7 +123,7 @@ def _some(rows: int) -> Tensor | None:
 
 
 def _encoder_cosine(
-    decoder: Tensor, encoder: Tensor | None, silent: dict[str, int], why_not: str
+    decoder: Tensor, encoder: Tensor | None, silent: dict[str, object], why_not: str
 ) -> Estimate:
     metric = "encoder_decoder_cosine"
     if encoder is None:

@@ -6,8 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-Status = Literal["ok", "undefined", "not_applicable", "no_data"]
+Status = Literal["ok", "undefined", "not_applicable", "no_data", "unable"]
 Param = str | int | float | bool
+
+#: Key of an estimate's details: tasks that could not be used, each with the reason.
+LEFT_OUT = "unusable_tasks"
 
 
 @dataclass(frozen=True)
@@ -22,8 +25,8 @@ class Estimate:
         ci: 95 % interval (low, high), None where it has none.
         n: how many units it rests on, by kind, such as {"texts": 400, "tasks": 4}.
         seeds: how many random fits it averages over.
-        status: `ok`, `undefined` (could not be computed), `not_applicable` (by declaration) or
-            `no_data` (the run has no texts for it).
+        status: `ok`, `undefined` (could not be computed), `not_applicable` (by declaration),
+            `no_data` (the run has no texts for it) or `unable` (the model cannot do the task).
         reason: why it is not `ok`; empty otherwise.
         details: plain builtins for the report (curves, per-task values).
         influence: what each independent unit (each text, then each probe fit) adds to the error of
@@ -105,3 +108,30 @@ def no_data(metric: str, reason: str, params: Mapping[str, Param] | None = None)
     'no_data'
     """
     return Estimate(metric, None, params or {}, status="no_data", reason=reason)
+
+
+def unable(
+    metric: str,
+    reason: str,
+    params: Mapping[str, Param] | None = None,
+    details: Mapping[str, object] | None = None,
+) -> Estimate:
+    """Return the estimate of something that no dictionary has, for the model cannot do the task.
+
+    It says nothing of the dictionary, and is red only where a rule has `optional = false`.
+
+    Args:
+        metric: its name.
+        reason: what the model does and what is needed, in a sentence for the report.
+        params: setting of the estimate.
+        details: for the report.
+
+    Returns:
+        An estimate without a value, of status `unable`.
+
+    >>> unable("ravel", "3 of 60 prompts are answered rightly").status
+    'unable'
+    """
+    return Estimate(
+        metric, None, params or {}, status="unable", reason=reason, details=details or {}
+    )

@@ -97,7 +97,5 @@ def judges(row: Row) -> bool:
     if row.verdict == "ungated":
         return row.declined
     if row.verdict == "new":
-        rule = row.rule
-        bounds = () if rule is None else (rule.min, rule.max, rule.max_se)
-        return any(bound is not None for bound in bounds)
+        return row.rule is not None and row.rule.bounded
     return True

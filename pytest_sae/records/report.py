@@ -11,7 +11,7 @@ from pytest_sae.records.plan import NOTHING, Plan
 from pytest_sae.records.row import Outcome, Row
 from pytest_sae.records.verdicts import RunVerdict, VerdictName
 
-SCHEMA_VERSION: Literal[2] = 2
+SCHEMA_VERSION: Literal[3] = 3
 #: How the file is called, in the directory of a run's reports.
 NAME = "report.json"
 
@@ -66,7 +66,7 @@ class Report(Strict):
     """report.json: everything that a run measured and decided."""
 
     # 1: before there was a plan; the verdict was that of the worst row.
-    schema_version: Literal[1, 2]
+    schema_version: Literal[1, 2, 3]
     complete: bool
     verdict: RunVerdict | VerdictName
     problems: tuple[str, ...]

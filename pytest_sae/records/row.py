@@ -15,15 +15,17 @@ from pytest_sae.numbers.metric_spec import Direction
 from pytest_sae.numbers.plain import as_number
 from pytest_sae.records.doubts import told_doubt
 from pytest_sae.records.fields import Ends, Json, Strict
+from pytest_sae.records.relative import Margin, Relative
 from pytest_sae.records.verdicts import VerdictName, headline, is_red
 
 Outcome = Literal[
     "passed", "failed", "error", "skipped", "xfailed", "xpassed", "crashed", "missing"
 ]
 Param = bool | int | float | str
+Undecided = Literal["fail", "pass"]
 
-#: Of what there is nothing to measure, by declaration or because no data was given.
-ABSENT: tuple[Status, ...] = ("not_applicable", "no_data")
+#: Of what there is nothing to measure: by declaration, without data, or where the model fails.
+ABSENT: tuple[Status, ...] = ("not_applicable", "no_data", "unable")
 
 
 @dataclass(frozen=True)
@@ -66,11 +68,14 @@ class AppliedRule(Strict):
         max_se: largest standard error that counts as measured, None for no bound.
         regression: how much worse than a baseline is too much, None where no way is worse.
         gate: False for a metric that is shown and does not decide.
-        optional: whether the metric may be absent because the run has no data for it.
+        optional: whether the metric may be absent: None where only the model may be the reason.
         reason: why the rule is what it is.
         override: pattern of the SAEs that an override made this rule for, empty if none did.
         file: the file, as shown to people.
         line: of the key that decided.
+        bound: the bound that controls set, None for none.
+        max_rel_se: largest standard error as a share of the value, None for no bound.
+        undecided: what becomes of a value whose interval spans a bound: `fail` or `pass`.
     """
 
     name: str
@@ -79,11 +84,20 @@ class AppliedRule(Strict):
     max_se: float | None
     regression: Regression | None
     gate: bool
-    optional: bool
+    optional: bool | None
     reason: str
     override: str
     file: str
     line: int
+    bound: Relative | None = None
+    max_rel_se: float | None = None
+    undecided: Undecided = "fail"
+
+    @property
+    def bounded(self) -> bool:
+        """Whether it can be judged without a baseline."""
+        bounds = (self.min, self.max, self.max_se, self.max_rel_se, self.bound)
+        return any(bound is not None for bound in bounds)
 
     @property
     def source(self) -> str:
@@ -230,13 +244,27 @@ class Row(Strict):
 
     @property
     def declined(self) -> bool:
-        """Whether its metric, or its data, is declared not to exist here: and it is not red."""
+        """Whether it was looked at, there is nothing to measure here, and that is not red."""
         return self.status in ABSENT and self.verdict == "ungated"
 
     @property
     def headline(self) -> str:
         """The complete first line that is told of it."""
         return headline(self.sae, self.key, self.value, self.verdict, self.reason)
+
+    @property
+    def limits(self) -> tuple[float | None, float | None]:
+        """The smallest and the largest value that pass, those that its controls set among them."""
+        if self.rule is None:
+            return None, None
+        low, high, bound = self.rule.min, self.rule.max, self.rule.bound
+        if bound is not None and self.value is not None:
+            found = bound.margin(self.value, self.se, self.controls, self.direction)
+            if isinstance(found, Margin) and self.direction == "lower":
+                high = found.limit if high is None else min(high, found.limit)
+            elif isinstance(found, Margin):
+                low = found.limit if low is None else max(low, found.limit)
+        return low, high
 
     @property
     def doubt(self) -> str:

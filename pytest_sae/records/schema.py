@@ -23,6 +23,7 @@ T = TypeVar("T")
 _PUBLISHED = {
     "Row": "Measurement",
     "AppliedRule": "Rule",
+    "Relative": "Bound",
     "Against": "Baseline",
     "JudgedControl": "Control",
 }

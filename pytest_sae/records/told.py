@@ -28,10 +28,8 @@ def shown_value(row: Row | JudgedControl) -> str:
 
 def shown_bound(row: Row) -> str:
     """Return the bounds of a row, `-` where it has none."""
-    rule = row.rule
-    if rule is None or (rule.min is None and rule.max is None):
-        return "-"
-    return bounds(rule.min, rule.max)
+    low, high = row.limits
+    return "-" if low is None and high is None else bounds(low, high)
 
 
 def shown_baseline(row: Row) -> str:

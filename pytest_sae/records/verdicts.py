@@ -2,28 +2,59 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 from pytest_sae.numbers.plain import number
 
 VerdictName = Literal[
-    "pass", "fail", "regressed", "unmeasured", "incomparable", "new", "improved", "ungated"
+    "pass",
+    "fail",
+    "regressed",
+    "undecided",
+    "unmeasured",
+    "incomparable",
+    "new",
+    "improved",
+    "ungated",
 ]
 #: Of a whole run: `incomplete` where something that must be judged was not, `partial` where the
 #: user chose a part of it.
 RunVerdict = Literal["pass", "fail", "incomplete", "partial", "ungated"]
 # Worst first; these fail the run, and `new` where a baseline is required to know every value.
-RED: tuple[VerdictName, ...] = ("fail", "regressed", "incomparable", "unmeasured")
+RED: tuple[VerdictName, ...] = ("fail", "regressed", "undecided", "incomparable", "unmeasured")
 GREEN: tuple[VerdictName, ...] = ("pass", "improved", "ungated")
 # How a metric is called that does not tell an SAE from its controls.
 UNDISCRIMINATING = "not discriminating here"
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate says about one measurement.
+
+    Args:
+        name: one of `VerdictName`.
+        reason: the comparison that decided, or why none could be made.
+        decided_by: the key of the rule that decided, empty where none did.
+        required: whether `new` fails the test.
+    """
+
+    name: VerdictName
+    reason: str
+    decided_by: str = ""
+    required: bool = False
+
+    @property
+    def red(self) -> bool:
+        """Whether it fails the test."""
+        return is_red(self.name, "", self.required)
+
+
 def is_red(verdict: VerdictName, outcome: str, required: bool = False) -> bool:
     """Whether a recorded verdict fails the run.
 
-    An xfail declares a known failure, so it excuses `fail`; nothing excuses a metric that was not
-    measured.
+    An xfail declares a known failure, so it excuses `fail`, and a bound that is too near to tell;
+    nothing excuses a metric that was not measured.
 
     Args:
         verdict: of the gate.
@@ -32,7 +63,7 @@ def is_red(verdict: VerdictName, outcome: str, required: bool = False) -> bool:
     """
     if verdict == "new":
         return required
-    return verdict in RED and not (verdict == "fail" and outcome == "xfailed")
+    return verdict in RED and not (verdict in ("fail", "undecided") and outcome == "xfailed")
 
 
 def headline(sae: str, key: str, value: float | None, verdict: str, reason: str) -> str:

@@ -54,8 +54,7 @@ def _differ(values: Sequence[float], scale: Scale) -> bool:
 
 def limits_of(row: Row) -> list[float]:
     """Return the bounds of a row that are given."""
-    ends = (row.rule.min, row.rule.max) if row.rule else ()
-    return [end for end in ends if end is not None]
+    return [end for end in row.limits if end is not None]
 
 
 def baselines_of(rows: Sequence[Row]) -> list[float]:
@@ -96,9 +95,7 @@ def bar(row: Row, scale: Scale, colour: str) -> Markup:
 
 
 def _forbidden(row: Row, scale: Scale) -> str:
-    if row.rule is None:
-        return ""
-    low, high = row.rule.min, row.rule.max
+    low, high = row.limits
     below = "" if low is None else _rect("outside", 0, scale.x(low), _HEIGHT)
     above = "" if high is None else _rect("outside", scale.x(high), 100, _HEIGHT)
     return below + above

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_sae.errors import PytestSAEError
+from pytest_sae.errors import DataError, PytestSAEError
 
 if TYPE_CHECKING:
     from pytest_sae.dictionaries.spec import SAESpec
@@ -95,6 +95,8 @@ def _data(path: Path | None, suite: str) -> str:
 
     sizes = SUITES[suite].sizes
     tasks = bundled_tasks(sizes, seed=0) if path is None else load_tasks(path, sizes, seed=0)
+    if tasks.left_out:
+        raise DataError("; ".join(f"{each.told}: {each.reason}" for each in tasks.left_out))
     texts = len(tasks.corpus.texts) if tasks.corpus else 0
     return f"{texts} held-out texts, {len(tasks.scr)} SCR and {len(tasks.tpp)} TPP tasks"
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from pytest_sae.errors import PytestSAEError
-from pytest_sae.gate.whole_run import left_out, run_verdict
+from pytest_sae.gate.whole_run import left_out, run_verdict, unusable
 from pytest_sae.records.audit import Audit
 from pytest_sae.records.builtin import to_builtin, writable
 from pytest_sae.records.plan import Plan
@@ -36,6 +36,7 @@ from pytest_sae.run.journal import Journal
 from pytest_sae.run.ledger import Ledger
 from pytest_sae.run.narrowed import narrowed
 from pytest_sae.run.run import Run, shown_path
+from pytest_sae.run.stopping import Stopping
 from pytest_sae.run.versions import versions
 
 # What the first line of the journal says.
@@ -64,6 +65,7 @@ class Controller:
         self._broken = False
         # Until tests are to be called, none can be missing: --collect-only, --fixtures, ...
         self._idle = True
+        self._stopping = Stopping()
 
     def pytest_sessionstart(self) -> None:
         """Set an older report aside: a run that is killed while it starts must not leave it."""
@@ -139,6 +141,7 @@ class Controller:
         if self._journal is None:
             from pytest_sae.records.schema import builtins
 
+            self._stopping.listen()
             self._directory = _directory(self._directory, self._plan)
             self._journal = _journal(self._directory)
             begun = self._assembled(-1, complete=False, problems=["the run has not ended"])
@@ -170,6 +173,7 @@ class Controller:
         if self._idle:
             self._put_back()
             return
+        self._stopping.finish()
         status = int(session.exitstatus)
         stopped = self._was_stopped(session)
         problems = self._problems(status, stopped)
@@ -201,6 +205,9 @@ class Controller:
             problems += self._uncollected
         if self._journal is not None and options.gate and not missing and not self._partial():
             problems += [self._explained(told) for told in left_out(self._plan, self._ledger.rows)]
+        if self._stopping.told:
+            problems.append(f"the run was stopped by {self._stopping.told}")
+        problems += unusable(self._ledger.rows)
         asked = bool(self._config.getoption("sae"))
         if asked and not self._ledger.ran_saes and status == pytest.ExitCode.OK:
             problems.append("--sae was given, but no test that ran uses an SAE")
@@ -335,6 +342,10 @@ class Controller:
         from pytest_sae.reports.write import write_all
 
         write_all(report, self._directory, self._influence)
+
+    def pytest_unconfigure(self) -> None:
+        """Give signals back."""
+        self._stopping.restore()
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Show the table, and on GitHub the annotations."""

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from pytest_sae import __version__
 from pytest_sae.errors import PytestSAEError
-from pytest_sae.options import ci_service
+from pytest_sae.option_values import RULES
+from pytest_sae.options import Options, ci_service
 from pytest_sae.run.run import Run, shown_path
 
 _MOST_SHOWN = 8
@@ -23,6 +24,8 @@ def header(run: Run) -> list[str]:
         f"activations: {_activations(run)}; "
         f"reports: {shown_path(run.config, Path(options.report))}",
     ]
+    if options.judge not in (None, RULES):
+        lines.append(f"judge: {_judge(options)}")
     if options.ci:
         why = ci_service()
         lines.append(
@@ -31,6 +34,19 @@ def header(run: Run) -> list[str]:
     if run.baseline is not None:
         lines.append(f"baseline: {_baseline(run)}")
     return lines if run.config.getoption("verbose") >= 0 else lines[:2]
+
+
+def _judge(options: Options) -> str:
+    from pytest_sae.judge.settings import parse_time_limits
+    from pytest_sae.judge.time_limit import told
+
+    limits, budget = parse_time_limits(options.judge_timeout), options.judge_budget or "no limit"
+    if options.judge_mode == "replay":
+        return f"{options.judge}, as recorded"
+    return (
+        f"{options.judge}, waited for {told(limits.question)} an answer and {told(limits.run)} in "
+        f"all (--sae-judge-timeout), budget {budget}"
+    )
 
 
 def _activations(run: Run) -> str:

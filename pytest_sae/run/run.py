@@ -183,6 +183,12 @@ class Run:
         """
         return self._read(self._thresholds_file(test))
 
+    def controls_needed(self) -> dict[str, frozenset[str]]:
+        """Return the controls that bounds of the collected tests are relative to, by metric."""
+        from pytest_sae.gate.planned import controls_needed
+
+        return controls_needed(self._thresholds.values() if self.options.gate else ())
+
     def _thresholds_file(self, test: Path) -> Path:
         if self.options.thresholds:
             return Path(self.options.thresholds)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pytest_sae.data.shuffled import shuffled
@@ -26,21 +27,25 @@ if TYPE_CHECKING:
 
 _Z = 1.959963984540054  # normal quantile of the 95 % interval
 OFF, CHEAP, ALL = CONTROL_SETS
+Needed = Mapping[str, Collection[str]]
+NOTHING: Needed = MappingProxyType({})
 
 
-def chosen(asked: str, card: Card) -> list[str]:
+def chosen(asked: str, card: Card, needed: Needed = NOTHING) -> list[str]:
     """Return the controls that a family is measured on, in the order of `CONTROLS`.
 
     Args:
         asked: `off`, `cheap`, `all`, or names with commas between them.
         card: names those that the family has.
+        needed: by metric, those that bounds are relative to, whatever was asked for.
     """
     wanted = {
         OFF: (),
         CHEAP: card.cheap_controls,
         ALL: (*card.cheap_controls, *card.more_controls),
     }.get(asked, tuple(asked.split(",")))
-    has = {*card.cheap_controls, *card.more_controls} & set(wanted)
+    for_bounds = (name for spec in card.metrics for name in needed.get(spec.name, ()))
+    has = {*card.cheap_controls, *card.more_controls} & {*wanted, *for_bounds}
     return [name for name in CONTROLS if name in has]
 
 
@@ -50,9 +55,11 @@ class Controls:
 
     Args:
         asked: which are measured, as in `chosen`.
+        needed: by metric, those that bounds are relative to.
     """
 
     asked: str
+    needed: Needed = field(default_factory=dict)
     _samples: dict[tuple[str, ...], TokenSample] = field(default_factory=dict)
     _twins: dict[tuple[str, int, tuple[str, ...]], list[Twin] | str] = field(default_factory=dict)
 
@@ -71,7 +78,7 @@ class Controls:
         """
         wanted = {_key(each): each for each in estimates if each.status == "ok"}
         found: dict[str, tuple[Control, ...]] = {}
-        for name in chosen(self.asked, card) if wanted else ():
+        for name in chosen(self.asked, card, self.needed) if wanted else ():
             fingerprint, reached = self._named(name, card, given, estimates)
             for each in reached:
                 own, expected = wanted.get(_key(each)), expected_of(each.metric, name)

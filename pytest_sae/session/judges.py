@@ -99,7 +99,7 @@ class Judges:
     @property
     def settings(self) -> JudgeSettings:
         """How a model is asked."""
-        from pytest_sae.judge.settings import JudgeSettings, parse_budget
+        from pytest_sae.judge.settings import JudgeSettings, parse_budget, parse_time_limits
 
         chosen = self._options
         return JudgeSettings(
@@ -110,6 +110,7 @@ class Judges:
             chosen.judge_mode,  # type: ignore[arg-type]  # checked where options are read
             Path(chosen.judge_recordings) if chosen.judge_recordings else None,
             self._workers,
+            limits=parse_time_limits(chosen.judge_timeout),
         )
 
     @cached_property

@@ -25,7 +25,7 @@ from pytest_sae.errors import OptionError
 from pytest_sae.families.card import Card
 from pytest_sae.families.registry import card_of
 from pytest_sae.measure import recorded_latents, scr_and_tpp
-from pytest_sae.measure.given import Given, measured
+from pytest_sae.measure.given import Given, marked, measured
 from pytest_sae.measure.recorded_latents import RecordedLatents
 from pytest_sae.models.absent import AbsentModel
 from pytest_sae.models.load import load as load_model
@@ -36,7 +36,7 @@ from pytest_sae.numbers.estimate import Estimate, not_applicable, undefined
 from pytest_sae.numbers.keys import metric_key
 from pytest_sae.records.measurement import Measurement
 from pytest_sae.session import half_precision, repeats
-from pytest_sae.session.controls import Controls
+from pytest_sae.session.controls import NOTHING, Controls, Needed
 from pytest_sae.session.judges import Judges
 from pytest_sae.session.loaded import LoadedSAE, peak_memory, sites_of
 from pytest_sae.session.suites import SUITES, Suite
@@ -86,12 +86,18 @@ class EvalSession:
         options: of the run.
         progress: called with (stage, done, total) on long steps.
         workers: processes of the run, which share the judge's budget.
+        needed: by metric, controls that its bounds are relative to.
     """
 
     def __init__(
-        self, options: Options, progress: Progress | None = None, workers: int = 1
+        self,
+        options: Options,
+        progress: Progress | None = None,
+        workers: int = 1,
+        needed: Needed = NOTHING,
     ) -> None:
         self.options = options
+        self._needed = needed
         self.judges = Judges(options, workers)
         self.suite: Suite = SUITES[options.suite]
         self.progress = progress or _silent
@@ -256,7 +262,7 @@ class EvalSession:
 
     def _controls(self, sae: LoadedSAE) -> Controls:
         if sae.id not in self._controlled:
-            self._controlled[sae.id] = Controls(self.controls)
+            self._controlled[sae.id] = Controls(self.controls, self._needed)
         return self._controlled[sae.id]
 
     @property
@@ -326,7 +332,8 @@ class EvalSession:
             runs = [measured(card, replace(given, seed=seed)) for seed in seeds]
             found = repeats.combined(runs, seeds)
         taskless = self.recording is not None and self.options.data is None
-        return recorded_latents.without_tasks(found) if taskless and card.on_tasks else found
+        found = recorded_latents.without_tasks(found) if taskless and card.on_tasks else found
+        return marked(found, card, given.tasks)
 
     def _recorded(self) -> dict[str, object]:
         told: dict[str, object] = {"directory": self.options.activations}

@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from pytest_sae.data.sources import load_tasks
+from pytest_sae.data.tasks import Sizes
+from pytest_sae.errors import DataError
+
 TASKS = """
 version = 1
 
@@ -57,6 +61,16 @@ def write_csv(path: Path, rows: list[dict[str, object]]) -> None:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
+
+
+def refusal(path: Path) -> str:
+    """Why a task file was refused, or a table of it left out."""
+    try:
+        tasks = load_tasks(path, Sizes(), seed=0)
+    except DataError as error:
+        return str(error)
+    assert tasks.left_out
+    return "; ".join(each.reason for each in tasks.left_out)
 
 
 @pytest.fixture

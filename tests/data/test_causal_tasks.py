@@ -14,7 +14,7 @@ from pytest_sae.data.sources import bundled_tasks, load_tasks
 from pytest_sae.data.tasks import Sizes, Tasks
 from pytest_sae.data.unlearning import Prompt, Question, UnlearningSizes, orders
 from pytest_sae.errors import DataError
-from tests.data.conftest import write_jsonl
+from tests.data.conftest import refusal, write_jsonl
 
 TASKS = """
 version = 1
@@ -80,12 +80,6 @@ def task_file(tmp_path: Path) -> Path:
 
 def load(path: Path, **sizes: object) -> Tasks:
     return load_tasks(path, Sizes(**sizes), 0)  # type: ignore[arg-type]
-
-
-def refused(path: Path) -> str:
-    with pytest.raises(DataError) as caught:
-        load(path)
-    return str(caught.value)
 
 
 def test_entities_and_templates_keep_their_splits_and_other_splits_are_left_out(
@@ -218,7 +212,7 @@ def test_options_may_stand_in_columns_of_their_own(task_file: Path) -> None:
 def test_a_mistake_in_a_table_is_named(task_file: Path, old: str, new: str, said: str) -> None:
     assert old in TASKS
     task_file.write_text(TASKS.replace(old, new, 1))
-    assert said in refused(task_file)
+    assert said in refusal(task_file)
 
 
 @pytest.mark.parametrize(
@@ -241,7 +235,7 @@ def test_a_file_with_a_mistake_is_named(
     path = task_file.parent / f"{file}.jsonl"
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     write_jsonl(path, [{**row, **change} for row in rows])
-    assert said in refused(task_file)
+    assert said in refusal(task_file)
 
 
 def published(directory: Path) -> Path:

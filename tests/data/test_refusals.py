@@ -8,15 +8,8 @@ from pathlib import Path
 import pytest
 
 from pytest_sae.data.sources import load_tasks
-from pytest_sae.data.tasks import Sizes
-from pytest_sae.errors import DataError
-from tests.data.conftest import TASKS, people, write_csv, write_jsonl
-
-
-def refusal(path: Path) -> str:
-    with pytest.raises(DataError) as caught:
-        load_tasks(path, Sizes(), seed=0)
-    return str(caught.value)
+from pytest_sae.data.tasks import Sizes, Tasks
+from tests.data.conftest import TASKS, people, refusal, write_csv, write_jsonl
 
 
 def expected(path: Path) -> str:
@@ -182,3 +175,52 @@ def test_a_bad_csv(task_file: Path, spoil: Callable[[str], str], said: str) -> N
     message = expected(task_file)
     assert str(path) in message
     assert said in message
+
+
+MISSING = """
+[[tpp]]
+name = "by_hat"
+dataset = "people"
+column = "hat"
+classes = ["cook", "pilot"]
+"""
+
+
+def left_out(tasks: Tasks) -> list[tuple[str, str]]:
+    return [(each.told, each.reason) for each in tasks.left_out]
+
+
+def test_a_table_with_a_missing_column_leaves_the_others_as_they_are(task_file: Path) -> None:
+    before = load_tasks(task_file, Sizes(), seed=0)
+    task_file.write_text(TASKS + MISSING)
+    after = load_tasks(task_file, Sizes(), seed=0)
+    assert (after.corpus, after.scr, after.tpp) == (before.corpus, before.scr, before.tpp)
+    ((table, reason),) = left_out(after)
+    assert table == "[[tpp]] by_hat"
+    assert "no column 'hat'" in reason
+    assert after.unusable("tpp", "scr") == f"{table} was left out: {reason}"
+    assert after.unusable("scr") == "" == before.unusable("tpp")
+
+
+def test_a_data_set_with_one_bad_row_leaves_those_of_other_files_as_they_are(
+    task_file: Path,
+) -> None:
+    before = load_tasks(task_file, Sizes(), seed=0)
+    rows = people("train")
+    write_jsonl(task_file.parent / "spoilt.jsonl", [*rows, {**rows[0], "job": None}])
+    spoilt = '[datasets.spoilt]\ntrain = "spoilt.jsonl"\ntest = "test.jsonl"\ntext = "words"\n'
+    table = MISSING.replace("people", "spoilt").replace("hat", "job")
+    task_file.write_text(TASKS + spoilt + table)
+    after = load_tasks(task_file, Sizes(), seed=0)
+    assert (after.corpus, after.scr, after.tpp) == (before.corpus, before.scr, before.tpp)
+    ((name, reason),) = left_out(after)
+    assert name == "[[tpp]] by_job"
+    assert f"spoilt.jsonl, line {len(rows) + 1}: job is None" in reason
+
+
+def test_a_corpus_that_cannot_be_read_leaves_the_tasks_as_they_are(task_file: Path) -> None:
+    before = load_tasks(task_file, Sizes(), seed=0)
+    task_file.write_text(TASKS.replace('file = "train.jsonl"', 'file = "gone.jsonl"'))
+    after = load_tasks(task_file, Sizes(), seed=0)
+    assert (after.scr, after.tpp, after.corpus) == (before.scr, before.tpp, None)
+    assert "gone.jsonl does not exist" in after.unusable("corpus")

@@ -16,7 +16,6 @@ from pytest_sae.dictionaries.load import load
 from pytest_sae.dictionaries.preflight import require_site
 from pytest_sae.errors import DictionaryError
 from tests.dictionaries.conftest import edit_config, edit_weights
-from tests.tiny import tiny_sae
 
 Copy = Callable[..., Path]
 
@@ -202,13 +201,16 @@ def test_a_decoder_of_zeros(copy_of: Copy) -> None:
     assert "all 96 decoder rows are zero" in message
 
 
-def test_a_zero_row_where_the_decoder_divides_by_norms(tmp_path: Path) -> None:
-    directory = tiny_sae(tmp_path, "topk", rescale_acts_by_decoder_norm=True)
-    edit_weights(directory, lambda w: w["W_dec"][4].zero_())
-    assert "1 of 96 decoder rows are zero" in refusal(directory)
+@pytest.mark.parametrize(("pruned", "accepted"), [(48, True), (49, False)])
+def test_a_decoder_most_of_whose_rows_are_zero(copy_of: Copy, pruned: int, accepted: bool) -> None:
+    directory = edit_weights(copy_of("topk"), lambda w: w["W_dec"][:pruned].zero_())
+    if accepted:
+        assert load(directory).d_sae == 96
+    else:
+        assert "49 of 96 decoder rows are zero. Expected 50% at most" in refusal(directory)
 
 
-def test_one_zero_row_is_a_dead_latent_elsewhere(copy_of: Copy) -> None:
+def test_one_zero_row_is_a_dead_latent(copy_of: Copy) -> None:
     assert load(edit_weights(copy_of("topk"), lambda w: w["W_dec"][4].zero_())).d_sae == 96
 
 

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from pytest_sae.gate.baseline import Baseline, Entry, entries_of, paired_error, updated
 from pytest_sae.gate.baseline_file import read_baseline, write_baseline
 from pytest_sae.gate.rules import Regression, Rule
-from pytest_sae.gate.verdict import Verdict, judge
+from pytest_sae.gate.verdict import judge
 from pytest_sae.numbers.estimate import Estimate
 from pytest_sae.numbers.metric_spec import Direction
 from pytest_sae.records.measurement import Measurement
 from pytest_sae.records.row import Against
-from pytest_sae.records.verdicts import GREEN
+from pytest_sae.records.verdicts import GREEN, Verdict
 from tests.records.rows import row_of
 
 finite = st.floats(-1e6, 1e6)

@@ -70,7 +70,7 @@ def test_every_input_has_a_verdict(
 def test_what_gates_and_is_green_has_every_control_where_it_must_be(
     value: float, se: float | None, them: list[Control]
 ) -> None:
-    verdict = judge(estimate(value, se), Rule("scr", min=-1e6), controls=them)
+    verdict = judge(estimate(value, se), Rule("scr", min=-1e9), controls=them)
     failing = [each for each in them if holds(value, se, each) is False]
     assert (verdict.name == "fail") == bool(failing)
     if failing:

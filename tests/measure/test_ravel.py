@@ -95,11 +95,11 @@ def test_the_trained_sae_is_above_random_weights(store: Store, task: EntityTask)
     assert (random.value or 0) < 0.05
 
 
-def test_entities_that_the_model_does_not_read_at_their_token_are_undefined(
+def test_entities_that_the_model_does_not_read_at_their_token_are_no_task_for_it(
     store: Store, task: EntityTask
 ) -> None:
     found = measured(bundled("topk"), store, replace(task, position="entity"))
-    assert {each.status for each in found} == {"undefined"}
+    assert {each.status for each in found} == {"unable"}
     assert "the model does not read it there" in found[0].reason
     assert "cities.country" in found[0].reason
     assert "cities.language" in found[0].reason

@@ -201,11 +201,11 @@ def test_folds_are_even_and_keep_spellings_that_differ_in_case_together() -> Non
         assert np.bincount(folds[letters == letter]).tolist() == [8] * FOLDS
 
 
-def test_a_model_that_reads_few_letters_leaves_it_undefined_and_says_which() -> None:
+def test_a_model_that_reads_few_letters_cannot_do_it_and_says_which() -> None:
     letters = np.arange(24)
     f1 = np.where(letters < 3, 0.9, 0.6)
     share = Share(np.zeros(24), np.zeros(24, bool))
     nobody = Absorbed(letters, letters < 3, f1, share, share, np.ones((FOLDS, 24), int), [])
     found = estimates(nobody, ALPHABET, 0)
-    assert {each.status for each in found} == {"undefined"}
+    assert {each.status for each in found} == {"unable"}
     assert "reads 3 letters (F1 > 0.6): A, B, C. Expected 20" in found[0].reason

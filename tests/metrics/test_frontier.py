@@ -238,7 +238,7 @@ def test_a_concept_that_no_probe_finds_is_left_out_and_said_to_be() -> None:
     blind = replace(texts, x_train=rng.normal(size=texts.x_train.shape).astype(np.float32))
     found = trace(blind, references(blind), oracle().ablation(), 0, NS)
     whole = estimates({"tpp": found}, 0)[0]
-    assert whole.status == "undefined"
+    assert whole.status == "unable"
     assert "none of the 4 concepts" in whole.reason
     assert set(whole.details["excluded"]) == {f"tpp/planted: {each.concept}" for each in found}
 

@@ -199,20 +199,20 @@ def test_a_dictionary_of_nothing_controls_nothing() -> None:
     assert found["f1"] == 0
 
 
-def test_an_attribute_that_moves_nothing_is_undefined_with_its_reason() -> None:
+def test_an_attribute_that_moves_nothing_is_said_of_the_model_with_its_reason() -> None:
     found = {each.metric: each for each in estimates([readings(ONE_EACH, kl=0.1)], 0)}
     for metric in ("principled.control", "principled.removed", "principled.occlusion"):
-        assert found[metric].status == "undefined"
+        assert found[metric].status == "unable"
     assert "does not depend on it" in found["principled.control"].reason
     assert found["principled.f1"].value == 1
 
 
-def test_a_task_that_the_site_does_not_carry_is_undefined_with_its_reason() -> None:
+def test_a_task_that_the_site_does_not_carry_is_said_of_the_model_with_its_reason() -> None:
     task = readings(ONE_EACH)
     still = replace(task, answers=replace(task.answers, mean=task.answers.clean))
     found = estimates([still], 0)
     assert [each.metric for each in found] == [name for name, _ in NAMES]
-    assert found[0].status == "undefined"
+    assert found[0].status == "unable"
     assert "costs no logit difference" in found[0].reason
 
 

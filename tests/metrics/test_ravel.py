@@ -162,7 +162,7 @@ def test_figures_are_those_of_explicit_counting(data: st.DataObject) -> None:
             assert estimate.value == pytest.approx(np.mean([each[place] for each in expected]))
             assert estimate.n["attributes_expected"] == 2
         else:
-            assert estimate.status == "undefined"
+            assert estimate.status == "unable"
             assert all(name in estimate.reason for name in roomless)
 
 
@@ -174,7 +174,7 @@ def test_attributes_that_could_not_be_measured_are_named_and_counted() -> None:
     assert found[0].n["attributes_expected"] == 2
     assert found[0].details["undefined"] == {"b": "not read there"}
     nothing = estimates([], {"b": "not read there"}, 0)
-    assert {each.status for each in nothing} == {"undefined"}
+    assert {each.status for each in nothing} == {"unable"}
     assert "b: not read there" in nothing[0].reason
 
 

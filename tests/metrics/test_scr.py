@@ -180,7 +180,7 @@ def test_equal_accuracies_leave_nothing_to_score() -> None:
     world = scr_world(spurious=0.0)
     for (metric, _), estimate in figures(world.score()).items():
         if metric != "scr.canonical":
-            assert (estimate.status, estimate.value) == ("undefined", None)
+            assert (estimate.status, estimate.value) == ("unable", None)
             assert "no task of 1 has a gap" in estimate.reason
             (excluded,) = estimate.details["excluded"]
             assert excluded["clean"] == pytest.approx(excluded["confounded"], abs=0.05)
@@ -271,11 +271,11 @@ def test_canonical_is_a_mean_of_ratios_and_default_a_ratio_of_sums() -> None:
     assert default.n == {"texts": 2000, "tasks": 2}
 
 
-def test_one_canonical_task_without_a_gap_makes_the_headline_undefined() -> None:
+def test_one_canonical_task_without_a_gap_leaves_no_headline() -> None:
     good = by_hand({"spurious": (0.9, 0.4, 0.7), "intended": (0.9, 0.8, 0.85)}, name="good")
     flat = by_hand({"spurious": (0.5, 0.5, 0.7), "intended": (0.9, 0.8, 0.85)}, name="flat")
     found = canonical(good, flat)
-    assert (found.status, found.value) == ("undefined", None)
+    assert (found.status, found.value) == ("unable", None)
     assert "1 of 2 tasks" in found.reason
     assert "flat: spurious direction" in found.reason
     assert (found.details["used"], found.details["expected"]) == (1, 2)

@@ -360,10 +360,10 @@ def test_every_announced_estimate_is_there_and_no_other(world: ScrWorld) -> None
     assert found == [(metric, dict(params)) for metric, params in NAMES]
 
 
-def test_a_task_without_a_gap_leaves_shift_undefined_and_what_the_judge_did_counted() -> None:
+def test_a_task_without_a_gap_leaves_no_shift_and_what_the_judge_did_counted() -> None:
     found = figures(shifted(scr_world(spurious=0.0), RIGHT))
     for metric in ("shift", "shift.margin", "shift.worst_cell", "shift.worst_cell.refit"):
-        assert (found[metric].status, found[metric].value) == ("undefined", None)
+        assert (found[metric].status, found[metric].value) == ("unable", None)
         assert "gap" in found[metric].reason
     assert found["shift.accepted"].status == "ok"
     assert found["shift"].details["excluded"][0]["task"] == "planted"

@@ -63,7 +63,7 @@ def test_latents_that_know_nothing_are_at_chance() -> None:
     read = {e.metric: e for e in sparse_probing_estimates.estimates([score(train, test)], 0)}
     for name in ("sparse_probing.all_latents", "sparse_probing.activations"):
         assert abs(read[name].value - 0.5) < 4 * read[name].se
-    assert read["sparse_probing.retention"].status == "undefined"
+    assert read["sparse_probing.retention"].status == "unable"
     assert "nothing to keep" in read["sparse_probing.retention"].reason
 
 

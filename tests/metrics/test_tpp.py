@@ -135,7 +135,7 @@ def test_fewer_positive_effects_than_n_are_counted(world: TppWorld) -> None:
 def test_classes_that_cannot_be_told_apart_have_nothing_to_lose() -> None:
     found = figures(tpp_world(strength=0.0).score())
     for metric in ("tpp", "tpp.margin"):
-        assert (found[metric].status, found[metric].value) == ("undefined", None)
+        assert (found[metric].status, found[metric].value) == ("unable", None)
         assert "nothing to lose" in found[metric].reason
     assert found["tpp.canonical"].value == pytest.approx(0.0, abs=0.1)
 
@@ -143,7 +143,7 @@ def test_classes_that_cannot_be_told_apart_have_nothing_to_lose() -> None:
 def test_shuffled_labels_have_nothing_to_lose(world: TppWorld) -> None:
     labels = np.random.default_rng(2).permutation(world.train)
     probes = tpp.fit_probes("planted", world.train_split.x, labels, len(CLASSES), 0)
-    assert figures(replace(world, probes=probes).score())["tpp"].status == "undefined"
+    assert figures(replace(world, probes=probes).score())["tpp"].status == "unable"
 
 
 def test_canonical_is_the_mean_over_classes_of_own_minus_other_losses(world: TppWorld) -> None:

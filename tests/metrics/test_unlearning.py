@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pytest_sae.metrics.unlearning import Curve, Setting, chosen, estimates
+from pytest_sae.metrics.unlearning import Curve, Missing, Setting, chosen, estimates
 
 SETTINGS = [Setting(0.01, 10, m) for m in (1, 4, 16)]
 UNITS = np.arange(20)
@@ -106,7 +106,15 @@ def test_questions_of_one_unit_stay_together_and_widen_the_interval() -> None:
 
 
 def test_a_task_that_could_not_be_measured_is_named_and_counted() -> None:
-    found = estimates([curve([0.5, 0.5, 0.5], [1.0, 1.0, 1.0])], {"other": "no latent"}, 0)
+    other = {"other": Missing("no latent")}
+    found = estimates([curve([0.5, 0.5, 0.5], [1.0, 1.0, 1.0])], other, 0)
     assert found[0].n["tasks_expected"] == 2
     assert found[0].details["undefined"] == {"other": "no latent"}
-    assert {each.status for each in estimates([], {"other": "no latent"}, 0)} == {"undefined"}
+    assert {each.status for each in estimates([], other, 0)} == {"undefined"}
+
+
+def test_what_the_model_does_not_know_is_said_of_the_model_where_nothing_else_is_amiss() -> None:
+    ignorant = {"one": Missing("2 of 40 rightly", of_model=True)}
+    assert {each.status for each in estimates([], ignorant, 0)} == {"unable"}
+    both = {**ignorant, "other": Missing("no latent")}
+    assert {each.status for each in estimates([], both, 0)} == {"undefined"}

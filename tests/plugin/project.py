@@ -18,7 +18,7 @@ class SAE:
         self.id = spec.id
 
 class EvalSession:
-    def __init__(self, options, progress, workers):
+    def __init__(self, options, progress, workers, needed):
         self.options, self.loads = options, []
     def load(self, spec):
         self.loads.append(spec.id)
@@ -119,7 +119,8 @@ class Project:
     def measures(self, body: str) -> None:
         """Set what is measured: the body of `measure(family, sae)`."""
         head = (
-            "import pytest\nfrom pytest_sae import Estimate, no_data, undefined, not_applicable\n"
+            "import pytest\nfrom pytest_sae import Estimate, no_data, unable\n"
+            "from pytest_sae import not_applicable, undefined\n"
         )
         body = textwrap.indent(textwrap.dedent(body).strip("\n"), "    ")
         (self.path / "measure.py").write_text(f"{head}def measure(family, sae):\n{body}\n")

@@ -285,3 +285,27 @@ def test_an_error_in_teardown_is_red(project: Project) -> None:
     assert project.verdicts() == {"a l0": "pass"}
     assert project.report()["verdict"] != "pass"
     assert [test["outcome"] for test in project.report()["tests"]] == ["error"]
+
+
+@pytest.mark.parametrize(("optional", "status"), [("", 0), ("optional = false\n", 1)])
+def test_a_task_that_the_model_cannot_do_is_red_only_where_a_rule_must_have_it(
+    project: Project, optional: str, status: int
+) -> None:
+    project.measures("return [unable('l0', '2 of 60 are right'), Estimate('l1', 1.0)]")
+    project.thresholds(f"[metrics.l0]\nmin = 1\n{optional}[metrics.l1]\nmin = 0.1\n")
+    project.tests(
+        """
+        import pytest
+
+        @pytest.mark.sae_metric("l0", "l1")
+        def test_both(core, metric, gate):
+            gate(core[metric])
+        """
+    )
+    result = project.run("-rs")
+    assert result.ret == status
+    row = project.rows()["a l0"]
+    assert (row["status"], row["value"]) == ("unable", None)
+    assert project.report()["verdict"] == ("incomplete" if status else "pass")
+    told = "*the model cannot do this task: 2 of 60 are right*"
+    result.stdout.fnmatch_lines([told])

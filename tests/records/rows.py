@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pytest_sae.gate.judged import judged
 from pytest_sae.gate.rules import Rule
-from pytest_sae.gate.verdict import Verdict
 from pytest_sae.records.measured_row import measured_row
 from pytest_sae.records.measurement import Measurement
 from pytest_sae.records.row import Against, Row
+from pytest_sae.records.verdicts import Verdict
 
 
 def row_of(

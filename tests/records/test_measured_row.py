@@ -115,7 +115,7 @@ def test_no_estimate_costs_the_report(odd: dict[str, Any]) -> None:
         (
             "status",
             "OK",
-            "status is 'OK'. Expected 'ok', 'undefined', 'not_applicable' or 'no_data'.",
+            "status is 'OK'. Expected 'ok', 'undefined', 'not_applicable', 'no_data' or 'unable'.",
         ),
         ("reason", None, "reason is None. Expected a valid string."),
         ("details", [1], "details is [1]. Expected an object."),

@@ -46,7 +46,7 @@ def test_whatever_was_measured_fits_the_schema(measured: list[Estimate]) -> None
     ("change", "where"),
     [
         ({"extra": 1}, "extra"),
-        ({"schema_version": 3}, "schema_version"),
+        ({"schema_version": 4}, "schema_version"),
         ({"verdict": "green"}, "verdict"),
         ({"duration": float("nan")}, "duration"),
         ({"measurements": [{}]}, "measurements.0.sae"),

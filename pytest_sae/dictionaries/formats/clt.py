@@ -136,7 +136,7 @@ def _check(content: Content, config: _Config, w: Mapping[str, Tensor]) -> None:
         expected["log_threshold"] = (layers, d_sae)
     preflight.shapes(w, expected, content.source)
     preflight.finite(w, content.source)
-    preflight.decoder(w[f"W_D.{config.at}"].flatten(0, 1), content.source, divided=False)
+    preflight.decoder(w[f"W_D.{config.at}"].flatten(0, 1), content.source)
 
 
 def _folded(config: _Config, w: Mapping[str, Tensor], wide: torch.dtype) -> dict[str, Tensor]:

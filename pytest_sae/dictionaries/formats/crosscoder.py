@@ -121,7 +121,7 @@ def _check(content: Content, config: _Config, w: Mapping[str, Tensor]) -> None:
         expected["log_threshold"] = (d_sae,)
     preflight.shapes(w, expected, content.source)
     preflight.finite(w, content.source)
-    preflight.decoder(w["W_D"][config.at], content.source, divided=False)
+    preflight.decoder(w["W_D"][config.at], content.source)
 
 
 def _folded(config: _Config, w: Mapping[str, Tensor], wide: torch.dtype) -> dict[str, Tensor]:

@@ -108,7 +108,7 @@ def check(kind: str, tensors: Mapping[str, Tensor], source: str) -> None:
     preflight.shapes(computing, {n: sizes.get(n, (d_sae,)) for n in names}, source)
     preflight.finite(computing, source)
     writes = computing["W_dec"] if "W_dec" in computing else computing["decoder.weight"].T
-    preflight.decoder(writes, source, divided=False)
+    preflight.decoder(writes, source)
     if kind in _THRESHOLDED:
         preflight.thresholds(computing["threshold"], source)
 

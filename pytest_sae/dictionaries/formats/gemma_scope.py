@@ -88,7 +88,7 @@ def _check(w: dict[str, Tensor], source: str) -> None:
         shapes["affine_skip_connection"] = (d_in, d_out)
     preflight.shapes(w, shapes, source)
     preflight.finite(w, source)
-    preflight.decoder(w["W_dec"], source, divided=False)
+    preflight.decoder(w["W_dec"], source)
     preflight.thresholds(w["threshold"], source)
 
 

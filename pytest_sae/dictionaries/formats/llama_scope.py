@@ -180,7 +180,7 @@ def _check(content: Content, config: _Config, w: Mapping[str, Tensor]) -> None:
         expected["log_threshold"] = latents
     preflight.shapes(w, expected, content.source)
     preflight.finite(w, content.source)
-    preflight.decoder(w["W_D"], content.source, divided=False)
+    preflight.decoder(w["W_D"], content.source)
     if content.config.get("hook_point_in") == content.config.get("hook_point_out"):
         upright(w["W_E"].T, w["W_D"], "the decoder", content.source)
 

@@ -86,7 +86,7 @@ def _check(w: Mapping[str, Tensor], source: str) -> None:
     }
     preflight.shapes(w, shapes, source)
     preflight.finite(w, source)
-    preflight.decoder(w["decoder.weight"].T, source, divided=False)
+    preflight.decoder(w["decoder.weight"].T, source)
 
 
 def _activation(content: Content, d_sae: int) -> tuple[str, int | None, str]:

@@ -61,7 +61,7 @@ def build(content: Content, *, device: str, dtype: torch.dtype | None) -> Dictio
     computing = computing_dtype(tensors, dtype)
     w = {name: t.to(device=device, dtype=computing) for name, t in tensors.items()}
     rows = _rows(content, w)
-    preflight.decoder(rows, content.source, divided=False)
+    preflight.decoder(rows, content.source)
     codes = _codes(content)
     k = _k(content, codes, len(rows))
     if codes in _PURSUITS:

@@ -82,6 +82,8 @@ class SAELensDictionary:
         self.d_sae = config.d_sae
         self._sae = sae
         self._rows: Tensor = _written_rows(sae)
+        # Where sae_lens would divide by the norm of a row of zeros.
+        self._pruned = _rescaled(sae) and bool((sae.W_dec == 0).all(dim=1).any())
         self._bias: Tensor = _written_bias(sae)
         self._skip: Tensor | None = getattr(sae, "W_skip", None)
 
@@ -113,6 +115,8 @@ class SAELensDictionary:
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """(token, d_in) to (token, d_out), with the skip connection where there is one."""
+        if self._pruned:
+            return self.const(x) + self.encode(x) @ self._rows
         reconstructed: Tensor = self._sae(x.to(self.dtype))
         return reconstructed
 
@@ -137,8 +141,7 @@ def _check(config: Config, tensors: Mapping[str, Tensor], source: str) -> None:
     shapes = {name: expected.get(name, (d_sae,)) for name in TENSORS[config.architecture]}
     preflight.shapes(tensors, shapes, source)
     preflight.finite(tensors, source)
-    divided = config.options.get("rescale_acts_by_decoder_norm") is True
-    preflight.decoder(tensors["W_dec"], source, divided=divided)
+    preflight.decoder(tensors["W_dec"], source)
     if "threshold" in tensors:
         preflight.thresholds(tensors["threshold"], source)
     if config.architecture == "matching_pursuit":
@@ -199,9 +202,15 @@ def _build(
 
 def _written_rows(sae: Any) -> Tensor:
     rows: Tensor = sae.W_dec
-    if getattr(sae.cfg, "rescale_acts_by_decoder_norm", False):
-        rows = rows / rows.norm(dim=1, keepdim=True)
+    if _rescaled(sae):
+        norms = rows.norm(dim=1, keepdim=True)
+        # A pruned latent never fires, its activation being multiplied by its norm: it writes 0.
+        rows = rows / (norms + (norms == 0))
     return rows
+
+
+def _rescaled(sae: Any) -> bool:
+    return bool(getattr(sae.cfg, "rescale_acts_by_decoder_norm", False))
 
 
 def _written_bias(sae: Any) -> Tensor:

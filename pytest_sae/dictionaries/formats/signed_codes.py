@@ -110,7 +110,7 @@ def _check(content: Content, codes: str) -> int:
         expected["threshold"] = ()
     preflight.shapes(w, expected, source)
     preflight.finite(w, source)
-    preflight.decoder(w["decoder.weight"].T, source, divided=False)
+    preflight.decoder(w["decoder.weight"].T, source)
     if codes != "topk":
         preflight.thresholds(w["threshold"], source)
     if codes == "signed" and not w["threshold"] > 0:

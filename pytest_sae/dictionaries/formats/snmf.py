@@ -82,5 +82,5 @@ def _features(content: Content) -> Tensor:
         )
     preflight.shapes({_FEATURES: tensors[_FEATURES]}, {_FEATURES: shape}, source)
     preflight.finite({_FEATURES: tensors[_FEATURES]}, source)
-    preflight.decoder(tensors[_FEATURES].T, source, divided=False)
+    preflight.decoder(tensors[_FEATURES].T, source)
     return tensors[_FEATURES]

@@ -130,7 +130,7 @@ def _check(content: Content, config: _Config) -> None:
         expected["W_skip"] = (config.d_in, config.d_in)
     preflight.shapes(content.tensors, expected, content.source)
     preflight.finite(content.tensors, content.source)
-    preflight.decoder(content.tensors["W_dec"], content.source, divided=False)
+    preflight.decoder(content.tensors["W_dec"], content.source)
     if not config.transcode:
         reads, writes = content.tensors["encoder.weight"], content.tensors["W_dec"]
         upright(reads, writes, "W_dec", content.source)

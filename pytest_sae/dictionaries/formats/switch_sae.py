@@ -111,7 +111,7 @@ def _check(content: Content, k: int, experts: int) -> None:
     }
     preflight.shapes(content.tensors, expected, content.source)
     preflight.finite(content.tensors, content.source)
-    preflight.decoder(content.tensors["decoder"], content.source, divided=False)
+    preflight.decoder(content.tensors["decoder"], content.source)
     upright(
         content.tensors["encoder.weight"], content.tensors["decoder"], "decoder", content.source
     )

@@ -191,7 +191,7 @@ def _check(
             expected[f"attn_layers.{layer}.{name}.bias"] = (width,)
     preflight.shapes(tensors, expected, content.source)
     preflight.finite(tensors, content.source)
-    preflight.decoder(tensors["W_dec"], content.source, divided=False)
+    preflight.decoder(tensors["W_dec"], content.source)
 
 
 def _module(

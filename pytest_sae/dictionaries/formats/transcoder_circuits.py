@@ -79,4 +79,4 @@ def _check(content: Content) -> None:
     }
     preflight.shapes(w, expected, source)
     preflight.finite(w, source)
-    preflight.decoder(w["W_dec"], source, divided=False)
+    preflight.decoder(w["W_dec"], source)

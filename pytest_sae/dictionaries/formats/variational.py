@@ -229,7 +229,7 @@ def _check(content: Content, w: Mapping[str, Tensor], reads: Tensor, writes: Ten
     expected = {name: known[name] for name in w if name in known}
     preflight.shapes(w, expected, content.source)
     preflight.finite(w, content.source)
-    preflight.decoder(writes, content.source, divided=False)
+    preflight.decoder(writes, content.source)
     upright(reads, writes, "the decoder", content.source)
 
 
