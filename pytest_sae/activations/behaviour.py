@@ -9,10 +9,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from pytest_sae.activations.codes import chunk_tokens
 from pytest_sae.activations.store import Tensors
 from pytest_sae.activations.stream import ActivationBatch, TokenActivations
-from pytest_sae.dictionaries.base import Dictionary
 from pytest_sae.models.tokenize import Batch
 
 VERSION = "1"  # part of every cache key: raise it when the logits are computed otherwise
@@ -100,23 +98,6 @@ def replaced(part: ActivationBatch, replace: Replace) -> Tensor:
     """
     new = replace(part.x, part.batch).to(part.x)
     return torch.where(part.batch.valid[..., None], new, part.x)
-
-
-def reconstruction(dictionary: Dictionary) -> Replace:
-    """Put the dictionary's reconstruction in place of valid tokens."""
-
-    def replace(x: Tensor, batch: Batch) -> Tensor:
-        tokens = x[batch.valid].to(dictionary.device, dictionary.dtype)
-        new = x.clone()
-        with torch.no_grad():
-            pieces = [
-                dictionary.reconstruct(piece).to(x)
-                for piece in torch.split(tokens, chunk_tokens(dictionary))
-            ]
-        new[batch.valid] = torch.cat(pieces)
-        return new
-
-    return replace
 
 
 def constant(value: Tensor) -> Replace:

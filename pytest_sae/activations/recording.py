@@ -53,7 +53,7 @@ from pytest_sae.dictionaries.containers.safetensors_file import read_safetensors
 from pytest_sae.errors import DataError, DictionaryError
 from pytest_sae.models.absent import AbsentModel
 from pytest_sae.models.site import OUTSIDE, Site
-from pytest_sae.models.tokenize import Batch
+from pytest_sae.models.tokenize import Batch, grouped
 
 __all__ = ["RecordedActivations", "Recorder", "Recording", "record", "record_vectors"]
 
@@ -233,17 +233,8 @@ class RecordedActivations(TokenActivations):
         places = self.recording.places
         order = np.lexsort((places.start[self.lines], places.shard[self.lines]))
         opened = _Opened(self.recording, self.column)
-        group: list[tuple[int, Rows]] = []
-        longest = 0
-        for row in order.tolist():
-            rows = opened.rows(int(self.lines[row]))
-            longest = max(longest, len(rows["x"]))
-            if group and (len(group) + 1) * longest > self.tokens_per_batch:
-                yield _batch(group)
-                group, longest = [], len(rows["x"])
-            group.append((row, rows))
-        if group:
-            yield _batch(group)
+        read = ((row, opened.rows(int(self.lines[row]))) for row in order.tolist())
+        yield from map(_batch, grouped(read, lambda each: len(each[1]["x"]), self.tokens_per_batch))
         self.store.work.bytes_read += opened.bytes_read
 
     def pieces(self, documents: Sequence[int]) -> list[tuple[str, ...]]:

@@ -104,7 +104,7 @@ def steer(
     stream = replace(latents.tokens(prompts), site=latents.written_site)
     parts = activations(stream)
     direction = _direction(latents, index, prompts)
-    clean = next_tokens(stream, parts)
+    clean = next_log_probabilities(stream, parts)
     norm = float(direction.norm())
     found = _Found(0.0, clean, torch.zeros(len(clean), dtype=torch.float64))
     if norm > 0:
@@ -126,7 +126,9 @@ def activations(stream: TokenActivations) -> Parts:
     return list(with_stream(stream, under))
 
 
-def next_tokens(stream: TokenActivations, parts: Parts, added: Tensor | None = None) -> Tensor:
+def next_log_probabilities(
+    stream: TokenActivations, parts: Parts, added: Tensor | None = None
+) -> Tensor:
     """Return (text, vocab) float64: log-probabilities of the token after each text.
 
     Args:
@@ -177,7 +179,7 @@ def _matched(
     low = high + log(_RANGE)
     strength, tried = exp(high), []
     for _ in range(EVALUATIONS):
-        steered = next_tokens(stream, parts, strength * unit)
+        steered = next_log_probabilities(stream, parts, strength * unit)
         tried.append(_Found(strength, steered, kl(clean, steered)))
         reached = float(tried[-1].kl.mean())
         if abs(reached - target) <= TOLERANCE * target or (len(tried) == 1 and reached < target):

@@ -79,7 +79,7 @@ class AttributeTask:
 
 
 @dataclass(frozen=True)
-class Columns:
+class AttributeColumns:
     """Which columns of the rows say what.
 
     Args:
@@ -110,7 +110,7 @@ def attribute_task(
     name: str,
     rows: LabelledTexts,
     attributes: Sequence[str],
-    columns: Columns,
+    columns: AttributeColumns,
     sizes: PrincipledSizes,
     seed: int,
 ) -> AttributeTask:
@@ -183,7 +183,7 @@ def _part(
     keys: Sequence[str],
     places: Sequence[int],
     attributes: Sequence[str],
-    columns: Columns,
+    columns: AttributeColumns,
 ) -> Labelled:
     numbers: dict[str, int] = {}
 

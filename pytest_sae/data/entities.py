@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -194,28 +195,14 @@ def _task(
     templates: Sequence[tuple[Template, str]],
     position: Position,
 ) -> EntityTask:
-    names = [entity.name for entity, _ in entities]
-    twin = (
-        next((each for each in names if names.count(each) > 1), None)
-        if len(set(names)) < len(names)
-        else None
-    )
+    counts = Counter(entity.name for entity, _ in entities)
+    twin = next((each for each, count in counts.items() if count > 1), None)
     if twin is not None:
         raise DataError(f"Task {name}: the entity {twin!r} stands twice. Expected it once.")
     known = {split: tuple(e for e, part in entities if part == split) for split in SPLITS}
     asked = {split: tuple(t for t, part in templates if part == split) for split in SPLITS}
     for split in SPLITS:
-        if len(known[split]) < FEWEST:
-            raise DataError(
-                f"Task {name}: {len(known[split])} entities of split {split!r}. Expected at least "
-                f"{FEWEST}: add some, or say train and test in the column of the split."
-            )
-        for place, attribute in enumerate(attributes):
-            if all(template.attribute != place for template in asked[split]):
-                raise DataError(
-                    f"Task {name}: no template of split {split!r} asks for {attribute!r}. "
-                    "Expected one at least in train and another in test."
-                )
+        _require(name, split, attributes, known[split], asked[split])
     content = [
         [name, position, attributes],
         [[split, [[e.name, e.values] for e in known[split]]] for split in SPLITS],
@@ -223,3 +210,24 @@ def _task(
     ]
     digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
     return EntityTask(name, attributes, known, asked, position, digest)
+
+
+def _require(
+    name: str,
+    split: Split,
+    attributes: Sequence[str],
+    entities: Sequence[Entity],
+    templates: Sequence[Template],
+) -> None:
+    """Refuse a split with too few entities, or without a template for one of the attributes."""
+    if len(entities) < FEWEST:
+        raise DataError(
+            f"Task {name}: {len(entities)} entities of split {split!r}. Expected at least "
+            f"{FEWEST}: add some, or say train and test in the column of the split."
+        )
+    for place, attribute in enumerate(attributes):
+        if all(template.attribute != place for template in templates):
+            raise DataError(
+                f"Task {name}: no template of split {split!r} asks for {attribute!r}. "
+                "Expected one at least in train and another in test."
+            )

@@ -58,7 +58,7 @@ class Preferences:
 
 
 @dataclass(frozen=True)
-class Columns:
+class PreferenceColumns:
     """Where a file has what.
 
     Args:
@@ -74,7 +74,7 @@ class Columns:
     score: str
 
 
-def read_preferences(train: Path, test: Path, columns: Columns) -> Preferences:
+def read_preferences(train: Path, test: Path, columns: PreferenceColumns) -> Preferences:
     """Return the pairs of two files; train pairs that stand in test are left out.
 
     Args:
@@ -98,7 +98,9 @@ def read_preferences(train: Path, test: Path, columns: Columns) -> Preferences:
     return Preferences(known, tested, content)
 
 
-def _replies(path: Path, columns: Columns, left_out: Collection[tuple[str, str]]) -> Replies:
+def _replies(
+    path: Path, columns: PreferenceColumns, left_out: Collection[tuple[str, str]]
+) -> Replies:
     rows = read_rows(path, columns.first, (columns.second, columns.preferred, columns.score))
     pairs = list(zip(rows.texts, rows.labels[columns.second], strict=True))
     first_of = {pair: place for place, pair in reversed(list(enumerate(pairs)))}
@@ -112,7 +114,7 @@ def _replies(path: Path, columns: Columns, left_out: Collection[tuple[str, str]]
     )
 
 
-def _preferred(rows: LabelledTexts, columns: Columns) -> list[bool]:
+def _preferred(rows: LabelledTexts, columns: PreferenceColumns) -> list[bool]:
     names = (columns.first, columns.second)
     found = rows.labels[columns.preferred]
     wrong = next((value for value in found if value not in names), None)
@@ -124,7 +126,7 @@ def _preferred(rows: LabelledTexts, columns: Columns) -> list[bool]:
     return [value == columns.first for value in found]
 
 
-def _scores(rows: LabelledTexts, columns: Columns) -> list[float]:
+def _scores(rows: LabelledTexts, columns: PreferenceColumns) -> list[float]:
     return [_number(value, rows.source, columns.score) for value in rows.labels[columns.score]]
 
 

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from pytest_sae import bundled_world
-from pytest_sae.data.attributes import AttributeTask, Columns, attribute_task
+from pytest_sae.data.attributes import AttributeColumns, AttributeTask, attribute_task
 from pytest_sae.data.build import class_task, collect, corpus, shared_task, spurious_task
 from pytest_sae.data.entities import EntityTask, entity_task, published_task
 from pytest_sae.data.labelled_texts import LabelCodes, LabelledTexts, read_records, read_rows
-from pytest_sae.data.preferences import Columns as PairColumns
-from pytest_sae.data.preferences import Preferences, read_preferences
+from pytest_sae.data.preferences import PreferenceColumns, Preferences, read_preferences
 from pytest_sae.data.tasks import (
     ClassTask,
     Contrast,
@@ -236,7 +235,7 @@ def _rows(dataset: DatasetTable, split: str, columns: list[str], directory: Path
 
 
 def _preferences(table: PreferencesTable, directory: Path) -> Preferences:
-    columns = PairColumns(table.first, table.second, table.preferred, table.score)
+    columns = PreferenceColumns(table.first, table.second, table.preferred, table.score)
     return read_preferences(directory / table.train, directory / table.test, columns)
 
 
@@ -276,7 +275,7 @@ def _ravel(task: RavelTable, directory: Path) -> EntityTask:
 
 
 def _principled(task: PrincipledTable, directory: Path, sizes: Sizes, seed: int) -> AttributeTask:
-    columns = Columns(task.answer, task.other, task.group, task.place)
+    columns = AttributeColumns(task.answer, task.other, task.group, task.place)
     rows = read_rows(directory / task.file, task.text, columns.needed(task.attributes))
     return attribute_task(task.name, rows, task.attributes, columns, sizes.principled, seed)
 

@@ -271,6 +271,17 @@ def _check(tasks: TaskFile, path: Path) -> None:
         _refuse_twins(each.attributes, f"{path}: {each.name}: attribute")
     for one in tasks.unlearning:
         _check_unlearning(one, path)
+    _check_datasets(tasks, path)
+    for scr in tasks.scr:
+        _check_scr(scr, path)
+    for tpp in tasks.tpp:
+        _refuse_twins(tpp.classes, f"{path}: {tpp.name}: class")
+    for shared in tasks.transfer:
+        _refuse_twins(shared.datasets, f"{path}: {shared.name}: data set")
+        _refuse_twins(shared.classes, f"{path}: {shared.name}: class")
+
+
+def _check_datasets(tasks: TaskFile, path: Path) -> None:
     known = ", ".join(sorted(tasks.datasets)) or "none, there is no [datasets] table"
     for name, dataset in tasks.named_datasets:
         if dataset not in tasks.datasets:
@@ -278,17 +289,14 @@ def _check(tasks: TaskFile, path: Path) -> None:
                 f"{path}: task {name} has dataset = {dataset!r}. Expected one of "
                 f"{known}.{suggest(dataset, tasks.datasets)}"
             )
-    for scr in tasks.scr:
-        _refuse_twins([scr.intended.column, scr.spurious.column], f"{path}: {scr.name}: column")
-        for contrast in (scr.intended, scr.spurious):
-            values = [contrast.positive, contrast.negative]
-            _refuse_twins(values, f"{path}: {scr.name}: value of {contrast.column}")
-            _refuse_twins(contrast.words, f"{path}: {scr.name}: word of {contrast.column}")
-    for tpp in tasks.tpp:
-        _refuse_twins(tpp.classes, f"{path}: {tpp.name}: class")
-    for shared in tasks.transfer:
-        _refuse_twins(shared.datasets, f"{path}: {shared.name}: data set")
-        _refuse_twins(shared.classes, f"{path}: {shared.name}: class")
+
+
+def _check_scr(task: ScrTable, path: Path) -> None:
+    _refuse_twins([task.intended.column, task.spurious.column], f"{path}: {task.name}: column")
+    for contrast in (task.intended, task.spurious):
+        values = [contrast.positive, contrast.negative]
+        _refuse_twins(values, f"{path}: {task.name}: value of {contrast.column}")
+        _refuse_twins(contrast.words, f"{path}: {task.name}: word of {contrast.column}")
 
 
 def _check_ravel(task: RavelTable, path: Path) -> None:

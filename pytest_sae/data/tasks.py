@@ -36,13 +36,6 @@ class Sizes:
 
 
 @dataclass(frozen=True)
-class Texts:
-    """Texts without labels, each of them once."""
-
-    texts: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class SpuriousTexts:
     """One split of an SCR task; the four cells have the same size and stand mixed.
 

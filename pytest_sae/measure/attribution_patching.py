@@ -11,9 +11,10 @@ passes and one backward pass give all sites and all places at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -255,8 +256,7 @@ def gradients(
     with torch.enable_grad(), ExitStack() as stack:
         for site in sites:
             module = model.hf.get_submodule(site.module)
-            edit = _watching(watch, site)
-            stack.enter_context(edited(module, site.side, edit))
+            stack.enter_context(edited(module, site.side, partial(watch, site)))
         logits = model.next_logits(batch).float()
         texts = torch.arange(len(right))
         difference = logits[texts, right] - logits[texts, wrong]
@@ -265,10 +265,6 @@ def gradients(
         site: (seen[site].detach().cpu(), slope.cpu())
         for site, slope in zip(sites, slopes, strict=True)
     }
-
-
-def _watching(watch: Callable[[Site, Tensor], Tensor], site: Site) -> Callable[[Tensor], Tensor]:
-    return lambda hidden: watch(site, hidden)
 
 
 def _tokens(model: LanguageModel, texts: Sequence[str], answers: Sequence[str]) -> Tensor:

@@ -15,11 +15,11 @@ from dataclasses import asdict, dataclass, field
 from typing import TypeVar
 
 from pytest_sae.judge.base import Judge
-from pytest_sae.measure import embedding, intervention, surprisal
-from pytest_sae.measure.detection import detected
+from pytest_sae.measure import embedding, surprisal
+from pytest_sae.measure.detection import DetectionResult, detected
 from pytest_sae.measure.explained_latents import AutointerpSizes, ExplainedLatent, choose, explained
 from pytest_sae.measure.given import Given
-from pytest_sae.measure.intervention import InterventionResult
+from pytest_sae.measure.intervention import InterventionResult, intervene
 from pytest_sae.measure.logit_lens import top_tokens
 from pytest_sae.metrics import autointerp_estimates as figures
 from pytest_sae.metrics.autointerp import Score
@@ -64,9 +64,8 @@ def scored(given: Given, sizes: AutointerpSizes) -> list[Estimate]:
         sizes: how much is looked at.
     """
     latents, judge, seed = given.latents, given.asked(), given.seed
-    corpus_texts = given.corpus("interpretability").texts
-    scorer, embedder = given.scorer, given.embedder
-    choice = choose(latents, corpus_texts, seed, sizes)
+    texts = given.corpus("interpretability").texts
+    choice = choose(latents, texts, seed, sizes)
     drawn: dict[str, object] = {"drawn": dict(choice.strata)}
     if len(choice.subjects) < figures.FEWEST:
         return _too_few(len(choice.subjects), drawn)
@@ -74,32 +73,21 @@ def scored(given: Given, sizes: AutointerpSizes) -> list[Estimate]:
     tokens = top_tokens(latents, [each.latent for each in choice.subjects])
     subjects = bill.paid("explaining", lambda: explained(choice.subjects, tokens, judge, seed))
     found = bill.paid("spotting", lambda: detected(subjects, judge, seed))
-    scores: dict[str, list[Score]] = {
-        DETECTION: found.scores["detection"],
-        FUZZING: found.scores["fuzzing"],
-    }
     steered = InterventionResult([], frozenset())
     if latents.model.predicts:
+        count = sizes.intervened
         steered = bill.paid(
-            "intervening",
-            lambda: intervention.intervene(
-                latents, corpus_texts, subjects, judge, seed, sizes.intervened
-            ),
+            "intervening", lambda: intervene(latents, texts, subjects, judge, seed, count)
         )
-        scores[INTERVENTION] = steered.scores
-    if scorer is not None:
-        scores[SURPRISAL] = surprisal.score(subjects, scorer)
-    if embedder is not None:
-        scores[EMBEDDING] = embedding.score(subjects, embedder)
+    scores = _scores(given, subjects, found, steered)
     silent = {each.latent for each in subjects if each.explanation is None}
-    details: dict[str, dict[str, object]] = {
-        FAILED: {**drawn, "spent": bill.items},
+    unanswered = silent | found.unanswered | steered.unanswered
+    failed = figures.failed(unanswered, len(subjects), {**drawn, "spent": bill.items})
+    details = {
         DETECTION: {**drawn, "latents": _table(subjects, scores)},
         INTERVENTION: steered.details,
     }
-    unanswered = silent | found.unanswered | steered.unanswered
     missing = {**_MISSING, INTERVENTION: why_silent(latents.model)}
-    failed = figures.failed(unanswered, len(subjects), details[FAILED])
     made = [
         figures.estimate(name, scores[name], seed, details.get(name, {}))
         if name in scores
@@ -108,6 +96,23 @@ def scored(given: Given, sizes: AutointerpSizes) -> list[Estimate]:
         if name != FAILED
     ]
     return [*figures.withheld(made, failed), failed]
+
+
+def _scores(
+    given: Given,
+    subjects: Sequence[ExplainedLatent],
+    found: DetectionResult,
+    steered: InterventionResult,
+) -> dict[str, list[Score]]:
+    """Return the scores by every scorer that this run has."""
+    scores = {DETECTION: found.scores["detection"], FUZZING: found.scores["fuzzing"]}
+    if given.latents.model.predicts:
+        scores[INTERVENTION] = steered.scores
+    if given.scorer is not None:
+        scores[SURPRISAL] = surprisal.score(subjects, given.scorer)
+    if given.embedder is not None:
+        scores[EMBEDDING] = embedding.score(subjects, given.embedder)
+    return scores
 
 
 _MISSING = {

@@ -128,10 +128,6 @@ def _random_tied(dictionary: Dictionary, sample: TokenSample, seed: int) -> Dict
     return controls.random_tied(dictionary, sample.x, sample.l0, seed)
 
 
-def _permuted(dictionary: Dictionary, sample: TokenSample, seed: int) -> Dictionary | str:
-    return controls.permuted_decoder(dictionary, seed)
-
-
 def _best_k(dictionary: Dictionary, sample: TokenSample, seed: int) -> Dictionary | str:
     if sample.alive < 2:
         return f"{sample.alive} latents of it fire on these texts: there is none to cut"
@@ -152,7 +148,7 @@ def _other_rows(dictionary: Dictionary, drawn: Dictionary, seed: int) -> Diction
     return controls.redrawn_decoder(drawn, seed)
 
 
-def _other_order(dictionary: Dictionary, drawn: Dictionary, seed: int) -> Dictionary:
+def _other_order(dictionary: Dictionary, _: object, seed: int) -> Dictionary:
     return controls.permuted_decoder(dictionary, seed)
 
 
@@ -160,7 +156,7 @@ def _other_order(dictionary: Dictionary, drawn: Dictionary, seed: int) -> Dictio
 MAKERS: Mapping[str, Callable[[Dictionary, TokenSample, int], Dictionary | str]] = {
     "random": _random,
     "random_tied": _random_tied,
-    "permuted_decoder": _permuted,
+    "permuted_decoder": _other_order,
     "best_k": _best_k,
     "pca": _pca,
     "identity": _identity,

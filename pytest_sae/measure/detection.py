@@ -174,8 +174,9 @@ def fuzzing_pages(subject: ExplainedLatent, seed: int) -> list[Page]:
     for place, item in enumerate(right):
         halves[place % 2].append(item)
         # Two of four, so that both halves have right and wrong marks of either kind.
-        wrong = _wrong(item, seed, latent) if place % 4 < 2 else None
-        wrong = wrong or _elsewhere(item, next(silent, None), seed, latent)
+        count, here = sum(item.marks), item.context if place % 4 < 2 else None
+        wrong = _marking(here, count, seed, latent)
+        wrong = wrong or _marking(next(silent, None), count, seed, latent)
         if wrong is not None:
             halves[1 - place % 2].append(wrong)
     return [page for half in halves for page in _cut(_mixed(half, seed, "fuzzing", latent)) if page]
@@ -190,19 +191,10 @@ def right_marks(context: Context) -> tuple[bool, ...]:
     )
 
 
-def _wrong(item: AskedContext, seed: int, latent: int) -> AskedContext | None:
-    """Mark as many silent tokens instead; None if there are none."""
-    return _marking(item.context, sum(item.marks), seed, latent)
-
-
-def _elsewhere(
-    item: AskedContext, context: Context | None, seed: int, latent: int
-) -> AskedContext | None:
-    """Mark as many tokens of a context in which the latent is silent."""
-    return None if context is None else _marking(context, sum(item.marks), seed, latent)
-
-
-def _marking(context: Context, count: int, seed: int, latent: int) -> AskedContext | None:
+def _marking(context: Context | None, count: int, seed: int, latent: int) -> AskedContext | None:
+    """Mark as many silent tokens of a context; None without one, or if none is silent."""
+    if context is None:
+        return None
     places = [
         place
         for place, (piece, value) in enumerate(

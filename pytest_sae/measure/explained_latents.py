@@ -7,7 +7,7 @@ explained(subjects, promoted, judge, seed) -> subjects with explanations
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil
 
@@ -124,7 +124,7 @@ def choose(
             "live": len(group),
             "densities": _span([float(densities[latent]) for latent in group]),
             "looked_at": len(drawn),
-            "passed_over": _counted(faults.values()),
+            "passed_over": dict(sorted(Counter(filter(None, faults.values())).items())),
             "taken": len(taken),
         }
     return DrawnLatents(tuple(subjects), table)
@@ -207,7 +207,3 @@ def evenly(subjects: Sequence[ExplainedLatent], count: int) -> list[ExplainedLat
 
 def _span(values: Sequence[float]) -> list[float]:
     return [min(values), max(values)] if values else []
-
-
-def _counted(faults: Iterable[str]) -> dict[str, int]:
-    return dict(sorted(Counter(each for each in faults if each).items()))

@@ -21,7 +21,6 @@ from pytest_sae.activations.latents import Latents
 from pytest_sae.activations.steering import TARGET, Steered, steer
 from pytest_sae.judge.base import Judge
 from pytest_sae.judge.prompts import effect, pick
-from pytest_sae.judge.request import Request
 from pytest_sae.measure.explained_latents import FLOOR_LEAST, ExplainedLatent, evenly
 from pytest_sae.metrics.autointerp import Score
 from pytest_sae.metrics.autointerp_sample import borrowed, priority
@@ -115,7 +114,7 @@ def judged(
         A score for each latent that was steered, those left unanswered, and what the report shows.
     """
     ordered = sorted(effects)
-    asked = [_explaining(effects[each], explaining) for each in ordered]
+    asked = [effect.request(effects[each].effects[:explaining]) for each in ordered]
     said = {
         latent: effect.read(answer) or None
         for latent, answer in zip(ordered, judge.ask(asked), strict=True)
@@ -151,11 +150,6 @@ def _beginning(text: str, seed: int) -> str:
         return text
     later = ends[len(ends) // 2 :]  # a prompt of one or two words says little
     return text[: later[int.from_bytes(priority(seed, "cut", text)) % len(later)]]
-
-
-def _explaining(steered: Steered, prompts: int) -> Request:
-    shown = steered.effects[:prompts]
-    return effect.request([effect.Effect(each.prompt, each.raised, each.lowered) for each in shown])
 
 
 def pairs_of(

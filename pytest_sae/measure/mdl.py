@@ -33,7 +33,11 @@ def measure(latents: Latents, texts: Sequence[str], seed: int) -> list[Estimate]
     """
     why_not = _why_not(latents)
     if why_not:
-        return [_absent(name, error, why_not) for error in mdl.ERRORS for name in mdl.NAMES]
+        return [
+            not_applicable(name, why_not, {"error": error})
+            for error in mdl.ERRORS
+            for name in mdl.NAMES
+        ]
     mean, covariance = moments(latents.tokens(texts))
     values, _ = _eigen(covariance)
     if values.sum() <= 1e-12 * float(mean.square().sum()):
@@ -56,10 +60,6 @@ def _why_not(latents: Latents) -> str:
     if latents.dictionary.decoder_rows is None:
         return "the dictionary has no fixed decoder rows"
     return "it reads and writes at different sites" if latents.writes_elsewhere else ""
-
-
-def _absent(name: str, error: float, reason: str) -> Estimate:
-    return not_applicable(name, reason, {"error": error})
 
 
 def _eigen(covariance: Tensor) -> tuple[Floats, Tensor]:

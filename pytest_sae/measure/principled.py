@@ -90,43 +90,45 @@ def read_task(
         seed: the run's: it draws the edits.
         sizes: what is spent.
     """
-    choice = None
-    if task.automatic:
-        bos = latents.dictionary.info.prepend_bos is not False
-        choice = attribution_patching.choose(
-            latents.model, task, latents.written_site, latents.context, bos
-        )
-        task = attribution_patching.placed(task, choice.place)
+    task, place = _placed(latents, task)
+    attributes = range(len(task.attributes))
     numbers = [
-        {value: i for i, value in enumerate(sorted({v[place] for v in task.fit.values}))}
-        for place in range(len(task.attributes))
+        {value: i for i, value in enumerate(sorted({v[at] for v in task.fit.values}))}
+        for at in attributes
     ]
     fit, test = (_half(latents, task, part, numbers) for part in (task.fit, task.test))
     features = supervised.fit(fit.x, fit.values)
     codes = PatchedCodes(latents.dictionary, torch.cat([fit.read, test.read]))
-    groups = len(set(test.texts.groups))
-    group = np.array(test.texts.groups, np.int64)
-    edits = [
-        found
-        for place in range(len(task.attributes))
-        if (found := _edits(latents, task, place, test, codes, len(fit.x), features, seed, sizes))
-    ]
+    edits = (
+        _edits(latents, task, at, test, codes, len(fit.x), features, seed, sizes)
+        for at in attributes
+    )
     fires = (codes.z != 0).cpu().numpy()
     active = (fires[: len(fit.x)], fires[len(fit.x) :])
     return TaskReadings(
         task.name,
-        groups,
-        _answers(latents, test, features, group),
-        edits,
+        len(set(test.texts.groups)),
+        _answers(latents, test, features, np.array(test.texts.groups, np.int64)),
+        [each for each in edits if each],
         [
-            _values(
-                task.attributes[place], place, list(numbers[place]), fit, test, active, features
-            )
-            for place in range(len(task.attributes))
+            _values(task.attributes[at], at, list(numbers[at]), fit, test, active, features)
+            for at in attributes
         ],
         task.dropped,
-        {} if choice is None else {"read_at": choice.place, "shares": dict(choice.shares)},
+        place,
     )
+
+
+def _placed(latents: Latents, task: AttributeTask) -> tuple[AttributeTask, dict[str, object]]:
+    """Return the task with a place to read it at, and for the report how that was chosen."""
+    if not task.automatic:
+        return task, {}
+    bos = latents.dictionary.info.prepend_bos is not False
+    choice = attribution_patching.choose(
+        latents.model, task, latents.written_site, latents.context, bos
+    )
+    told: dict[str, object] = {"read_at": choice.place, "shares": dict(choice.shares)}
+    return attribution_patching.placed(task, choice.place), told
 
 
 def _half(

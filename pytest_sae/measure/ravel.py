@@ -7,7 +7,7 @@ outcomes(latents, tasks, seed, sizes) -> (list[Outcome], {attribute: why it has 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -246,11 +246,8 @@ def _outcome(asked: Asked, place: int, name: str, seed: int, sizes: RavelSizes) 
 @torch.no_grad()
 def _hits(asked: Asked, pairs: InterchangePairs, mask: Tensor) -> NDArray[np.bool_]:
     base, source = torch.from_numpy(pairs.base), torch.from_numpy(pairs.source)
-    found = [
-        asked.answer(base[some], source[some], mask).argmax(-1).cpu()
-        for some in torch.arange(len(pairs)).split(_BATCH)
-    ]
-    hits: NDArray[np.bool_] = torch.cat(found).numpy() == pairs.target
+    said = _said(len(pairs), lambda some: asked.answer(base[some], source[some], mask))
+    hits: NDArray[np.bool_] = said.numpy() == pairs.target
     return hits
 
 
@@ -260,11 +257,8 @@ def _whole(asked: Asked, pairs: InterchangePairs) -> NDArray[np.bool_]:
     base, source = torch.from_numpy(pairs.base), torch.from_numpy(pairs.source)
 
     def make() -> Tensors:
-        found = [
-            asked.swapped(base[some], source[some]).argmax(-1).cpu()
-            for some in torch.arange(len(pairs)).split(_BATCH)
-        ]
-        return {"answers": torch.cat(found)}
+        swapped = _said(len(pairs), lambda some: asked.swapped(base[some], source[some]))
+        return {"answers": swapped}
 
     drawn = hashlib.sha256(pairs.base.tobytes() + pairs.source.tobytes()).hexdigest()
     key = {**_key(asked.prompts, "ravel.whole"), "pairs": drawn}
@@ -277,17 +271,17 @@ def _whole(asked: Asked, pairs: InterchangePairs) -> NDArray[np.bool_]:
 def _answers(prompts: Prompts) -> NDArray[np.int64]:
     """Return the token that the model says after each prompt, the same for every SAE."""
 
-    def make() -> Tensors:
-        found = [
-            prompts.logits(some).argmax(-1).cpu()
-            for some in torch.arange(len(prompts.x)).split(_BATCH)
-        ]
-        return {"answers": torch.cat(found)}
-
-    answers: NDArray[np.int64] = prompts.stream.store.get(_key(prompts, "ravel.answers"), make)[
-        "answers"
-    ].numpy()
+    found = prompts.stream.store.get(
+        _key(prompts, "ravel.answers"), lambda: {"answers": _said(len(prompts.x), prompts.logits)}
+    )
+    answers: NDArray[np.int64] = found["answers"].numpy()
     return answers
+
+
+def _said(count: int, logits: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return the most likely token at each of so many places, a batch at a time."""
+    places = torch.arange(count).split(_BATCH)
+    return torch.cat([logits(some).argmax(-1).cpu() for some in places])
 
 
 def _key(prompts: Prompts, step: str) -> dict[str, object]:

@@ -64,13 +64,7 @@ def _curve(latents: Latents, task: UnlearningTask, sizes: UnlearningSizes) -> Cu
                 f"under all orders of their options; those of {_FEWEST} units are needed",
                 of_model=True,
             )
-    density, typical = firing(latents, task.forget)
-    elsewhere = latents.densities(task.retain)
-    clamps = [
-        Clamp(setting, found, -setting.m * typical[found])
-        for setting in SETTINGS
-        if len(found := unlearning.chosen(density, elsewhere, setting.rarest, setting.n))
-    ]
+    clamps = _clamps(latents, task)
     if not clamps:
         return Missing(
             "no latent fires on what is to be forgotten and hardly on what is to be retained"
@@ -93,6 +87,17 @@ def _curve(latents: Latents, task: UnlearningTask, sizes: UnlearningSizes) -> Cu
             "latents": {str(c.setting.rarest): c.latents.tolist() for c in clamps},
         },
     )
+
+
+def _clamps(latents: Latents, task: UnlearningTask) -> list[Clamp]:
+    """Return the clamps of all settings for which a latent qualifies."""
+    density, typical = firing(latents, task.forget)
+    elsewhere = latents.densities(task.retain)
+    return [
+        Clamp(setting, found, -setting.m * typical[found])
+        for setting in SETTINGS
+        if len(found := unlearning.chosen(density, elsewhere, setting.rarest, setting.n))
+    ]
 
 
 @dataclass(frozen=True)

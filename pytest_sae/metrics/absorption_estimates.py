@@ -11,8 +11,7 @@ import numpy as np
 
 from pytest_sae.metrics.ablation import Indices
 from pytest_sae.metrics.absorption import FOLDS, Absorbed
-from pytest_sae.metrics.probe_bootstrap import estimate_of
-from pytest_sae.numbers.bootstrap import Floats, generator, resample
+from pytest_sae.numbers.bootstrap import Floats, drawn_estimate, generator, resample
 from pytest_sae.numbers.estimate import Estimate, unable
 
 MIN_F1 = 0.6
@@ -71,7 +70,7 @@ def estimates(absorbed: Absorbed, alphabet: Sequence[str], seed: int) -> list[Es
     values = _means(columns[used], absorbed.letters[used], seed)
     n = {"words": int(used.sum()), "letters": len(good)}
     found = [
-        estimate_of(name, values[:, place], {}, n, 1, {"letters": table})
+        drawn_estimate(name, values[:, place], {}, n, 1, {"letters": table})
         for place, name in enumerate(NAMES[:4])
     ]
     splits = absorbed.splits[:, good].mean(0)
@@ -79,7 +78,7 @@ def estimates(absorbed: Absorbed, alphabet: Sequence[str], seed: int) -> list[Es
     counts = resample(len(good), generator(seed, "absorption", "letters")).counts
     drawn = np.concatenate([[splits.mean()], counts @ splits / len(good)])
     kept = {"letters": len(good), "folds": FOLDS}
-    return [*found, estimate_of(NAMES[4], drawn, {}, kept, 1, {})]
+    return [*found, drawn_estimate(NAMES[4], drawn, {}, kept, 1, {})]
 
 
 def _means(columns: Floats, letters: Indices, seed: int) -> Floats:

@@ -1,12 +1,13 @@
 """The area under the ROC curve as a sum over texts, so that it can be bootstrapped like a mean.
 
-auc(scores, positive) -> (...)
+auc(scores, positive) -> (...)                    rank_auc(scores, labels) -> float
 contributions(scores, positive) -> (..., text)     # their sum is the AUC
 """
 
 from __future__ import annotations
 
 import numpy as np
+from scipy.stats import rankdata
 
 from pytest_sae.metrics.ablation import Bools, Indices
 from pytest_sae.numbers.bootstrap import Floats
@@ -30,6 +31,28 @@ def auc(scores: Floats, positive: Bools) -> Floats:
     """
     result: Floats = contributions(scores, positive).sum(-1)
     return result
+
+
+def rank_auc(scores: Floats, labels: Bools) -> float:
+    """Return the probability that a positive scores above a negative, ties counting half.
+
+    The Mann-Whitney statistic over the number of pairs; NaN where a label does not occur.
+
+    Args:
+        scores: (unit,).
+        labels: (unit,) bool.
+
+    Returns:
+        0 to 1; 0.5 for scores that say nothing.
+
+    >>> rank_auc(np.array([0.1, 0.4, 0.4, 0.9]), np.array([False, False, True, True]))
+    0.875
+    """
+    positives, negatives = int(labels.sum()), int((~labels).sum())
+    if not positives or not negatives:
+        return float("nan")
+    ranks = rankdata(scores)[labels].sum()
+    return float((ranks - positives * (positives + 1) / 2) / (positives * negatives))
 
 
 def contributions(scores: Floats, positive: Bools) -> Floats:

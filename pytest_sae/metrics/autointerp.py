@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import rankdata
 
+from pytest_sae.metrics.auc import rank_auc
 from pytest_sae.numbers.bootstrap import Floats
 
 
@@ -79,8 +79,6 @@ def constant_accuracy(truth: Sequence[bool]) -> float | None:
 def auc(truth: Sequence[bool], scores: Floats) -> float | None:
     """Return the chance that an active context scores above another one, a tie being half.
 
-    The Mann-Whitney statistic over the number of pairs.
-
     Args:
         truth: (context,) whether the latent fires.
         scores: (context,) higher where the explanation fits better.
@@ -91,9 +89,5 @@ def auc(truth: Sequence[bool], scores: Floats) -> float | None:
     >>> auc([True, True, False], np.array([0.9, 0.1, 0.5]))
     0.5
     """
-    active = np.asarray(truth, bool)
-    fires, silent = int(active.sum()), int((~active).sum())
-    if not fires or not silent:
-        return None
-    above = float(rankdata(scores)[active].sum()) - fires * (fires + 1) / 2
-    return above / (fires * silent)
+    found = rank_auc(scores, np.asarray(truth, bool))
+    return None if np.isnan(found) else found

@@ -13,7 +13,6 @@ paired gain over the second one: a judge can score above 0.5 without reading the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import replace
 
 import numpy as np
 
@@ -114,22 +113,6 @@ def withheld(estimates: Sequence[Estimate], failed: Estimate) -> list[Estimate]:
         undefined(each.metric, reason, each.params, each.details) if each.status == "ok" else each
         for each in estimates
     ]
-
-
-def with_details(given: Estimate, more: Mapping[str, object]) -> Estimate:
-    """Return an estimate with more for the report.
-
-    Args:
-        given: the estimate.
-        more: added to its details; what has the same name is replaced.
-
-    Returns:
-        A copy.
-
-    >>> with_details(Estimate("mse", 1.0, details={"a": 1}), {"b": 2}).details
-    {'a': 1, 'b': 2}
-    """
-    return replace(given, details={**given.details, **more})
 
 
 def _means(ordered: Sequence[Score], values: Floats, seed: int) -> Floats:

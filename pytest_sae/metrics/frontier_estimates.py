@@ -51,13 +51,12 @@ from pytest_sae.metrics.frontier_area import area, corners
 from pytest_sae.metrics.frontier_texts import ProbeAucs
 from pytest_sae.metrics.probe_bootstrap import (
     Draws,
-    draw,
-    estimate_of,
+    draw_by_rank,
     number,
     point,
     surely_positive,
 )
-from pytest_sae.numbers.bootstrap import Floats, divide, generator
+from pytest_sae.numbers.bootstrap import Floats, divide, drawn_estimate, generator
 from pytest_sae.numbers.estimate import Estimate, Param, unable, undefined
 
 #: The groups of tasks that have a score of their own beside that of all of them.
@@ -118,12 +117,8 @@ def estimates(
 def _draws(frontier: Frontier, seed: int, drawn: dict[str, Draws]) -> Draws:
     """Draw a task's texts once, by rank within their cell: the order they stand in has no part."""
     if frontier.task not in drawn:
-        ranked = np.lexsort((frontier.key, frontier.cells))
-        fits = frontier.clean.own.shape[1]
-        found = draw(frontier.cells[ranked], fits, generator(seed, "erasure", frontier.task))
-        texts = np.empty_like(found.texts)
-        texts[:, ranked] = found.texts
-        drawn[frontier.task] = Draws(texts, found.fits)
+        fits, rng = frontier.clean.own.shape[1], generator(seed, "erasure", frontier.task)
+        drawn[frontier.task] = draw_by_rank(frontier.cells, frontier.key, fits, rng)
     return drawn[frontier.task]
 
 
@@ -234,11 +229,7 @@ def _score(
     ours = np.sum([each.sae - each.random for each in used], axis=0)
     optimum = np.sum([each.leace - each.random for each in used], axis=0)
     details |= {
-        "areas": {
-            "sae": point(np.mean([each.sae for each in used], axis=0)),
-            "random": point(np.mean([each.random for each in used], axis=0)),
-            "leace": point(np.mean([each.leace for each in used], axis=0)),
-        },
+        "areas": _areas(used),
         "frontier": _frontier(used),
         "fit_sd": _fit_sd(used),
         "concepts": {_name(each): _told(each) for each in used},
@@ -255,7 +246,17 @@ def _score(
         "tasks": len({e.frontier.task for e in used}),
     }
     seeds = used[0].frontier.clean.own.shape[1]
-    return estimate_of("erasure", divide(ours, optimum), params, n, seeds, details)
+    return drawn_estimate("erasure", divide(ours, optimum), params, n, seeds, details)
+
+
+def _areas(used: Sequence[_Measured]) -> dict[str, object]:
+    """Mean over the concepts."""
+    found = {
+        "sae": [each.sae for each in used],
+        "random": [each.random for each in used],
+        "leace": [each.leace for each in used],
+    }
+    return {name: point(np.mean(areas, axis=0)) for name, areas in found.items()}
 
 
 def _name(each: _Measured) -> str:

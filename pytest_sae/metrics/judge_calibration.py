@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pytest_sae.metrics import autointerp
 from pytest_sae.numbers.bootstrap import Floats, generator, ratio_estimate, resample, share_estimate
 from pytest_sae.numbers.estimate import Estimate, undefined
 
@@ -86,11 +87,10 @@ def balanced_accuracy(truth: Sequence[bool], said: Said) -> float:
     >>> balanced_accuracy([True, True, False], [True, False, False])
     0.75
     """
-    right = np.zeros(len(truth), bool) if said is None else np.equal(truth, said)
-    active = np.asarray(truth, bool)
-    if active.all() or not active.any():
+    found = autointerp.balanced_accuracy(truth, [None] * len(truth) if said is None else said)
+    if found is None:
         raise ValueError("balanced accuracy needs contexts of both kinds")
-    return float(right[active].mean() + right[~active].mean()) / 2
+    return found
 
 
 def explain(answers: Mapping[str, tuple[Sequence[bool], Said]], seed: int) -> Estimate:

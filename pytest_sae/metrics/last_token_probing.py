@@ -26,9 +26,9 @@ from scipy import sparse
 from pytest_sae.errors import MeasurementError
 from pytest_sae.metrics.ablation import Bools, Indices
 from pytest_sae.metrics.auc import auc
-from pytest_sae.metrics.probe_bootstrap import curve, estimate_of
+from pytest_sae.metrics.probe_bootstrap import curve
 from pytest_sae.metrics.sparse_probing import contrast_of
-from pytest_sae.numbers.bootstrap import Floats, generator, resample
+from pytest_sae.numbers.bootstrap import Floats, drawn_estimate, generator, resample
 from pytest_sae.numbers.estimate import Estimate
 from pytest_sae.probes.columns import ColumnProbes, fit_columns
 
@@ -159,7 +159,7 @@ def estimates(scores: LastTokenScores, prefix: str, seed: int) -> list[Estimate]
             per_dataset = dict(zip(scores.names, values[:, place].tolist(), strict=True))
             details = {"curve": curve(KS, drawn), "datasets": per_dataset}
             name = f"{prefix}.{statistic}"
-            found.append(estimate_of(name, drawn[:, place], {"k": k}, n, 1, details))
+            found.append(drawn_estimate(name, drawn[:, place], {"k": k}, n, 1, details))
     return found
 
 

@@ -27,8 +27,7 @@ from pytest_sae.metrics.last_token_probing import (
     readings,
     require_both,
 )
-from pytest_sae.metrics.probe_bootstrap import estimate_of
-from pytest_sae.numbers.bootstrap import Floats, generator, resample
+from pytest_sae.numbers.bootstrap import Floats, drawn_estimate, generator, resample
 from pytest_sae.numbers.estimate import Estimate
 from pytest_sae.probes.path import fit_path
 
@@ -115,7 +114,7 @@ def estimates(scores: LastTokenScores, prefix: str, seed: int) -> list[Estimate]
     for statistic, values in scores.values.items():
         drawn = np.concatenate([[values.mean()], draws.sums(values[:, None])[:, 0] / count])
         told = {"datasets": dict(zip(scores.names, values.tolist(), strict=True))}
-        found.append(estimate_of(f"{prefix}.{statistic}", drawn, {}, n, 1, told))
+        found.append(drawn_estimate(f"{prefix}.{statistic}", drawn, {}, n, 1, told))
     return found
 
 

@@ -19,7 +19,6 @@ from pytest_sae.numbers.estimate import Estimate
 METRIC = "mdl"
 NAMES = (METRIC, f"{METRIC}.latents", f"{METRIC}.residual")
 ERRORS = (0.2, 0.1, 0.05)  # squared error that is left, as a share of the activations' variance
-HEADLINE = 0.1
 
 
 def rate(spectrum: Floats, distortion: float) -> float:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.stats import rankdata
 
-from pytest_sae.numbers.bootstrap import Floats, divide, generator, resample, spread
+from pytest_sae.metrics.auc import rank_auc
+from pytest_sae.numbers.bootstrap import Floats, divide, drawn_estimate, generator, resample
 from pytest_sae.numbers.estimate import Estimate, undefined
 from pytest_sae.probes import fit_logistic
 
@@ -33,28 +33,6 @@ class PreferencePairs:
     difference: sparse.csr_array
     preferred: Bools
     score: Floats
-
-
-def auc(scores: Floats, labels: Bools) -> float:
-    """Return the probability that a positive scores above a negative, ties counting half.
-
-    NaN where one of the labels does not occur.
-
-    Args:
-        scores: (pair,).
-        labels: (pair,) bool.
-
-    Returns:
-        0 to 1; 0.5 for scores that say nothing.
-
-    >>> auc(np.array([0.1, 0.4, 0.4, 0.9]), np.array([False, False, True, True]))
-    0.875
-    """
-    positives, negatives = int(labels.sum()), int((~labels).sum())
-    if not positives or not negatives:
-        return float("nan")
-    ranks = rankdata(scores)[labels].sum()
-    return float((ranks - positives * (positives + 1) / 2) / (positives * negatives))
 
 
 def preference_auc_kept(train: PreferencePairs, test: PreferencePairs, seed: int) -> Estimate:
@@ -86,27 +64,21 @@ def preference_auc_kept(train: PreferencePairs, test: PreferencePairs, seed: int
     both = all(0 < pairs.preferred.sum() < len(pairs.preferred) for pairs in (train, test))
     if not both or not len(used):
         return undefined(METRIC, "the pairs of one split are all preferred alike, or do not differ")
-    box = auc(test.score, test.preferred)
+    box = rank_auc(test.score, test.preferred)
     if box < _TELLS:
         return undefined(METRIC, f"the preference model's own AUC is {box:.3f}: nothing to keep")
     x = train.difference[:, used].toarray()
     probe = fit_logistic(x, train.preferred[None], np.ones((1, len(x))))
     said = probe.logits(test.difference[:, used].toarray())[0]
-    own = auc(said, test.preferred)
+    own = rank_auc(said, test.preferred)
     counts = resample(len(said), generator(seed, METRIC)).counts.astype(np.int64)
     replicates = np.array([_aucs(said, test, np.repeat(np.arange(len(said)), c)) for c in counts])
-    se, ci = spread(divide(replicates[:, 0] - _CHANCE, replicates[:, 1] - _CHANCE))
-    return Estimate(
-        METRIC,
-        (own - _CHANCE) / (box - _CHANCE),
-        {},
-        se,
-        ci,
-        {"pairs": len(said), "latents": len(used)},
-        details={"auc": own, "black_box_auc": box},
-    )
+    kept = divide(replicates[:, 0] - _CHANCE, replicates[:, 1] - _CHANCE)
+    values = np.concatenate([[(own - _CHANCE) / (box - _CHANCE)], kept])
+    n, details = {"pairs": len(said), "latents": len(used)}, {"auc": own, "black_box_auc": box}
+    return drawn_estimate(METRIC, values, {}, n, details=details)
 
 
 def _aucs(said: Floats, test: PreferencePairs, drawn: NDArray[np.int64]) -> tuple[float, float]:
     labels = test.preferred[drawn]
-    return auc(said[drawn], labels), auc(test.score[drawn], labels)
+    return rank_auc(said[drawn], labels), rank_auc(test.score[drawn], labels)

@@ -17,7 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_sae.metrics.principled import OCCLUDED, Coverage
-from pytest_sae.numbers.bootstrap import Floats, Resamples, divide, generator, resample, spread
+from pytest_sae.numbers.bootstrap import (
+    Floats,
+    Resamples,
+    divide,
+    drawn_estimate,
+    generator,
+    resample,
+)
 from pytest_sae.numbers.estimate import Estimate, Param, unable, undefined
 
 HEADLINE_K = 2  # one latent out and one in, as an edit by supervised features
@@ -220,14 +227,12 @@ def _mean(
         absent = unable if of_model else undefined
         return absent(name, reason or "no attribute can be edited", params, details)
     values = np.mean([drawn for _, drawn in found], axis=0)
-    se, ci = spread(values[1:])
     counts = {**n, "units": len(found), "units_expected": len(figures)}
-    return Estimate(name, float(values[0]), params, se, ci, counts, details=details)
+    return drawn_estimate(name, values, params, counts, details=details)
 
 
 def _draws(task: TaskReadings, seed: int) -> Resamples:
-    drawn = resample(task.groups, generator(seed, "principled", task.name))
-    return Resamples(np.concatenate([np.ones((1, task.groups)), drawn.counts]))
+    return resample(task.groups, generator(seed, "principled", task.name)).with_sample()
 
 
 def _sums(draws: Resamples, group: Ints, values: Floats) -> Floats:

@@ -3,13 +3,13 @@
 draw(cells, fits, rng) -> Draws            # row 0 is the sample itself, the rest are replicates
 draws.over_texts(values (..., text)) -> (draw, ...)
 draws.over_fits(values (draw, ..., fit)) -> (draw, ...)
-estimate_of(metric, draws (draw,), ...) -> Estimate
+drawn_estimate(metric, draws (draw,), ...) -> Estimate
 curve(ns, values (draw, n)) -> {"2": {"value": ..., "se": ..., "low": ..., "high": ...}, ...}
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from pytest_sae.metrics.protocol import MIN_STANDARD_ERRORS
 from pytest_sae.numbers.bootstrap import Floats, resample, spread
-from pytest_sae.numbers.estimate import Estimate, Param
 
 
 @dataclass(frozen=True)
@@ -65,12 +64,35 @@ def draw(cells: NDArray[np.int64], fits: int, rng: np.random.Generator) -> Draws
     >>> draws.fits[0].tolist()
     [0.5, 0.5]
     """
-    texts = resample(len(cells), rng, cells).counts
-    chosen = resample(fits, rng).counts
-    return Draws(
-        np.concatenate([np.ones((1, len(cells))), texts]),
-        np.concatenate([np.ones((1, fits)), chosen]) / fits,
-    )
+    texts = resample(len(cells), rng, cells)
+    chosen = resample(fits, rng)
+    return Draws(texts.with_sample().counts, chosen.with_sample().counts / fits)
+
+
+def draw_by_rank(
+    cells: NDArray[np.int64], key: Floats, fits: int, rng: np.random.Generator
+) -> Draws:
+    """Draw as `draw`, texts by their rank within their cell: the order they stand in has no part.
+
+    Args:
+        cells: (text,) quadrant or class of each test text.
+        key: (text,) what ranks them.
+        fits: how many probe fits there are.
+        rng: as of `draw`.
+
+    Returns:
+        The sample in row 0, then a thousand replicates, of the texts as they stand.
+
+    >>> key, cells, rng = np.array([3.0, 1.0, 2.0]), np.zeros(3, np.int64), np.random.default_rng
+    >>> ranked, stand = draw(cells, 1, rng(0)), draw_by_rank(cells, key, 1, rng(0))
+    >>> bool((stand.texts[:, [1, 2, 0]] == ranked.texts).all())
+    True
+    """
+    ranked = np.lexsort((key, cells))
+    draws = draw(cells[ranked], fits, rng)
+    texts = np.empty_like(draws.texts)
+    texts[:, ranked] = draws.texts
+    return Draws(texts, draws.fits)
 
 
 def equal_cells(cells: NDArray[np.int64]) -> Floats:
@@ -91,39 +113,6 @@ def surely_positive(values: Floats) -> bool:
     """
     se, _ = spread(values[1:])
     return se is not None and bool(values[0] > MIN_STANDARD_ERRORS * se)
-
-
-def estimate_of(
-    metric: str,
-    values: Floats,
-    params: Mapping[str, Param],
-    n: Mapping[str, int],
-    seeds: int,
-    details: Mapping[str, object],
-    influence: Sequence[float] = (),
-) -> Estimate:
-    """Return the estimate whose row 0 is the value and whose other rows are replicates.
-
-    Args:
-        metric: its name.
-        values: (draw,) row 0 the value, then its replicates.
-        params: setting of the estimate.
-        n: what it rests on, by kind.
-        seeds: how many random fits it averages over.
-        details: for the report.
-        influence: what each unit adds to the error, empty where that is not told.
-
-    Returns:
-        The estimate, with standard error and percentile interval of the replicates.
-
-    >>> found = estimate_of("scr", np.array([0.5, 0.4, 0.6]), {"n": 20}, {"texts": 3}, 1, {})
-    >>> found.value, round(found.se, 6)
-    (0.5, 0.141421)
-    """
-    se, ci = spread(values[1:])
-    return Estimate(
-        metric, float(values[0]), params, se, ci, n, seeds, details=details, influence=influence
-    )
 
 
 def curve(ns: Sequence[int], values: Floats) -> dict[str, object]:

@@ -9,9 +9,7 @@ from __future__ import annotations
 NS = (2, 5, 10, 20, 50, 100, 500)
 HEADLINE_N = 20
 
-#: Texts per task, over all its classes or quadrants, and tokens per text.
-TRAIN_TEXTS = 4000
-TEST_TEXTS = 1000
+#: Tokens per text.
 CONTEXT = 128
 
 #: A published SCR denominator (clean minus confounded accuracy) this small divides nothing.

@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pytest_sae.numbers.bootstrap import Floats, Resamples, divide, generator, resample, spread
+from pytest_sae.numbers.bootstrap import Floats, divide, drawn_estimate, drawn_means, generator
 from pytest_sae.numbers.estimate import Estimate, unable
 
 NAMES = ("ravel", "ravel.disentangle", "ravel.cause", "ravel.isolation")
@@ -205,13 +205,16 @@ def estimates(outcomes: Sequence[Outcome], missing: Mapping[str, str], seed: int
         "attributes": {each.outcome.attribute: each.told() for each in drawn},
         **({"undefined": dict(missing)} if missing else {}),
     }
-    found = []
-    for name in NAMES:
-        values = np.mean([each.values[name] for each in drawn], axis=0)
-        se, ci = spread(values[1:])
-        told = details if name == "ravel" else {}
-        found.append(Estimate(name, float(values[0]), {}, se, ci, n, details=told))
-    return found
+    return [
+        drawn_estimate(
+            name,
+            np.mean([each.values[name] for each in drawn], axis=0),
+            {},
+            n,
+            details=details if name == "ravel" else {},
+        )
+        for name in NAMES
+    ]
 
 
 @dataclass(frozen=True)
@@ -230,17 +233,10 @@ class _Drawn:
     @classmethod
     def of(cls, outcome: Outcome, seed: int) -> _Drawn:
         pairs = outcome.pairs
-        _, unit = np.unique(pairs.entity, return_inverse=True)
-        units = int(unit.max()) + 1
-        draws = _with_sample(resample(units, generator(seed, "ravel", outcome.attribute)), units)
 
         def accuracy(hits: Bools, kind: Bools) -> Floats:
-            columns = [
-                np.bincount(unit, weights=(each & kind).astype(float), minlength=units)
-                for each in (hits, np.ones_like(hits))
-            ]
-            sums = draws.sums(np.stack(columns, axis=1))
-            return divide(sums[:, 0], sums[:, 1])
+            rng = generator(seed, "ravel", outcome.attribute)
+            return drawn_means((hits & kind).astype(float), kind.astype(float), pairs.entity, rng)
 
         cause, isolation = (accuracy(outcome.masked, kind) for kind in (pairs.cause, ~pairs.cause))
         everything = (
@@ -261,10 +257,6 @@ class _Drawn:
         """Return the attribute's figures for the report."""
         own = {name.removeprefix("ravel."): float(v[0]) for name, v in self.values.items()}
         return {**own, "floors": dict(self.floors), **self.outcome.details}
-
-
-def _with_sample(drawn: Resamples, units: int) -> Resamples:
-    return Resamples(np.concatenate([np.ones((1, units)), drawn.counts]))
 
 
 def _endless(kind: Ints, size: int, rng: np.random.Generator) -> Iterator[Ints]:

@@ -31,7 +31,6 @@ from pytest_sae.metrics.probe_bootstrap import (
     Draws,
     curve,
     equal_cells,
-    estimate_of,
     number,
     point,
     surely_positive,
@@ -48,7 +47,7 @@ from pytest_sae.metrics.scr import (
 )
 from pytest_sae.metrics.scr_gaps import Gap, draw_task, gap_of, hits
 from pytest_sae.metrics.scr_influence import Slopes, influence_of, margin_slopes
-from pytest_sae.numbers.bootstrap import Floats, divide, influence
+from pytest_sae.numbers.bootstrap import Floats, divide, drawn_estimate, influence
 from pytest_sae.numbers.estimate import Estimate, Param, unable
 
 _NAMES: dict[Measure, str] = {"accuracy": "scr", "margin": "scr.margin"}
@@ -266,7 +265,7 @@ def recovered(
         for each in used
     ]
     added = influence_of(slopes, float(scores[0, place]), float(gap_sum[0]))
-    return estimate_of(metric, scores[:, place], params, n, len(fits.own), details, added)
+    return drawn_estimate(metric, scores[:, place], params, n, len(fits.own), details, added)
 
 
 def _usable(
@@ -372,7 +371,7 @@ def _canonical(drawn: Sequence[DrawnTask], headline_n: int) -> Estimate:
         for each in drawn
         for value in _canonical_influence(each.task, scores[each.task.name][1], place)
     ]
-    return estimate_of("scr.canonical", mean[:, place], params, n, 1, details, added)
+    return drawn_estimate("scr.canonical", mean[:, place], params, n, 1, details, added)
 
 
 def _canonical_influence(

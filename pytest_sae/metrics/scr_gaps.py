@@ -1,6 +1,6 @@
 """What there is to win in an SCR task: known from the probes alone, before any dictionary is seen.
 
-task_gaps(task, x_test, test, probes, seed) -> list[Gap]
+gap_of(task, direction, test, own, confounded, draws) -> Gap      draw_task(...) -> Draws
 """
 
 from __future__ import annotations
@@ -8,13 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pytest_sae.metrics.probe_bootstrap import Draws, draw, equal_cells
+from pytest_sae.metrics.probe_bootstrap import Draws, draw_by_rank, equal_cells
 from pytest_sae.metrics.protocol import MIN_STANDARD_ERRORS
-from pytest_sae.metrics.scr import CONCEPTS, DIRECTIONS, READ, Concept, Quadrants
+from pytest_sae.metrics.scr import READ, Concept, Quadrants
 from pytest_sae.numbers.bootstrap import Floats, generator, spread
-from pytest_sae.probes import ProbeSets
 
 
 @dataclass(frozen=True)
@@ -44,42 +42,6 @@ class Gap:
     def usable(self) -> bool:
         """Is the gap more than three standard errors wide?"""
         return self.se is not None and self.size > MIN_STANDARD_ERRORS * self.se
-
-
-def task_gaps(
-    task: str, x_test: NDArray[np.floating], test: Quadrants, probes: ProbeSets, seed: int
-) -> list[Gap]:
-    """Return the gap of each direction: directions that are not `usable` are left out of `scr`.
-
-    Needs no dictionary, so the list of tasks is frozen before one is seen.
-
-    Args:
-        task: its name.
-        x_test: (text, d) pooled activations of the test texts.
-        test: their labels.
-        probes: from `fit_probes`.
-        seed: the run's.
-
-    Returns:
-        One gap per direction, in the order of `DIRECTIONS`; larger means more to win.
-
-    >>> test = Quadrants(np.array([0, 0, 1, 1], bool), np.array([0, 1, 0, 1], bool))
-    >>> x = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
-    >>> weight = np.array([[1, 0], [0, 1], [1, 2]], np.float32)
-    >>> from pytest_sae.probes import LinearProbes
-    >>> probes = LinearProbes(weight, np.full(3, -0.5, np.float32))
-    >>> gaps = task_gaps("t", x, test, ProbeSets(probes, (probes,)), seed=0)
-    >>> [(each.direction, each.clean, each.confounded) for each in gaps]
-    [('spurious', 1.0, 0.75), ('intended', 1.0, 0.75)]
-    """
-    logits = np.stack([fit.logits(x_test) for fit in probes.fits])
-    draws = draw_task(task, test, logits[:, 2], seed)
-    return [
-        gap_of(
-            task, direction, test, logits[:, CONCEPTS.index(READ[direction])], logits[:, 2], draws
-        )
-        for direction in DIRECTIONS
-    ]
 
 
 def gap_of(
@@ -128,11 +90,8 @@ def draw_task(task: str, test: Quadrants, confounded: Floats, seed: int) -> Draw
     >>> draws.texts[0].tolist(), draws.texts.shape
     ([1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0], (1001, 8))
     """
-    ranked = np.lexsort((confounded[0], test.cells))
-    draws = draw(test.cells[ranked], len(confounded), generator(seed, "scr", task))
-    texts = np.empty_like(draws.texts)
-    texts[:, ranked] = draws.texts
-    return Draws(texts, draws.fits)
+    rng = generator(seed, "scr", task)
+    return draw_by_rank(test.cells, confounded[0], len(confounded), rng)
 
 
 def hits(logits: Floats, test: Quadrants, direction: Concept) -> Floats:

@@ -21,7 +21,7 @@ from functools import cached_property
 
 import numpy as np
 
-from pytest_sae.metrics.probe_bootstrap import Draws, curve, equal_cells, estimate_of, point
+from pytest_sae.metrics.probe_bootstrap import Draws, curve, equal_cells, point
 from pytest_sae.metrics.scr import Concept, Measure, Quadrants
 from pytest_sae.metrics.scr_estimates import DrawnTask, margins, recovered
 from pytest_sae.metrics.scr_gaps import hits
@@ -35,7 +35,14 @@ from pytest_sae.metrics.shift import (
     ShiftTask,
 )
 from pytest_sae.metrics.shift_selection import Opinion
-from pytest_sae.numbers.bootstrap import Floats, divide, generator, resample, share_estimate
+from pytest_sae.numbers.bootstrap import (
+    Floats,
+    divide,
+    drawn_estimate,
+    generator,
+    resample,
+    share_estimate,
+)
 from pytest_sae.numbers.estimate import Estimate, Param, unable, undefined
 
 SELECTIONS: tuple[Selection, ...] = ("none", "judge", "effect", "oracle", "words")
@@ -280,7 +287,7 @@ def _worst(
         "after": point(after),
         "tasks": {each.task.name: point(gain) for each, gain in zip(usable, gains, strict=True)},
     }
-    return estimate_of(metric, _mean(gains), params, n, len(usable[0].task.own), details)
+    return drawn_estimate(metric, _mean(gains), params, n, len(usable[0].task.own), details)
 
 
 def _agreement(tasks: Sequence[ShiftTask], seed: int) -> Estimate:
@@ -309,7 +316,7 @@ def _agreement(tasks: Sequence[ShiftTask], seed: int) -> Estimate:
     drawn = resample(len(units), generator(seed, metric)).counts[:, place]
     values = _spearman(ratings, effects, np.concatenate([np.ones((1, len(pairs))), drawn]))
     n = {"latents": len(units), "pairs": len(pairs)}
-    return estimate_of(metric, values, {}, n, 1, {})
+    return drawn_estimate(metric, values, {}, n, 1, {})
 
 
 def _difference(ratings: Mapping[str, int], about: Mapping[Concept, str]) -> int:

@@ -14,12 +14,11 @@ from pytest_sae.metrics.probe_bootstrap import (
     Draws,
     curve,
     draw,
-    estimate_of,
     point,
     surely_positive,
 )
 from pytest_sae.metrics.sparse_probing import KS, PUBLISHED_KS, ProbedDataset, ProbingShares
-from pytest_sae.numbers.bootstrap import Floats, divide, generator
+from pytest_sae.numbers.bootstrap import Floats, divide, drawn_estimate, generator
 from pytest_sae.numbers.estimate import Estimate, Param, no_data, unable
 
 Drawn = Sequence[tuple[ProbedDataset, Draws]]
@@ -110,7 +109,7 @@ def _estimate(
         "datasets": len(datasets),
         "concepts": sum(len(each.concepts) for each in datasets),
     }
-    return estimate_of(metric, values, params, n, 1, details)
+    return drawn_estimate(metric, values, params, n, 1, details)
 
 
 def _everything(

@@ -14,14 +14,13 @@ from pytest_sae.metrics.probe_bootstrap import (
     Draws,
     curve,
     draw,
-    estimate_of,
     number,
     surely_positive,
 )
 from pytest_sae.metrics.protocol import HEADLINE_N
 from pytest_sae.metrics.tpp import TppTask, Variant
 from pytest_sae.metrics.written_scale import WrittenScale
-from pytest_sae.numbers.bootstrap import Floats, divide, generator, influence
+from pytest_sae.numbers.bootstrap import Floats, divide, drawn_estimate, generator, influence
 from pytest_sae.numbers.estimate import Estimate, Param, unable
 
 RESCALED = "tpp.rescaled"
@@ -120,7 +119,7 @@ def _estimate(
         details["scale"] = rescaled.value
         n["scale_texts"] = rescaled.texts
         added = _of_product(added, margin, rescaled)
-    return estimate_of(metric, scores[:, place], params, n, seeds, details, added)
+    return drawn_estimate(metric, scores[:, place], params, n, seeds, details, added)
 
 
 def _of_product(added: tuple[float, ...], margin: float, scale: WrittenScale) -> tuple[float, ...]:

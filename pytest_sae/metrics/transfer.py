@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from pytest_sae.metrics.auc import contributions
-from pytest_sae.metrics.probe_bootstrap import draw, estimate_of
+from pytest_sae.metrics.probe_bootstrap import draw
 from pytest_sae.metrics.sparse_probing import columns_of, standardised, strongest
-from pytest_sae.numbers.bootstrap import Floats, generator
+from pytest_sae.numbers.bootstrap import Floats, drawn_estimate, generator
 from pytest_sae.numbers.estimate import Estimate, no_data
 from pytest_sae.probes import L2
 from pytest_sae.probes.columns import fit_columns
@@ -147,7 +147,7 @@ def estimates(tasks: Sequence[TransferTask], seed: int) -> list[Estimate]:
         draw(task.cells, 1, generator(seed, "transfer", task.source, task.target)) for task in tasks
     ]
     return [
-        estimate_of(
+        drawn_estimate(
             METRIC,
             np.mean(
                 [d.over_texts(t.shares[variant]) for t, d in zip(tasks, draws, strict=True)], axis=0

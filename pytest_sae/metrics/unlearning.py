@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_sae.numbers.bootstrap import Floats, Resamples, divide, generator, resample, spread
+from pytest_sae.numbers.bootstrap import Floats, drawn_estimate, drawn_means, generator
 from pytest_sae.numbers.estimate import Estimate, unable, undefined
 
 NAMES = ("unlearning", "unlearning.retain")
@@ -146,16 +146,12 @@ def estimates(curves: Sequence[Curve], missing: Mapping[str, Missing], seed: int
         "tasks": {curve.task: each.told for curve, each in zip(curves, measured, strict=True)},
         **({"undefined": {name: why.reason for name, why in missing.items()}} if missing else {}),
     }
-    found = []
-    for name, parts in (
-        ("unlearning", [1 - each.forget for each in measured]),
-        ("unlearning.retain", [each.retain for each in measured]),
-    ):
-        values = np.mean(parts, axis=0)
-        se, ci = spread(values[1:])
-        told = details if name == "unlearning" else {}
-        found.append(Estimate(name, float(values[0]), {}, se, ci, n, details=told))
-    return found
+    forgotten = np.mean([1 - each.forget for each in measured], axis=0)
+    retained = np.mean([each.retain for each in measured], axis=0)
+    return [
+        drawn_estimate(NAMES[0], forgotten, {}, n, details=details),
+        drawn_estimate(NAMES[1], retained, {}, n),
+    ]
 
 
 @dataclass(frozen=True)
@@ -177,7 +173,8 @@ def _measured(curve: Curve, seed: int) -> _Measured:
     def held_out(accuracy: Floats, half: NDArray[np.bool_], unit: Ints, kind: str) -> Floats:
         # Each question at the setting that the other half chose.
         own = np.where(half, _at(accuracy, picks[0]), _at(accuracy, picks[1]))
-        return _drawn_mean(own, unit, seed, curve.task, kind)
+        rng = generator(seed, "unlearning", curve.task, kind)
+        return drawn_means(own, np.ones_like(own), unit, rng)
 
     told = {
         "chosen": [_named(curve, pick) for pick in picks],
@@ -221,13 +218,3 @@ def _half(unit: Ints, seed: int, task: str, kind: str) -> NDArray[np.bool_]:
     units = np.unique(unit)
     order = generator(seed, "unlearning", task, kind, "halves").permutation(units)
     return np.isin(unit, order[: len(order) // 2])
-
-
-def _drawn_mean(values: Floats, unit: Ints, seed: int, task: str, kind: str) -> Floats:
-    _, place = np.unique(unit, return_inverse=True)
-    units = int(place.max()) + 1
-    draws = resample(units, generator(seed, "unlearning", task, kind))
-    both = Resamples(np.concatenate([np.ones((1, units)), draws.counts]))
-    columns = [np.bincount(place, weights=each) for each in (values, np.ones_like(values))]
-    sums = both.sums(np.stack(columns, axis=1))
-    return divide(sums[:, 0], sums[:, 1])

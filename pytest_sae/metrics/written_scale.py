@@ -87,8 +87,7 @@ def finish(sums: ScaleSums, seed: int) -> WrittenScale:
     kept = (sums.products[:, 0] > 0).cpu().numpy()
     products, totals = sums.products.cpu().numpy()[kept], sums.sums.cpu().numpy()[kept]
     texts = len(products)
-    drawn = resample(texts, generator(seed, "written scale"))
-    counts = np.concatenate([np.ones((1, texts)), drawn.counts])
+    counts = resample(texts, generator(seed, "written scale")).with_sample().counts
     draws = _factor(counts @ products, np.einsum("rt,tsd->rsd", counts, totals))
     slopes = _slopes(products, totals, float(draws[0]))
     return WrittenScale(float(draws[0]), draws, influence(slopes), texts)

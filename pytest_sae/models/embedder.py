@@ -24,6 +24,7 @@ from torch import Tensor
 from pytest_sae.errors import ModelError
 from pytest_sae.models import hub
 from pytest_sae.models.load import _device, _directory, _quiet_transformers, _tokenizer
+from pytest_sae.models.tokenize import grouped
 from pytest_sae.numbers.bootstrap import Floats
 
 Pooling = Literal["cls", "mean", "max"]
@@ -76,7 +77,8 @@ class Embedder:
         given = [text.lower() for text in texts] if self.recipe.lower else list(texts)
         ids = self._ids(sorted(set(given)))
         found: dict[str, Floats] = {}
-        for batch in _batches(sorted(ids, key=lambda text: (len(ids[text]), text)), ids):
+        ordered = sorted(ids, key=lambda text: (len(ids[text]), text))
+        for batch in grouped(ordered, lambda text: len(ids[text]), _TOKENS):
             rows = self._embed([ids[text] for text in batch])
             found.update(zip(batch, rows.double().cpu().numpy(), strict=True))
         return np.stack([found[text] for text in given])
@@ -250,13 +252,3 @@ def _json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ModelError(f"cannot read {path}: {error}") from error
-
-
-def _batches(texts: Sequence[str], ids: Mapping[str, list[int]]) -> list[list[str]]:
-    """Group texts of rising length, each group at most `_TOKENS` large with its padding."""
-    groups: list[list[str]] = []
-    for text in texts:
-        if not groups or (len(groups[-1]) + 1) * len(ids[text]) > _TOKENS:
-            groups.append([])
-        groups[-1].append(text)
-    return groups

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -122,7 +123,7 @@ class LanguageModel:
 
         with ExitStack() as stack:
             for site in views:
-                edit = _partial(keep, site)
+                edit = partial(keep, site)
                 stack.enter_context(edited(self._module(site), views[site].side, edit))
             try:
                 self._forward(batch)
@@ -368,10 +369,6 @@ def _beside(tensors: Sequence[Tensor]) -> Tensor:
 
 def _constant(value: Any) -> Any:
     return lambda *args, **kwargs: value
-
-
-def _partial(keep: Any, site: Site) -> Any:
-    return lambda hidden: keep(site, hidden)
 
 
 def _per_token(hidden: Tensor, batch: Batch, site: Site) -> Tensor:

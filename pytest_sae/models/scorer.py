@@ -8,7 +8,7 @@ the very same tokens, and losses after two prefixes can be subtracted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy
 
 from pytest_sae.errors import DataError, ModelError
 from pytest_sae.models.model import LanguageModel
-from pytest_sae.models.tokenize import Batch
+from pytest_sae.models.tokenize import Batch, grouped
 from pytest_sae.numbers.bootstrap import Floats
 
 _LOGITS = 2**25  # held at once: 128 MiB in float32, whatever the vocabulary
@@ -53,7 +53,7 @@ def losses(model: LanguageModel, pairs: Sequence[Pair]) -> Floats:
     """
     rows = _rows(model, pairs)
     found: dict[_Row, float] = {}
-    for batch in _batches(sorted(set(rows)), max(1, _LOGITS // model.vocab)):
+    for batch in grouped(sorted(set(rows)), lambda row: row.length, max(1, _LOGITS // model.vocab)):
         found.update(zip(batch, _run(model, batch), strict=True))
     return np.array([found[row] for row in rows])
 
@@ -99,18 +99,6 @@ def _check(model: LanguageModel, before: Sequence[int], text: Sequence[int], wor
             f"an explanation of {len(before)} tokens and a context of {len(text)} do not fit into "
             f"the {limit} positions of the scorer {model.name}: pick one with a longer context"
         )
-
-
-def _batches(rows: Sequence[_Row], tokens: int) -> Iterator[list[_Row]]:
-    """Group rows of rising length, each group at most `tokens` large with its padding."""
-    group: list[_Row] = []
-    for row in rows:
-        if group and (len(group) + 1) * row.length > tokens:
-            yield group
-            group = []
-        group.append(row)
-    if group:
-        yield group
 
 
 def _run(model: LanguageModel, rows: Sequence[_Row]) -> list[float]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from pytest_sae.errors import DataError, ModelError
+
+T = TypeVar("T")
 
 VERSION = "2"  # part of every cache key: raise it when the same texts give other batches
 
@@ -149,7 +151,9 @@ def padded(tokens: Tokens, tokens_per_batch: int = 4096) -> list[Batch]:
         tokens: of some texts.
         tokens_per_batch: padding included; a longer text has its own batch.
     """
-    return [_pad(tokens, group) for group in _buckets(tokens.ids, tokens_per_batch)]
+    sizes = [len(ids) for ids in tokens.ids]
+    order = sorted(range(len(sizes)), key=lambda place: (sizes[place], place))
+    return [_pad(tokens, each) for each in grouped(order, sizes.__getitem__, tokens_per_batch)]
 
 
 def batches(
@@ -245,13 +249,22 @@ def _require_valid(texts: Sequence[str], bodies: list[list[int]], special: froze
             )
 
 
-def _buckets(ids: list[list[int]], tokens_per_batch: int) -> Iterator[list[int]]:
-    group: list[int] = []
-    for index in sorted(range(len(ids)), key=lambda i: (len(ids[i]), i)):
-        if group and (len(group) + 1) * len(ids[index]) > tokens_per_batch:
+def grouped(items: Iterable[T], length: Callable[[T], int], most: int) -> Iterator[list[T]]:
+    """Give items in their order, together as long as they fit.
+
+    Args:
+        items: texts, or whatever stands for them.
+        length: of an item, in tokens.
+        most: tokens of a group with its padding, unless a single item has more.
+    """
+    group: list[T] = []
+    longest = 0
+    for item in items:
+        longest = max(longest, length(item))
+        if group and (len(group) + 1) * longest > most:
             yield group
-            group = []
-        group.append(index)
+            group, longest = [], length(item)
+        group.append(item)
     if group:
         yield group
 

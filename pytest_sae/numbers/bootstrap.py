@@ -7,6 +7,8 @@ which a pytest run that uses no SAE must not import.
     generator(seed, *names) -> np.random.Generator
     resample(units, rng, strata=None, replicates=1000) -> Resamples
     spread(replicates) -> (se, (low, high)) | (None, None)
+    drawn_estimate(metric, values, params, n, ...) -> Estimate      # row 0 is the value
+    drawn_means(values, counted, group, rng) -> (1 + replicate,)
     ratio_estimate(metric, numerators, denominators, resamples, ...) -> Estimate
     mean_estimate(metric, values, ...) -> Estimate
     share_estimate(metric, hits, total, ...) -> Estimate
@@ -17,7 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,6 +69,10 @@ class Resamples:
     def sums(self, columns: Floats) -> Floats:
         """(unit, column) to the sums of every replicate, (replicate, column)."""
         return self.counts @ columns
+
+    def with_sample(self) -> Resamples:
+        """Return it with the sample itself, every unit once, as row 0."""
+        return Resamples(np.concatenate([np.ones((1, self.counts.shape[1])), self.counts]))
 
 
 def resample(
@@ -129,6 +135,73 @@ def spread(replicates: Floats) -> tuple[float, Interval] | tuple[None, None]:
     tail = 50 * (1 - CONFIDENCE)
     low, high = np.percentile(finite, [tail, 100 - tail])
     return float(finite.std(ddof=1)), (float(low), float(high))
+
+
+def drawn_estimate(
+    metric: str,
+    values: Floats,
+    params: Mapping[str, Param],
+    n: Mapping[str, int],
+    seeds: int = 1,
+    details: Mapping[str, object] | None = None,
+    influence: Sequence[float] = (),
+) -> Estimate:
+    """Return the estimate whose row 0 is the value and whose other rows are replicates.
+
+    Args:
+        metric: its name.
+        values: (draw,) row 0 the value, then its replicates.
+        params: setting of the estimate.
+        n: what it rests on, by kind.
+        seeds: how many random fits it averages over.
+        details: for the report.
+        influence: what each unit adds to the error, empty where that is not told.
+
+    Returns:
+        The estimate, with standard error and percentile interval of the replicates.
+
+    >>> found = drawn_estimate("scr", np.array([0.5, 0.4, 0.6]), {"n": 20}, {"texts": 3}, 1, {})
+    >>> found.value, round(found.se, 6)
+    (0.5, 0.141421)
+    """
+    se, ci = spread(values[1:])
+    return Estimate(
+        metric,
+        float(values[0]),
+        params,
+        se,
+        ci,
+        n,
+        seeds,
+        details=details or {},
+        influence=influence,
+    )
+
+
+def drawn_means(
+    values: Floats, counted: Floats, group: NDArray[np.int64], rng: np.random.Generator
+) -> Floats:
+    """Return `sum of values / sum of counted`, (1 + replicate,), elements drawn by their group.
+
+    Args:
+        values: (element,).
+        counted: (element,) how much each counts.
+        group: (element,) those of one group are drawn together.
+        rng: from `generator`.
+
+    Returns:
+        The sample's in row 0; NaN where nothing is counted.
+
+    >>> values, group = np.array([1.0, 0.0, 1.0]), np.array([4, 4, 7])
+    >>> found = drawn_means(values, np.ones(3), group, generator(0, "groups"))
+    >>> round(float(found[0]), 6), sorted(set(found[1:].round(6).tolist()))
+    (0.666667, [0.5, 0.666667, 1.0])
+    """
+    _, place = np.unique(group, return_inverse=True)
+    draws = resample(int(place.max()) + 1, rng).with_sample()
+    columns = [np.bincount(place, weights=each) for each in (values, counted)]
+    sums = draws.sums(np.stack(columns, axis=1))
+    return divide(sums[:, 0], sums[:, 1])
 
 
 def ratio_estimate(

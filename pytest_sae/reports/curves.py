@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from markupsafe import Markup
 
 from pytest_sae.numbers.plain import as_number
 from pytest_sae.reports.pages import titled
 
-_WIDTH, _HEIGHT = 360, 190
-_LEFT, _RIGHT, _TOP, _BOTTOM = 42, 12, 10, 24
+WIDTH, LEFT, _TOP = 360, 42, 10
+_HEIGHT = 190
 _APART = 18  # labels of n nearer than this would overlap
 
 
@@ -95,8 +95,8 @@ def chart(
     frame = _frame(shown, [each.value for each in references])
     ns = sorted({point.n for line in lines for point in line.points})
     return Markup(
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">'
-        f"{_levels(frame)}{''.join(_headline(frame, n) for n in marked if n in ns)}"
+        f'<svg viewBox="0 0 {WIDTH} {_HEIGHT}" role="img">'
+        f"{frame.across()}{''.join(_headline(frame, n) for n in marked if n in ns)}"
         f"{_labels(frame, ns, marked)}{''.join(_band(frame, line) for line in lines)}"
         f"{''.join(_level_line(frame, each) for each in references)}"
         f"{''.join(_curve(frame, line) for line in lines)}</svg>"
@@ -104,20 +104,59 @@ def chart(
 
 
 @dataclass(frozen=True)
-class _Frame:
+class Frame:
+    """What a chart's axes go over, and how large it is drawn.
+
+    Args:
+        left: end of the level axis.
+        right: the other end.
+        low: end of the upright axis.
+        high: the other end.
+    """
+
     left: float
     right: float
     low: float
     high: float
 
-    def x(self, n: float) -> float:
-        share = (_log(n) - self.left) / ((self.right - self.left) or 1.0)
-        return _LEFT + share * (_WIDTH - _LEFT - _RIGHT)
+    HEIGHT: ClassVar[int]
+    BOTTOM: ClassVar[int]
+    RIGHT: ClassVar[int]
 
     def y(self, value: float) -> float:
-        # Halved first: the distance of two finite numbers can be infinite.
-        share = (value / 2 - self.low / 2) / ((self.high / 2 - self.low / 2) or 1.0)
-        return _HEIGHT - _BOTTOM - share * (_HEIGHT - _TOP - _BOTTOM)
+        """Return where a value is on the upright axis."""
+        room = self.HEIGHT - _TOP - self.BOTTOM
+        return self.HEIGHT - self.BOTTOM - share(value, self.low, self.high) * room
+
+    def across(self) -> str:
+        """Return level lines at round values."""
+        return "".join(
+            f'<line class="{"zero" if level == 0 else "axis"}" x1="{LEFT}" '
+            f'x2="{WIDTH - self.RIGHT}" y1="{self.y(level):.1f}" y2="{self.y(level):.1f}"/>'
+            f'<text x="{LEFT - 5}" y="{self.y(level) + 3.5:.1f}" text-anchor="end">'
+            f"{level:.3g}</text>"
+            for level in levels(self.low, self.high)
+        )
+
+
+def share(value: float, low: float, high: float) -> float:
+    """Return where a value is between two ends, 0 to 1.
+
+    Args:
+        value: a finite number.
+        low: the end at 0.
+        high: the end at 1.
+    """
+    # Halved first: the distance of two finite numbers can be infinite.
+    return (value / 2 - low / 2) / ((high / 2 - low / 2) or 1.0)
+
+
+class _Frame(Frame):
+    HEIGHT, BOTTOM, RIGHT = _HEIGHT, 24, 12
+
+    def x(self, n: float) -> float:
+        part = (_log(n) - self.left) / ((self.right - self.left) or 1.0)
+        return LEFT + part * (WIDTH - LEFT - self.RIGHT)
 
     def at(self, n: float, value: float) -> str:
         return f"{self.x(n):.1f},{self.y(value):.1f}"
@@ -167,14 +206,14 @@ def dot(at: str, told: str) -> str:
 def _level_line(frame: _Frame, each: Reference) -> str:
     y = f"{frame.y(each.value):.1f}"
     return (
-        f'<g class="{each.colour}"><line class="floor" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" '
+        f'<g class="{each.colour}"><line class="floor" x1="{LEFT}" x2="{WIDTH - frame.RIGHT}" '
         f'y1="{y}" y2="{y}">{titled(f"{each.name}: {each.value:.4g}")}</line></g>'
     )
 
 
 def _headline(frame: _Frame, n: float) -> str:
     x = f"{frame.x(n):.1f}"
-    return f'<line class="headline" x1="{x}" x2="{x}" y1="{_TOP}" y2="{_HEIGHT - _BOTTOM}"/>'
+    return f'<line class="headline" x1="{x}" x2="{x}" y1="{_TOP}" y2="{_HEIGHT - frame.BOTTOM}"/>'
 
 
 def _labels(frame: _Frame, ns: Sequence[float], marked: Sequence[float]) -> str:
@@ -189,15 +228,6 @@ def _label(frame: _Frame, n: float, marked: bool) -> str:
     kind = ' class="strong"' if marked else ""
     text = f"n={n:g}" if marked else f"{n:g}"
     return f'<text{kind} x="{frame.x(n):.1f}" y="{_HEIGHT - 8}" text-anchor="middle">{text}</text>'
-
-
-def _levels(frame: _Frame) -> str:
-    return "".join(
-        f'<line class="{"zero" if level == 0 else "axis"}" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" '
-        f'y1="{frame.y(level):.1f}" y2="{frame.y(level):.1f}"/>'
-        f'<text x="{_LEFT - 5}" y="{frame.y(level) + 3.5:.1f}" text-anchor="end">{level:.3g}</text>'
-        for level in levels(frame.low, frame.high)
-    )
 
 
 def levels(low: float, high: float) -> list[float]:

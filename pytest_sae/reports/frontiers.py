@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from pytest_sae.numbers.plain import as_number
-from pytest_sae.reports.curves import dot, levels
+from pytest_sae.reports.curves import LEFT, WIDTH, Frame, dot, levels, share
 from pytest_sae.reports.pages import titled
 
-_WIDTH, _HEIGHT = 360, 230
-_LEFT, _RIGHT, _TOP, _BOTTOM = 42, 16, 10, 36
+_HEIGHT, _RIGHT, _BOTTOM = 230, 16, 36
 #: Name in the report, what the chart calls it, corners of its mark around its place.
 _MARKS = {
     "leace": ("LEACE", "0,-5 5,0 0,5 -5,0"),
@@ -83,31 +82,18 @@ def frontier_chart(lines: Sequence[Lines]) -> Markup:
     # No dictionary has a part in the references: those of the first SAE are everybody's.
     marks = "".join(_reference(frame, name, lines[0].curves.get(name, ())) for name in _MARKS)
     return Markup(
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">{_axes(frame)}{drawn}{marks}</svg>'
+        f'<svg viewBox="0 0 {WIDTH} {_HEIGHT}" role="img">{_axes(frame)}{drawn}{marks}</svg>'
     )
 
 
-@dataclass(frozen=True)
-class _Frame:
-    left: float
-    right: float
-    low: float
-    high: float
+class _Frame(Frame):
+    HEIGHT, BOTTOM, RIGHT = _HEIGHT, _BOTTOM, _RIGHT
 
     def x(self, removal: float) -> float:
-        return _LEFT + _share(removal, self.left, self.right) * (_WIDTH - _LEFT - _RIGHT)
-
-    def y(self, collateral: float) -> float:
-        share = _share(collateral, self.low, self.high)
-        return _HEIGHT - _BOTTOM - share * (_HEIGHT - _TOP - _BOTTOM)
+        return LEFT + share(removal, self.left, self.right) * (WIDTH - LEFT - _RIGHT)
 
     def at(self, place: FrontierPoint) -> str:
         return f"{self.x(place.removal):.1f},{self.y(place.collateral):.1f}"
-
-
-def _share(value: float, low: float, high: float) -> float:
-    # Halved first: the distance of two finite numbers can be infinite.
-    return (value / 2 - low / 2) / ((high / 2 - low / 2) or 1.0)
 
 
 def _frame(places: Sequence[FrontierPoint]) -> _Frame:
@@ -149,19 +135,13 @@ def _reference(frame: _Frame, name: str, places: Sequence[FrontierPoint]) -> str
 
 def _axes(frame: _Frame) -> str:
     bottom = _HEIGHT - _BOTTOM
-    across = "".join(
-        f'<line class="{"zero" if level == 0 else "axis"}" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" '
-        f'y1="{frame.y(level):.1f}" y2="{frame.y(level):.1f}"/>'
-        f'<text x="{_LEFT - 5}" y="{frame.y(level) + 3.5:.1f}" text-anchor="end">{level:.3g}</text>'
-        for level in levels(frame.low, frame.high)
-    )
     along = "".join(
         f'<text x="{frame.x(level):.1f}" y="{bottom + 14}" text-anchor="middle">{level:.3g}</text>'
         for level in levels(frame.left, frame.right)
     )
     return (
-        f"{across}{along}{_toss(frame)}"
-        f'<text x="{(_LEFT + _WIDTH - _RIGHT) / 2:.1f}" y="{_HEIGHT - 6}" text-anchor="middle">'
+        f"{frame.across()}{along}{_toss(frame)}"
+        f'<text x="{(LEFT + WIDTH - _RIGHT) / 2:.1f}" y="{_HEIGHT - 6}" text-anchor="middle">'
         "share of the concept removed</text>"
     )
 

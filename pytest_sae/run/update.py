@@ -28,7 +28,7 @@ def refusal(
         stopped: whether it was stopped early.
         problems: what else is amiss.
     """
-    unmeasured = [f"{row.key} of {row.sae}" for row in rows if _unmeasured(row)]
+    unmeasured = [f"{row.key} of {row.sae}" for row in rows if row.verdict == "unmeasured"]
     lost = [test.nodeid for test in tests if test.outcome in _LOST]
     if stopped:
         return "the run was stopped early"
@@ -46,10 +46,6 @@ def refusal(
 
 
 _LOST = ("missing", "crashed", "error")
-
-
-def _unmeasured(row: Row) -> bool:
-    return bool(row.verdict == "unmeasured")
 
 
 def worse(run: Run, rows: Sequence[Row], influence: Influence) -> list[str]:

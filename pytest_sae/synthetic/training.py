@@ -20,6 +20,7 @@ from torch import Tensor
 from pytest_sae.activations.store import Store, Tensors
 from pytest_sae.dictionaries.affine import AffineDictionary
 from pytest_sae.dictionaries.base import DictionaryInfo
+from pytest_sae.dictionaries.formats.selection import top_k
 from pytest_sae.synthetic.worlds import World
 
 VERSION = "1"  # part of the cache key: raise it when the same recipe gives other weights
@@ -142,35 +143,19 @@ def _warmed(rate: Any, step: int) -> float:
 def _untrained(recipe: TrainingRecipe, d_in: int) -> Any:
     import sae_lens as lens
 
-    shape: dict[str, Any] = {"d_in": d_in, "d_sae": recipe.d_sae}
-    warm = recipe.steps // 5
-    d_sae = recipe.d_sae
-    makers: dict[str, Callable[[], Any]] = {
-        "topk": lambda: lens.TopKTrainingSAE(lens.TopKTrainingSAEConfig(k=recipe.k, **shape)),
-        "batchtopk": lambda: lens.BatchTopKTrainingSAE(
-            lens.BatchTopKTrainingSAEConfig(k=recipe.k, **shape)
-        ),
-        "matryoshka": lambda: lens.MatryoshkaBatchTopKTrainingSAE(
-            lens.MatryoshkaBatchTopKTrainingSAEConfig(
-                k=recipe.k, matryoshka_widths=[d_sae // 8, d_sae // 3, d_sae], **shape
-            )
-        ),
-        "standard": lambda: lens.StandardTrainingSAE(
-            lens.StandardTrainingSAEConfig(
-                l1_coefficient=recipe.penalty, l1_warm_up_steps=warm, **shape
-            )
-        ),
-        "jumprelu": lambda: lens.JumpReLUTrainingSAE(
-            lens.JumpReLUTrainingSAEConfig(
-                l0_coefficient=recipe.penalty,
-                l0_warm_up_steps=warm,
-                jumprelu_init_threshold=0.1,
-                jumprelu_bandwidth=0.1,
-                **shape,
-            )
-        ),
+    k, d_sae, penalty, warm = recipe.k, recipe.d_sae, recipe.penalty, recipe.steps // 5
+    widths = [d_sae // 8, d_sae // 3, d_sae]
+    jumps = {"jumprelu_init_threshold": 0.1, "jumprelu_bandwidth": 0.1}
+    kinds: dict[str, tuple[str, dict[str, Any]]] = {
+        "topk": ("TopK", {"k": k}),
+        "batchtopk": ("BatchTopK", {"k": k}),
+        "matryoshka": ("MatryoshkaBatchTopK", {"k": k, "matryoshka_widths": widths}),
+        "standard": ("Standard", {"l1_coefficient": penalty, "l1_warm_up_steps": warm}),
+        "jumprelu": ("JumpReLU", {"l0_coefficient": penalty, "l0_warm_up_steps": warm, **jumps}),
     }
-    return makers[recipe.architecture]()
+    kind, more = kinds[recipe.architecture]
+    config = getattr(lens, f"{kind}TrainingSAEConfig")(d_in=d_in, d_sae=d_sae, **more)
+    return getattr(lens, f"{kind}TrainingSAE")(config)
 
 
 def _kept(sae: Any) -> Tensors:
@@ -222,13 +207,8 @@ def _activation(
     recipe: TrainingRecipe, weights: Mapping[str, Tensor]
 ) -> Callable[[Tensor], Tensor]:
     if recipe.architecture == "topk":
-        return lambda before: _topk(before, recipe.k)
+        return lambda before: top_k(before, recipe.k).relu()
     if "threshold" in weights:
         threshold = weights["threshold"]
         return lambda before: before.relu() * (before > threshold)
     return torch.relu
-
-
-def _topk(before: Tensor, k: int) -> Tensor:
-    top = before.topk(k, dim=1)
-    return torch.zeros_like(before).scatter(1, top.indices, top.values.relu())

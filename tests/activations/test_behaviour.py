@@ -13,7 +13,6 @@ from pytest_sae.activations.behaviour import (
     ablated_sums,
     constant,
     predictions,
-    reconstruction,
     site_mean,
     zeros,
 )
@@ -50,6 +49,17 @@ def logits_of_one(activations: TokenActivations, text: str, edit) -> tuple[Tenso
         logits = model.hf(input_ids=ids, use_cache=False).logits
     handle.remove()
     return ids[0], logits[0]
+
+
+def reconstruction(dictionary: TinyDictionary) -> behaviour.Replace:
+    """Put the dictionary's reconstruction in place of valid tokens."""
+
+    def replace(x: Tensor, batch: Batch) -> Tensor:
+        new = x.clone()
+        new[batch.valid] = dictionary.reconstruct(x[batch.valid]).to(x)
+        return new
+
+    return replace
 
 
 def edits(dictionary: TinyDictionary, mean: Tensor) -> dict:

@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import entropy
 
 from pytest_sae.activations.latents import Latents
-from pytest_sae.activations.steering import Steered, activations, kl, next_tokens, steer
+from pytest_sae.activations.steering import Steered, activations, kl, next_log_probabilities, steer
 from pytest_sae.activations.store import Store
 from pytest_sae.activations.stream import TokenActivations
 from pytest_sae.models.load import load as load_model
@@ -65,7 +65,7 @@ def any_model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 def test_next_tokens_are_those_of_a_hook(any_model: LanguageModel, site: str) -> None:
     vector = 2 * torch.randn(32, generator=torch.Generator().manual_seed(3))
     stream = latents_of(any_model, site).tokens(PROMPTS)
-    found = next_tokens(stream, activations(stream), vector)
+    found = next_log_probabilities(stream, activations(stream), vector)
     for row, prompt in zip(found, PROMPTS, strict=True):
         expected = hooked(any_model, site, vector, prompt)
         np.testing.assert_allclose(row.numpy(), expected.numpy(), rtol=1e-4, atol=1e-4)
@@ -74,8 +74,8 @@ def test_next_tokens_are_those_of_a_hook(any_model: LanguageModel, site: str) ->
 def test_nothing_added_is_the_clean_model(any_model: LanguageModel) -> None:
     stream = latents_of(any_model).tokens(PROMPTS)
     parts = activations(stream)
-    clean = next_tokens(stream, parts)
-    assert torch.equal(clean, next_tokens(stream, parts, torch.zeros(32)))
+    clean = next_log_probabilities(stream, parts)
+    assert torch.equal(clean, next_log_probabilities(stream, parts, torch.zeros(32)))
     for row, prompt in zip(clean, PROMPTS, strict=True):
         expected = hooked(any_model, SITES[0], torch.zeros(32), prompt)
         np.testing.assert_allclose(row.numpy(), expected.numpy(), rtol=1e-4, atol=1e-4)
@@ -93,9 +93,12 @@ def test_kl_is_the_relative_entropy(logits: np.ndarray) -> None:
 def test_kl_grows_with_the_square_of_a_small_step(model: LanguageModel) -> None:
     stream = latents_of(model).tokens(PROMPTS)
     parts = activations(stream)
-    clean = next_tokens(stream, parts)
+    clean = next_log_probabilities(stream, parts)
     row = TinyDictionary().decoder_rows[5]
-    one, two = (float(kl(clean, next_tokens(stream, parts, s * row)).mean()) for s in (0.02, 0.04))
+    one, two = (
+        float(kl(clean, next_log_probabilities(stream, parts, s * row)).mean())
+        for s in (0.02, 0.04)
+    )
     assert two / one == pytest.approx(4, rel=0.1)
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from pytest_sae.data.preferences import Columns, read_preferences
+from pytest_sae.data.preferences import PreferenceColumns, read_preferences
 from pytest_sae.data.sources import load_tasks
 from pytest_sae.data.tasks import Sizes
 from pytest_sae.errors import DataError
 
-COLUMNS = Columns("first", "second", "preferred", "score")
+COLUMNS = PreferenceColumns("first", "second", "preferred", "score")
 
 
 def pair(number: int, **changes: object) -> dict[str, object]:

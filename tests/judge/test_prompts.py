@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_sae.activations.contexts import Context
+from pytest_sae.activations.steering import SteeringEffect
 from pytest_sae.judge.answer_parser import InvalidAnswerError, parse
 from pytest_sae.judge.base import Answer
 from pytest_sae.judge.marking import marked, numbered, plain
 from pytest_sae.judge.prompts import detect, effect, explain, pick, rate
-from pytest_sae.judge.prompts.effect import Effect
 from pytest_sae.judge.prompts.rate import Concept, Rating
 from pytest_sae.judge.request import Request
 
@@ -46,7 +46,7 @@ def marks(contexts: list[Context]) -> list[list[bool]]:
 @st.composite
 def requests(draw) -> Request:
     contexts, strings = draw(CONTEXTS), draw(LISTS)
-    effects = [Effect(context.text, tuple(strings), ()) for context in contexts]
+    effects = [SteeringEffect(context.text, tuple(strings), ()) for context in contexts]
     return draw(
         st.sampled_from(
             [
@@ -231,7 +231,7 @@ def test_the_schema_is_the_one_of_the_model_that_answers_are_read_through(
 def test_a_request_keeps_its_name_in_the_recordings() -> None:
     """These names were given when answers were still read through jsonschema."""
     contexts = [Context(0, ("a", " b"), (1.0, 0.0))] * 12
-    effects = [Effect("p", ("a",), ("b",))]
+    effects = [SteeringEffect("p", ("a",), ("b",))]
     asked = [
         rate.request(COLOURS, contexts, ["x"]),
         explain.request(contexts, ["q"]),
@@ -288,7 +288,7 @@ def test_instructions_stay_short_and_call_the_evidence_data() -> None:
         explain.request([context], ()),
         detect.detection("e", [context]),
         detect.fuzzing("e", [context], [[True]]),
-        effect.request([Effect("p", ("a",), ("b",))]),
+        effect.request([SteeringEffect("p", ("a",), ("b",))]),
         pick.request("e", [(["a"], ["b"])]),
     ):
         system = request.messages[0].content

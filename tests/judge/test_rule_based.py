@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 from fixtures import WORLD, judge_lexicon
 from fixtures.grammar import vocabulary
 from pytest_sae.activations.contexts import Context
+from pytest_sae.activations.steering import SteeringEffect
 from pytest_sae.errors import JudgeError
 from pytest_sae.judge.form import Form
 from pytest_sae.judge.marking import unmark
 from pytest_sae.judge.prompts import detect, effect, explain, pick, rate
-from pytest_sae.judge.prompts.effect import Effect
 from pytest_sae.judge.prompts.rate import Concept
 from pytest_sae.judge.request import Message, Request
 from pytest_sae.judge.rule_based import Lexicon, RuleBasedJudge, load
@@ -397,8 +397,8 @@ def test_values_may_be_named_in_other_words_and_unknown_ones_are_rated_zero() ->
 
 def test_an_effect_is_explained_by_what_raised_tokens_share_and_picked_again() -> None:
     effects = [
-        Effect("He said that", (" she", " her", " Anna"), (" he", " the")),
-        Effect("In the end", (" her", " Clara", " she"), (" a", " two")),
+        SteeringEffect("He said that", (" she", " her", " Anna"), (" he", " the")),
+        SteeringEffect("In the end", (" her", " Clara", " she"), (" a", " two")),
     ]
     said = effect.read(ask(effect.request(effects)))
     assert said is not None
@@ -441,7 +441,9 @@ def test_any_text_anywhere_gets_an_answer_of_the_required_form(
         rate.request([Concept(name, (text, "male")), Concept(name + "2", ())], given, tokens),
         detect.detection(text, given),
         detect.fuzzing(text, given, marks),
-        effect.request([Effect(text, tuple(tokens), ()), Effect(name, (), (text,))]),
+        effect.request(
+            [SteeringEffect(text, tuple(tokens), ()), SteeringEffect(name, (), (text,))]
+        ),
         pick.request(text, [(tokens, ()), ((text,), tokens)]),
     ]
     assert [ask(each).problem for each in requests] == [""] * len(requests)

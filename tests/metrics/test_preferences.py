@@ -7,7 +7,8 @@ import pytest
 from scipy import sparse
 from sklearn.metrics import roc_auc_score
 
-from pytest_sae.metrics.preferences import PreferencePairs, auc, preference_auc_kept
+from pytest_sae.metrics.auc import rank_auc
+from pytest_sae.metrics.preferences import PreferencePairs, preference_auc_kept
 
 LATENTS = 12
 
@@ -33,8 +34,8 @@ def test_auc_is_sklearns_ties_included() -> None:
     rng = np.random.default_rng(0)
     labels = rng.random(200) < 0.4
     scores = np.round(rng.normal(size=200) + labels, 1)
-    assert auc(scores, labels) == pytest.approx(roc_auc_score(labels, scores))
-    assert np.isnan(auc(scores, np.ones(200, bool)))
+    assert rank_auc(scores, labels) == pytest.approx(roc_auc_score(labels, scores))
+    assert np.isnan(rank_auc(scores, np.ones(200, bool)))
 
 
 def test_latents_that_know_what_the_black_box_knows_keep_all_of_it() -> None:

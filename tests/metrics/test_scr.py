@@ -13,7 +13,8 @@ from pytest_sae.errors import DataError
 from pytest_sae.metrics.ablation import MeasuredRemoval
 from pytest_sae.metrics.scr import DirectionLogits, Quadrants, ScrTask, fit_probes, score_task
 from pytest_sae.metrics.scr_estimates import estimates
-from pytest_sae.metrics.scr_gaps import task_gaps
+from pytest_sae.metrics.scr_gaps import Gap, draw_task, gap_of
+from pytest_sae.probes import ProbeSets
 from tests.metrics.planted import LATENTS, ScrWorld, permuted, quadrants, rescaled, scr_world
 
 
@@ -185,18 +186,27 @@ def test_equal_accuracies_leave_nothing_to_score() -> None:
             assert excluded["clean"] == pytest.approx(excluded["confounded"], abs=0.05)
 
 
+def gaps_of(world: ScrWorld, probes: ProbeSets) -> list[Gap]:
+    logits = np.stack([fit.logits(world.test_split.x) for fit in probes.fits])
+    draws = draw_task("planted", world.test, logits[:, 2], 0)
+    return [
+        gap_of("planted", direction, world.test, logits[:, own], logits[:, 2], draws)
+        for direction, own in (("spurious", 0), ("intended", 1))
+    ]
+
+
 def test_shuffled_labels_leave_nothing_to_score(world: ScrWorld) -> None:
     rng = np.random.default_rng(5)
     shuffled = world.train.cells[rng.permutation(len(world.train.cells))]
     labels = Quadrants(shuffled >= 2, shuffled % 2 == 1)
     probes = fit_probes("planted", world.train_split.x, labels, 0)
-    gaps = task_gaps("planted", world.test_split.x, world.test, probes, 0)
+    gaps = gaps_of(world, probes)
     assert not any(gap.usable for gap in gaps)
     assert all(gap.clean == pytest.approx(0.5, abs=0.2) for gap in gaps)
 
 
 def test_gaps_are_known_before_any_dictionary_and_decide_what_is_used(world: ScrWorld) -> None:
-    before = task_gaps("planted", world.test_split.x, world.test, world.probes, 0)
+    before = gaps_of(world, world.probes)
     spurious, intended = before
     assert spurious.usable
     assert spurious.size > 0.1

@@ -7,8 +7,8 @@ read(answer) -> str | None
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from pytest_sae.activations.steering import SteeringEffect
 from pytest_sae.judge.base import Answer
 from pytest_sae.judge.form import closed, sentence
 from pytest_sae.judge.prompts.compose import compose
@@ -29,22 +29,7 @@ _INSTRUCTIONS = (
 )
 
 
-@dataclass(frozen=True)
-class Effect:
-    """What turning a latent up changes after one prompt.
-
-    Args:
-        prompt: the text that the model goes on from.
-        raised: tokens that become more likely, largest change first.
-        lowered: tokens that become less likely, largest change first.
-    """
-
-    prompt: str
-    raised: tuple[str, ...]
-    lowered: tuple[str, ...]
-
-
-def request(effects: Sequence[Effect]) -> Request:
+def request(effects: Sequence[SteeringEffect]) -> Request:
     """Return the question about one latent.
 
     Args:
