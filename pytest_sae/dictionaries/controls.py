@@ -139,34 +139,42 @@ def _use(dictionary: Dictionary, x: Tensor) -> Tensor:
 
 
 def random_matched(
-    like: Dictionary | tuple[int, int], x: Tensor, l0: float, seed: int
+    like: Dictionary | tuple[int, int], x: Tensor, l0: float, seed: int, y: Tensor | None = None
 ) -> AffineDictionary:
     """Return a random dictionary that has the given mean L0 on x.
 
     Encoder and decoder rows are independent and uniform on the unit sphere, the bias is the mean
-    of x, and one threshold serves all latents: z = p · [p > threshold], p = (x - mean) · rows.
+    of what is written, and one threshold serves all latents: z = p · [p > threshold],
+    p = (x - mean) · rows.
 
     Args:
         like: the dictionary whose shape and site it takes, or (d_in, d_sae).
         x: (token, d_in) activations of the site.
         l0: mean number of active latents per token, above 0 and at most d_sae.
         seed: of the rows.
+        y: (token, d_out) what it writes in place of; x itself by default.
 
     Raises:
-        DictionaryError: an L0 that d_sae latents cannot have, or a transcoder, whose output has
-            another mean and perhaps another width than x.
+        DictionaryError: an L0 that d_sae latents cannot have, or a transcoder without y, as its
+            output has another mean and perhaps another width than x.
     """
-    if not isinstance(like, tuple) and like.info.hook_out not in (None, like.info.hook_in):
+    if (
+        y is None
+        and not isinstance(like, tuple)
+        and like.info.hook_out not in (None, like.info.hook_in)
+    ):
         raise DictionaryError(
             f"{like.info.source} reads {like.info.hook_in} and writes {like.info.hook_out}. "
-            "Expected a dictionary of one site: a random transcoder is no control of it."
+            "Expected what it writes in place of beside what it reads."
         )
     d_in, d_sae = like if isinstance(like, tuple) else (like.d_in, like.d_sae)
     if not 0 < l0 <= d_sae:
         raise DictionaryError(f"A random dictionary of {d_sae} latents cannot have L0 {l0:g}.")
     generator = torch.Generator().manual_seed(seed)
+    y = x if y is None else y
     reads, writes = (
-        normalize(torch.randn(d_sae, d_in, generator=generator), dim=1).to(x) for _ in range(2)
+        normalize(torch.randn(d_sae, width, generator=generator), dim=1).to(x)
+        for width in (d_in, y.shape[1])
     )
     mean = x.mean(dim=0)
     threshold = _threshold((_spread(x) - mean) @ reads.T, l0)
@@ -179,7 +187,7 @@ def random_matched(
     if not isinstance(like, tuple):
         info = replace(like.info, family="control.random", k=None, prefixes=())
     name = _fingerprint("random_matched", f"{d_in} {d_sae} {threshold!r} {_sum(mean)}", seed)
-    return AffineDictionary(encode, writes, mean, reads, info, name)
+    return AffineDictionary(encode, writes, y.mean(dim=0), reads, info, name)
 
 
 def random_tied(like: Dictionary, x: Tensor, l0: float, seed: int) -> AffineDictionary:

@@ -12,6 +12,8 @@ from pytest_sae.dictionaries.affine import AffineDictionary
 from pytest_sae.dictionaries.base import Dictionary
 from pytest_sae.errors import DictionaryError
 
+_RIDGE = 1e-8  # of the mean variance of a coordinate
+
 
 def identity(like: Dictionary) -> AffineDictionary:
     """Return the activations themselves as a dictionary: a latent for every coordinate.
@@ -30,36 +32,54 @@ def identity(like: Dictionary) -> AffineDictionary:
     return AffineDictionary(lambda x: x.to(axes.dtype), axes, none, axes, info, name)
 
 
-def pca(like: Dictionary, x: Tensor, k: int) -> AffineDictionary:
+def pca(like: Dictionary, x: Tensor, k: int, y: Tensor | None = None) -> AffineDictionary:
     """Return the principal components of x with the k largest coefficients of each token.
 
     `z = topk_|.|(V (x - mean))`, `x_hat = mean + z V`. It is fitted on the very tokens that it is
-    measured on, for it is a reference and not a result.
+    measured on, for it is a reference and not a result. Of a transcoder they are the components of
+    the linear map of x that comes nearest to y.
 
     Args:
         like: the dictionary whose site it takes.
         x: (token, d_in) activations of the site.
-        k: active components per token, 1 to d_in.
+        k: active components per token, 1 to d_out.
+        y: (token, d_out) what a transcoder writes in place of; x itself by default.
 
     Raises:
-        DictionaryError: a transcoder, or a k that d_in components cannot have.
+        DictionaryError: a transcoder without y, or a k that d_out components cannot have.
     """
-    _require_one_site(like, "components of what it reads say nothing about what it writes")
-    if not 1 <= k <= like.d_in:
-        raise DictionaryError(f"{like.d_in} principal components cannot have {k} active ones.")
-    mean, axes = _components(x.to(like.device))
-    mean, axes = mean.to(like.dtype), axes.to(like.dtype)
+    y = None if y is x else y
+    if y is None:
+        _require_one_site(like, "components of what it reads say nothing about what it writes")
+    if not 1 <= k <= like.d_out:
+        raise DictionaryError(f"{like.d_out} principal components cannot have {k} active ones.")
+    centre, bias, reads, axes = (each.to(like.dtype) for each in _mapped(x.to(like.device), y))
 
     def encode(tokens: Tensor) -> Tensor:
-        coefficients = (tokens.to(axes.dtype) - mean) @ axes.T
+        coefficients = (tokens.to(axes.dtype) - centre) @ reads.T
         chosen = coefficients.abs().topk(k, dim=1).indices
         return torch.zeros_like(coefficients).scatter(1, chosen, coefficients.gather(1, chosen))
 
     info = replace(like.info, family="control.pca", k=None, prefixes=())
     digest = hashlib.sha256(f"pca {k}".encode())
-    for part in (mean, axes):
+    for part in (bias, axes) if y is None else (bias, axes, centre, reads):
         digest.update(part.double().cpu().numpy().tobytes())
-    return AffineDictionary(encode, axes, mean, axes, info, digest.hexdigest())
+    return AffineDictionary(encode, axes, bias, reads, info, digest.hexdigest())
+
+
+def _mapped(x: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """(d_in,) centre, (d_out,) bias, (component, d_in) read and (component, d_out) written."""
+    mean, axes = _components(x)
+    if y is None:
+        return mean, mean, axes, axes
+    inputs, outputs = x.double() - mean, y.to(x.device).double()
+    bias = outputs.mean(0)
+    gram = inputs.T @ inputs
+    # What hardly varies is not divided by.
+    gram.diagonal().add_(_RIDGE * gram.diagonal().mean())
+    linear = torch.linalg.solve(gram, inputs.T @ (outputs - bias))
+    _, axes = _components(inputs @ linear)
+    return mean, bias, axes @ linear.T, axes
 
 
 def _components(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from pytest_sae.activations.latents import Latents
+from pytest_sae.activations.stream import TokenActivations
 from pytest_sae.dictionaries import controls, references
 from pytest_sae.dictionaries.affine import AffineDictionary
 from pytest_sae.dictionaries.base import Dictionary
@@ -45,12 +46,14 @@ class TokenSample:
     """Some tokens of the texts, and what the dictionary makes of them.
 
     Args:
-        x: (token, d_in).
+        x: (token, d_in), what it reads.
+        y: (token, d_out), what it has to write: x itself, but for transcoders.
         l0: mean number of active latents.
         alive: latents that fire on any of them.
     """
 
     x: Tensor
+    y: Tensor
     l0: float
     alive: int
 
@@ -62,7 +65,9 @@ def why_not(control: str, latents: Latents) -> str:
         control: its name, one of `numbers.control.CONTROLS`.
         latents: of the dictionary that it would be a control of.
     """
-    if control in ("random", "random_tied", "pca", "identity") and latents.writes_elsewhere:
+    if latents.in_context and control in MAKERS:
+        return latents.in_context
+    if control in ("random_tied", "identity") and latents.writes_elsewhere:
         return _TWO_SITES
     if control == "permuted_decoder" and latents.dictionary.decoder_rows is None:
         return "its decoder is not affine: it has no fixed rows to permute"
@@ -76,12 +81,14 @@ def sampled(latents: Latents, texts: Sequence[str]) -> TokenSample:
         latents: of the dictionary.
         texts: distinct.
     """
-    x = _spread(latents, texts).to(latents.dictionary.device, latents.dictionary.dtype)
+    device, dtype = latents.dictionary.device, latents.dictionary.dtype
+    x = _spread(latents.tokens(texts)).to(device, dtype)
+    y = _spread(latents.written(texts)).to(device, dtype) if latents.writes_elsewhere else x
     active = torch.zeros(latents.dictionary.d_sae, dtype=torch.int64, device=x.device)
     with torch.no_grad():
         for piece in x.split(_PIECE):
             active += torch.count_nonzero(latents.dictionary.encode(piece), dim=0)
-    return TokenSample(x, float(active.sum()) / max(1, len(x)), int((active > 0).sum()))
+    return TokenSample(x, y, float(active.sum()) / max(1, len(x)), int((active > 0).sum()))
 
 
 def make(
@@ -99,8 +106,6 @@ def make(
     Returns:
         All draws; where that is possible they have the same latents, so that only one is encoded.
     """
-    if latents.in_context:
-        return latents.in_context
     found = MAKERS[control](latents.dictionary, sample, seed)
     if isinstance(found, str):
         return found
@@ -119,7 +124,7 @@ def make(
 def _random(dictionary: Dictionary, sample: TokenSample, seed: int) -> Dictionary | str:
     if sample.l0 == 0:
         return _SILENT
-    return controls.random_matched(dictionary, sample.x, sample.l0, seed)
+    return controls.random_matched(dictionary, sample.x, sample.l0, seed, sample.y)
 
 
 def _random_tied(dictionary: Dictionary, sample: TokenSample, seed: int) -> Dictionary | str:
@@ -135,8 +140,8 @@ def _best_k(dictionary: Dictionary, sample: TokenSample, seed: int) -> Dictionar
 
 
 def _pca(dictionary: Dictionary, sample: TokenSample, seed: int) -> Dictionary | str:
-    k = min(dictionary.d_in, max(1, round(sample.l0)))
-    return references.pca(dictionary, sample.x, k)
+    k = min(dictionary.d_out, max(1, round(sample.l0)))
+    return references.pca(dictionary, sample.x, k, sample.y)
 
 
 def _identity(dictionary: Dictionary, sample: TokenSample, seed: int) -> Dictionary | str:
@@ -169,11 +174,11 @@ REDRAWN: Mapping[str, Callable[[Dictionary, Dictionary, int], Dictionary]] = {
 }
 
 
-def _spread(latents: Latents, texts: Sequence[str]) -> Tensor:
-    """(token, d_in): every s-th valid token, s doubling as long as there are too many."""
+def _spread(stream: TokenActivations) -> Tensor:
+    """(token, d): every s-th valid token, s doubling as long as there are too many."""
     kept: list[Tensor] = []
     step, seen = 1, 0
-    for part in latents.tokens(texts):
+    for part in stream:
         x = part.x_valid
         kept.append(x[-seen % step :: step].clone())
         seen += len(x)

@@ -57,10 +57,26 @@ def test_a_permuted_skip_transcoder_still_passes_its_input_on(tmp_path: Path) ->
     assert not torch.allclose(control.reconstruct(x), original.reconstruct(x), atol=0.1)
 
 
-def test_a_transcoder_has_no_random_twin(tmp_path: Path) -> None:
-    transcoder = load(sae_lens_files.write(tmp_path, "transcoder"))
-    with pytest.raises(DictionaryError, match="dictionary of one site"):
-        random_matched(transcoder, tokens(), 6, seed=0)
+def test_a_random_transcoder_needs_what_is_written_and_has_its_mean(tmp_path: Path) -> None:
+    transcoder, x = load(sae_lens_files.write(tmp_path, "transcoder", d_out=20)), tokens()
+    with pytest.raises(DictionaryError, match="beside what it reads"):
+        random_matched(transcoder, x, 6, seed=0)
+    y = x[:, :20] + 3
+    control = random_matched(transcoder, x, 6, seed=0, y=y)
+    prove(control)
+    assert (control.d_in, control.d_out) == (32, 20)
+    assert torch.equal(control.const(x)[0], y.mean(0))
+    assert float((control.encode(x) != 0).sum(1).double().mean()) == pytest.approx(6, abs=0.1)
+
+
+def test_all_components_of_a_linear_map_are_the_map(tmp_path: Path) -> None:
+    transcoder, x = load(sae_lens_files.write(tmp_path, "transcoder", d_out=20)), tokens()
+    y = x @ torch.randn(32, 20, generator=torch.Generator().manual_seed(0)) + 1
+    whole, part = (pca(transcoder, x, k, y) for k in (20, 5))
+    prove(whole)
+    assert torch.allclose(whole.reconstruct(x), y, atol=1e-3)
+    errors = [(each.reconstruct(x) - y).square().sum() for each in (whole, part)]
+    assert errors[0] < errors[1] < (y - y.mean(0)).square().sum()
 
 
 def test_a_permuted_decoder_follows_its_seed(sae_dirs: dict[str, Path]) -> None:
