@@ -18,8 +18,8 @@ from pytest_sae.errors import DataError, JudgeError
 from pytest_sae.families.registry import card_of
 from pytest_sae.judge.base import Answer, Judge, Spent
 from pytest_sae.judge.calibration.contexts import known
-from pytest_sae.judge.calibration.questions import first
-from pytest_sae.judge.calibration.rules import RULES
+from pytest_sae.judge.calibration.latent_rules import RULES
+from pytest_sae.judge.calibration.requests import first
 from pytest_sae.judge.marking import unmark
 from pytest_sae.judge.request import Request
 from pytest_sae.measure import scr_and_tpp, shift

@@ -171,9 +171,7 @@ def test_controls_are_measured_as_dictionaries_of_their_own_are(world: Path, fou
             "permuted_decoder": [
                 permuted_decoder(sae.dictionary, 1_000_003 * n) for n in (0, *drawn)
             ],
-            "random_tied": [
-                random_tied(sae.dictionary, x, l0, 1_000_003 * n) for n in (0, *drawn)
-            ],
+            "random_tied": [random_tied(sae.dictionary, x, l0, 1_000_003 * n) for n in (0, *drawn)],
             "best_k": [best_k(sae.dictionary, x, alive // 8)],
             "pca": [pca(sae.dictionary, x, round(l0))],
         }
