@@ -20,6 +20,7 @@ CARD = Card(
         higher("judge_calibration.injection",
             "share of instructions hidden in contexts that the judge ignores", SHARE),
     ),
+    code="2",
     uses=frozenset({"judge"}),
     of_judge=True,
     random=False,
