@@ -28,6 +28,7 @@ class Content:
             where there is none.
         tensors: by name, on the CPU, as stored; nested names are joined by dots.
         settings: from `--sae=family,name=value:path`.
+        beside: other files of its layout that were there, parsed, by their names in it.
     """
 
     source: str
@@ -35,6 +36,7 @@ class Content:
     config: Mapping[str, Any]
     tensors: Mapping[str, Tensor]
     settings: Mapping[str, str] = field(default_factory=dict)
+    beside: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def check_settings(content: Content, family: str, known: Sequence[str] = ()) -> None:

@@ -87,6 +87,7 @@ def read(path: Path | str, settings: Iterable[tuple[str, str]] = ()) -> Content:
         config=_together(config, inside, str(path)),
         tensors=tensors,
         settings={str(name): str(value) for name, value in settings},
+        beside={name: read_configuration(path) for name, path in files.beside.items()},
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_sae.dictionaries.containers.configuration import read_configuration
+from pytest_sae.dictionaries.layouts import INDEX
 from pytest_sae.errors import DictionaryError
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, object]]:
     """Return the tensors of a weights file, and the plain values that lie among them.
 
     Args:
-        path: a .safetensors, .npz, .pt or .pth file; its suffix says which.
+        path: a .safetensors, .npz, .pt or .pth file, or the index of several .safetensors; its
+            name says which.
 
     Raises:
         DictionaryError: damaged, larger than it says, or in need of more than tensors.
@@ -27,6 +29,10 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, object]]:
         from pytest_sae.dictionaries.containers.safetensors_file import read_safetensors
 
         return read_safetensors(path), {}
+    if path.name.endswith(f".safetensors{INDEX}"):
+        from pytest_sae.dictionaries.containers.sharded_file import read_sharded
+
+        return read_sharded(path), {}
     if path.suffix == ".npz":
         from pytest_sae.dictionaries.containers.npz_file import read_npz
 
