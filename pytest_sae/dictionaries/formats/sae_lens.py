@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_sae.dictionaries import preflight
 from pytest_sae.dictionaries.content import Content, check_settings
-from pytest_sae.dictionaries.formats import nested, sae_lens_config, temporal
+from pytest_sae.dictionaries.formats import nested, sae_lens_checkpoint, sae_lens_config, temporal
 from pytest_sae.dictionaries.formats.normalise import PER_TOKEN
 from pytest_sae.dictionaries.formats.normalised import Normalised
 from pytest_sae.dictionaries.formats.sae_lens_config import TENSORS, Config
@@ -49,6 +49,7 @@ def build(content: Content, *, device: str, dtype: torch.dtype | None) -> Dictio
         DictionaryError: anything that `preflight` refuses.
     """
     check_settings(content, NAME, SETTINGS)
+    content = sae_lens_checkpoint.finished(content)
     config = sae_lens_config.read(content)
     tensors = without_unit_scale(content.tensors)
     if config.architecture == sae_lens_config.TEMPORAL:

@@ -166,10 +166,10 @@ def _modern(raw: Mapping[str, object], source: str) -> dict[str, object]:
             "fold it with the version that trained it and save again."
         )
     config.setdefault("architecture", "standard")
-    if activation == "topk":
+    if "topk" in (activation, config["architecture"]):
         config["architecture"] = "topk"
         arguments = config.get("activation_fn_kwargs")
-        if isinstance(arguments, dict) and "k" in arguments:
+        if isinstance(arguments, Mapping) and "k" in arguments:
             config["k"] = arguments["k"]
     normalisation = config.get("normalize_activations")
     if normalisation is None or isinstance(normalisation, bool):

@@ -84,7 +84,7 @@ def test_a_shard_without_the_index_is_said_to_be_one(sharded: Path) -> None:
 
 def test_a_missing_shard_is_named(sharded: Path) -> None:
     (sharded / FIRST).unlink()
-    with pytest.raises(DictionaryError, match="is not there.*copy or download"):
+    with pytest.raises(DictionaryError, match=r"is not there.*copy or download"):
         load(sharded)
 
 
