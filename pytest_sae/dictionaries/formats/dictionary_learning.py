@@ -17,6 +17,7 @@ from pytest_sae.dictionaries.formats.dictionary_learning_weights import (
     check,
     encoder,
     one_form,
+    with_one_threshold,
 )
 from pytest_sae.dictionaries.weights import computing_dtype, fingerprint
 from pytest_sae.errors import DictionaryError
@@ -77,8 +78,9 @@ def build(content: Content, *, device: str, dtype: torch.dtype | None) -> Dictio
     trainer = content.config.get("trainer")
     trainer = trainer if isinstance(trainer, Mapping) else {}
     kind = _class(content, trainer)
-    check(kind, content.tensors, content.source)
-    whole, prefixes = one_form(kind, content.tensors), _prefixes(content)
+    tensors = with_one_threshold(kind, content.tensors)
+    check(kind, tensors, content.source)
+    whole, prefixes = one_form(kind, tensors), _prefixes(content)
     k = _k(content, trainer, kind, len(whole.reads))
     prefix = nested.prefix(content, prefixes)
     stored = whole.first(prefix)
@@ -175,6 +177,7 @@ def _info(content: Content, trainer: Mapping[str, Any], kind: str, k: int | None
 
 def _hook(submodule: object, layer: object) -> object:
     """`resid_post_layer_8`, or the path of a module; nothing is guessed from the layer alone."""
+    submodule, layer = _only(submodule), _only(layer)
     if not isinstance(submodule, str):
         return submodule
     match = re.fullmatch(r"(\w+?)_layer_?(\d+)", submodule)
@@ -182,3 +185,8 @@ def _hook(submodule: object, layer: object) -> object:
     if name in _SUBMODULES and isinstance(index, (int, str)) and not isinstance(index, bool):
         return f"blocks.{index}.{_SUBMODULES[name]}"
     return submodule
+
+
+def _only(value: object) -> object:
+    """What stands alone in a list, as scripts that train at several layers write it."""
+    return value[0] if isinstance(value, list) and len(value) == 1 else value

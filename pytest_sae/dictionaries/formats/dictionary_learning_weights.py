@@ -80,6 +80,21 @@ class Weights:
         )
 
 
+def with_one_threshold(kind: str, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Return the tensors, a threshold for all latents as a number where it is a list of one.
+
+    torch reads such a list into a number, and so does the library's own loader.
+
+    Args:
+        kind: name of the class.
+        tensors: by the names of its state_dict.
+    """
+    threshold = tensors.get("threshold")
+    if kind == "JumpReluAutoEncoder" or threshold is None or tuple(threshold.shape) != (1,):
+        return tensors
+    return {**tensors, "threshold": threshold[0]}
+
+
 def check(kind: str, tensors: Mapping[str, Tensor], source: str) -> None:
     """Refuse tensors that are not a class's, or that must not be evaluated.
 

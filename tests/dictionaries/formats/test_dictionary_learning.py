@@ -55,6 +55,19 @@ def test_a_class_computes_its_formula(kind: str, tmp_path: Path) -> None:
 def test_a_class_computes_what_its_own_loader_gives(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    agrees_with_its_own_loader(kind, write(tmp_path, kind), monkeypatch)
+
+
+@pytest.mark.parametrize("kind", ["BatchTopKSAE", "MatryoshkaBatchTopKSAE", "AutoEncoderTopK"])
+def test_numbers_that_are_lists_of_one_are_read_as_its_own_loader_reads_them(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = state_dict(kind)
+    state |= {name: state[name].reshape(1) for name in ("threshold", "k")}
+    agrees_with_its_own_loader(kind, write(tmp_path, kind, state), monkeypatch)
+
+
+def agrees_with_its_own_loader(kind: str, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trainers = "dictionary_learning.trainers"
     places = {
         "AutoEncoderTopK": f"{trainers}.top_k",
@@ -64,8 +77,7 @@ def test_a_class_computes_what_its_own_loader_gives(
     # Its training needs a tracing library that is not imported here, and nothing of it is called.
     monkeypatch.setitem(sys.modules, "nnsight", MagicMock())
     module = upstream.submodule(monkeypatch, places.get(kind, "dictionary_learning.dictionary"))
-    directory, x = write(tmp_path, kind), tokens()
-    theirs = getattr(module, kind).from_pretrained(directory / "ae.pt")
+    theirs, x = getattr(module, kind).from_pretrained(directory / "ae.pt"), tokens()
     ours = load(directory)
     with torch.no_grad():
         torch.testing.assert_close(ours.encode(x), theirs.encode(x), **close)
@@ -115,6 +127,8 @@ def test_an_autoencoder_stored_in_half_precision_is_normalised_in_single(tmp_pat
         ({"submodule_name": "mlp_out_layer_7"}, "blocks.7.hook_mlp_out"),
         ({"submodule_name": "attention_out_layer7"}, "blocks.7.hook_attn_out"),
         ({"submodule_name": "mlp_out", "layer": 2}, "blocks.2.hook_mlp_out"),
+        ({"submodule_name": "resid_post", "layer": [2]}, "blocks.2.hook_resid_post"),
+        ({"submodule_name": ["resid_post_layer_4"], "layer": [2]}, "blocks.4.hook_resid_post"),
         ({"submodule_name": "gpt_neox.layers.3.mlp"}, "gpt_neox.layers.3.mlp"),
         ({"submodule_name": None}, None),
     ],
