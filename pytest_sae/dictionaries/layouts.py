@@ -67,7 +67,7 @@ class Files:
 LAYOUTS = (
     Layout("sae_weights.safetensors", "cfg.json", beside=("activation_scaler.json",)),
     Layout("sae_weights.safetensors", "config.json"),
-    Layout("sae.safetensors", "cfg.json", beside=("../config.json",)),
+    Layout("sae.safetensors", "cfg.json", beside=("../config.json", "../../config.json")),
     Layout("ae.pt", "config.json"),
     Layout("checkpoints/final.safetensors", "hyperparams.json"),
     Layout("params.safetensors", "config.json"),

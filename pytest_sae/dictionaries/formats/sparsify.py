@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torch.nn.functional import linear
@@ -28,6 +29,7 @@ _TENSORS = frozenset({"encoder.weight", "encoder.bias", "W_dec", "b_dec"})
 _ACTIVATIONS = ("topk", "groupmax")
 # A block or a module in it, as the trainer names directories: layers.3, h.3.mlp.
 _HOOKPOINT = re.compile(r"(?:\w+\.)*(?:layers|h|blocks|block)\.(\d+)(?:\.(\w+))*")
+_SEED = re.compile(r"seed\d+")
 
 
 @dataclass(frozen=True)
@@ -152,18 +154,36 @@ def _encoder(config: _Config, w: Mapping[str, Tensor]) -> Callable[[Tensor], Ten
 
 
 def _info(content: Content, config: _Config) -> DictionaryInfo:
-    """The trainer says where an SAE belongs by its directory's name alone."""
-    named = content.config.get("hookpoint") or content.weights.parent.name
+    """The trainer says where an SAE belongs by its directory's name alone, its model for all."""
+    run = _run(content)
+    named = content.config.get("hookpoint") or _directory(content.weights)
     reads, writes = _sites(named, config.transcode) if isinstance(named, str) else (None, None)
-    family = f"{NAME}.{config.kind()}"
     return declared(
         content,
-        family,
-        model=content.config.get("model"),
+        f"{NAME}.{config.kind()}",
+        model=content.config.get("model") or _model(run),
         hook_in=reads,
         hook_out=writes,
+        context_size=run.get("ctx_len"),
         k=config.k,
     )
+
+
+def _run(content: Content) -> Mapping[str, object]:
+    """The configuration of the training run, in one of the directories above; empty if none is."""
+    runs = (each for each in content.beside.values() if each.keys() >= {"sae", "model"})
+    return next(runs, {})
+
+
+def _model(run: Mapping[str, object]) -> object:
+    model, revision = run.get("model"), run.get("revision")
+    return f"{model}@{revision}" if model and revision else model
+
+
+def _directory(weights: Path) -> str:
+    """What the trainer calls the directory of a hookpoint; several seeds lie in it."""
+    directory = weights.absolute().parent
+    return (directory.parent if _SEED.fullmatch(directory.name) else directory).name
 
 
 def _sites(hookpoint: str, transcode: bool) -> tuple[str | None, str | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from torch import Tensor
 from pytest_sae.dictionaries.base import Dictionary
 from pytest_sae.dictionaries.formats import sparsify
 from pytest_sae.dictionaries.load import load
+from pytest_sae.dictionaries.spec import resolve
 from pytest_sae.errors import DictionaryError
 from tests.dictionaries.contents import behaves, content, largest, random, tokens
 from tests.dictionaries.formats.upstream import submodule
+from tests.dictionaries.hub.hub_cache_files import below, cache, files_in
 
 D_IN, D_SAE, K = 12, 48, 6
 CONFIG = {"activation": "topk", "k": K, "d_in": D_IN, "num_latents": D_SAE, "expansion_factor": 32}
@@ -112,6 +115,46 @@ def test_the_site_is_the_configurations_else_the_directorys(
     if name == "layers.2.attn":  # its input has no name: the run has to be told
         expected = (None, "layers.2.attn")
     assert (info.hook_in, info.hook_out) == expected
+
+
+@pytest.mark.parametrize("place", ["layers.2", "layers.2/seed3", "best/layers.2"])
+def test_the_model_of_a_run_stands_in_the_directory_above(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run's configuration as sparsify's own command writes it."""
+    upstream = submodule(monkeypatch, "sparsify.__main__")
+    run = upstream.RunConfig(
+        sae=import_module("sparsify.config").SparseCoderConfig(k=K),
+        model="EleutherAI/pythia-70m",
+        dataset="lab/texts",
+        revision="step3000",
+        ctx_len=512,
+    )
+    directory = saved(tmp_path / place)
+    base = tmp_path / "best" if place.startswith("best") else tmp_path
+    run.save_json(base / "config.json")
+    info = load(directory).info
+    assert info.model == "EleutherAI/pythia-70m@step3000"
+    assert (info.hook_in, info.context_size, info.k) == ("layers.2", 512, K)
+    assert load(directory, settings=[("model", "mine")]).info.model == "mine"
+
+
+def test_the_run_of_a_repository_comes_with_its_dictionaries(tmp_path: Path, home: Path) -> None:
+    saved(tmp_path / "run/layers.2")
+    run = {"sae": {"k": K}, "model": "lab/model", "revision": None, "ctx_len": 64}
+    (tmp_path / "run/config.json").write_text(json.dumps(run))
+    cache(home, "lab/saes", below("topk", files_in(tmp_path / "run")))
+    info = load(resolve(["hf:lab/saes/topk/layers.2"])[0].path).info
+    assert (info.model, info.hook_in, info.context_size) == ("lab/model", "layers.2", 64)
+
+
+@pytest.mark.parametrize("other", [{}, {"model": "a"}, {"sae": {}}, {"model_type": "llama"}])
+def test_a_configuration_above_that_is_no_run_s_says_nothing(
+    other: dict[str, Any], tmp_path: Path
+) -> None:
+    directory = saved(tmp_path / "layers.2")
+    (tmp_path / "config.json").write_text(json.dumps(other))
+    assert load(directory).info.model is None
 
 
 def test_settings_say_the_site_before_the_directory_does() -> None:
