@@ -26,7 +26,8 @@ class DictionaryInfo:
         k: declared number of active latents, None where the family has none.
         prefixes: how many of the first latents are a dictionary of their own, narrowest first
             (Matryoshka); empty elsewhere.
-        suggestion: settings that its path suggests for what is undeclared; only for messages.
+        suggestion: settings that its path or README suggest for what is undeclared; only for
+            messages.
         head: index of the only attention head that it reads, None for all.
         trained_on: what is declared about the processing of the model's weights before training.
     """

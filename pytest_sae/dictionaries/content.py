@@ -126,7 +126,7 @@ def declared(
         context_size: tokens per text in training; what is no positive whole number is ignored.
         prepend_bos: whether texts began with BOS; what is no boolean is ignored.
         k: number of active latents.
-        suggestion: settings that the path suggests, for a message.
+        suggestion: settings that path or README suggest, for a message.
 
     Raises:
         DictionaryError: a model or hook that is no text.

@@ -69,6 +69,7 @@ LAYOUTS = (
     Layout("sae_weights.safetensors", "config.json"),
     Layout("sae.safetensors", "cfg.json", beside=("../config.json", "../../config.json")),
     Layout("ae.pt", "config.json"),
+    Layout("sae.pt", "config.json"),
     Layout("checkpoints/final.safetensors", "hyperparams.json"),
     Layout("params.safetensors", "config.json"),
     Layout("params.safetensors", None),
@@ -96,7 +97,7 @@ def files_of(place: Path) -> Files | None:
     if directory is not None:
         own = [each for each in layouts_of(directory) if each.weights_in(directory) == place]
         return _files(directory, own[0]) if own else None
-    return Files(place, None) if _readable(place) else None
+    return _alone(place) if _readable(place) else None
 
 
 def index_of(weights: Path) -> Path:
@@ -119,6 +120,17 @@ def shards(names: Iterable[str], weights: str) -> list[str]:
     """
     stem = weights.removesuffix(".safetensors")
     return [each for each in names if (found := _SHARD.fullmatch(each)) and found["stem"] == stem]
+
+
+def beside_alone(weights: str) -> tuple[str, str]:
+    """Return what may belong to a weights file of no layout: `NAME_cfg.json`, and a README.
+
+    Args:
+        weights: its name, with / between parts.
+    """
+    directory, _, name = weights.rpartition("/")
+    up = f"{directory}/" if directory else ""
+    return f"{up}{name.rpartition('.')[0]}_cfg.json", f"{up}README.md"
 
 
 def looks_like_dictionary(path: Path | str) -> bool:
@@ -188,6 +200,13 @@ def _directory_of(path: Path) -> Path | None:
             if layout.matches(directory):
                 return directory
     return None
+
+
+def _alone(weights: Path) -> Files:
+    """The files of weights that lie as no layout has them: a configuration of their own name."""
+    config, readme = (weights.with_name(each) for each in beside_alone(weights.name))
+    there = {readme.name: readme} if readme.is_file() else {}
+    return Files(weights, config if config.is_file() else None, there)
 
 
 def _files(directory: Path, layout: Layout) -> Files:

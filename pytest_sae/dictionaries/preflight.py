@@ -228,7 +228,8 @@ def require_site(info: DictionaryInfo) -> None:
         names = ",".join(f"{name}=..." for name, value in asked.items() if not value)
         theirs = info.family.startswith("sae_lens")
         added = "add them to `metadata` in its configuration, or say" if theirs else "say"
-        path = f" Its path suggests {info.suggestion}: check that." if info.suggestion else ""
+        hint = f" Its path or README suggests {info.suggestion}: check that."
+        path = hint if info.suggestion else ""
         raise DictionaryError(
             f"{info.source} does not declare {' and '.join(missing)}. Expected the model and the "
             f"hook that it was trained on: {added} "

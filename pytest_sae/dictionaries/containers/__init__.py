@@ -12,7 +12,20 @@ from pytest_sae.errors import DictionaryError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["read_configuration", "read_weights"]
+__all__ = ["read_beside", "read_configuration", "read_weights"]
+
+
+def read_beside(path: Path) -> dict[str, object]:
+    """Return what a file beside a dictionary says: a JSON object, or the head of a README.
+
+    Raises:
+        DictionaryError: no JSON object.
+    """
+    if path.suffix == ".md":
+        from pytest_sae.dictionaries.containers.model_card import read_card
+
+        return read_card(path)
+    return read_configuration(path)
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, object]]:

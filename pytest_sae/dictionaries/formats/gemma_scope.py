@@ -21,7 +21,7 @@ NAME = "gemma_scope"
 _NEEDED = frozenset({"w_enc", "w_dec", "b_enc", "b_dec", "threshold"})
 _OPTIONAL = frozenset({"affine_skip_connection", "scaling_factor"})
 # Keys of other formats with the same arrays.
-_OTHERS = frozenset({"d_sae", "d_in", "metadata", "trainer", "d_model"})
+_OTHERS = frozenset({"d_sae", "d_in", "metadata", "trainer", "d_model", "act_size"})
 _SITES = {
     "res": "hook_resid_post",
     "resid_post": "hook_resid_post",

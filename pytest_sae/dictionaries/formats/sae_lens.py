@@ -36,6 +36,7 @@ _NARROWED = {"W_enc": 1, "W_dec": 0, "b_enc": 0, "threshold": 0}
 def recognise(content: Content) -> bool:
     """Whether the weights have `W_dec`, and the configuration is sae_lens'."""
     others = {"encoder.weight", "b_dec_out"} & content.tensors.keys()
+    others |= {"act_size"} & content.config.keys()
     return "W_dec" in content.tensors and not others and any(k in content.config for k in _KEYS)
 
 

@@ -49,9 +49,10 @@ class _Config:
 
 
 def recognise(content: Content) -> bool:
-    """Whether names of tensors are this family's."""
+    """Whether names of tensors are this family's, and a configuration says k and the rest."""
     names = content.tensors.keys()
-    return names >= _TENSORS and not names & {"decoder.weight", "decoder"}
+    known = names >= _TENSORS and not names & {"decoder.weight", "decoder"}
+    return known and bool(content.config)
 
 
 def build(content: Content, *, device: str, dtype: torch.dtype | None) -> Dictionary:

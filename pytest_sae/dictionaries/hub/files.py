@@ -13,6 +13,7 @@ from pytest_sae.dictionaries.layouts import (
     PICKLES,
     READABLE,
     Layout,
+    beside_alone,
     index_of_part,
     pickle_refused,
     shards,
@@ -62,6 +63,8 @@ def files(names: Collection[str], place: str) -> list[str]:
         for name in (layout.config, *layout.beside)
         if name and PurePosixPath(each).match(layout.weights)
     }
+    if place in names and place not in own and not beside & set(names):
+        beside = set(beside_alone(place))
     return sorted((weights | parts | beside) & set(names))
 
 
