@@ -76,6 +76,8 @@ LAYOUTS = (
     Layout("params.npz", "config.json"),
     Layout("params.npz", None),
 )
+#: The names of their configurations, as messages list them.
+CONFIGURATIONS = ", ".join(dict.fromkeys(each.config for each in LAYOUTS if each.config))
 
 
 def layouts_of(directory: Path) -> list[Layout]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from pytest_sae.dictionaries.base import DictionaryInfo
+from pytest_sae.dictionaries.layouts import CONFIGURATIONS
 from pytest_sae.errors import DictionaryError
 
 if TYPE_CHECKING:
@@ -15,6 +16,27 @@ _MOST_PRUNED = 0.5  # of the latents: beyond, it is hardly the dictionary that w
 _UNIT_TOLERANCE = 0.02  # rows stored in bfloat16
 
 Shapes = Mapping[str, tuple[int, ...]]
+
+
+def configured(config: Mapping[str, object], source: str) -> None:
+    """Refuse weights without any configuration, which a family was forced on.
+
+    Args:
+        config: of the dictionary.
+        source: where it is from, for messages.
+
+    Raises:
+        DictionaryError: it is empty; the message says where a configuration belongs.
+    """
+    if config:
+        return
+    raise DictionaryError(
+        f"{source} comes without a configuration, which says how the weights compute. Expected the "
+        "one that it was published with: copy it beside the weights under the name of its format "
+        f"({CONFIGURATIONS}) and pass their directory; where there is none, say what its README "
+        "says: --sae=weights_only,activation=topk,k=32,apply_b_dec_to_input=false,"
+        f"model=OWNER/NAME,site=blocks.N.hook_resid_post:{source}"
+    )
 
 
 def count(config: Mapping[str, object], name: str, source: str, most: int | None = None) -> int:
@@ -31,6 +53,7 @@ def count(config: Mapping[str, object], name: str, source: str, most: int | None
     """
     value = config.get(name)
     limit = "" if most is None else f" to {most}"
+    configured(config, source)
     if name not in config:
         raise DictionaryError(
             f"{source} declares no {name}. Expected a whole number from 1{limit}: add it to the "
@@ -138,25 +161,6 @@ def finite(tensors: Mapping[str, Tensor], source: str) -> None:
             f"{source} has weights that are not finite: {', '.join(broken)}. Expected numbers: "
             "training diverged or the file is damaged; take an earlier checkpoint."
         )
-
-
-def folded(normalisation: object, per_token: Sequence[str], source: str) -> None:
-    """Refuse an input normalisation whose factors are not in the files.
-
-    Args:
-        normalisation: as declared.
-        per_token: the kinds that can be computed from one token alone.
-        source: what the message calls the dictionary.
-    """
-    if normalisation in ("none", *per_token):
-        return
-    raise DictionaryError(
-        f"{source} declares normalize_activations = {normalisation!r}: it was trained on scaled "
-        "activations, and the factors are not folded into the weights, so every figure would be "
-        f"wrong. Expected none, {' or '.join(per_token)}: fold them with sae_lens "
-        "(fold_activation_norm_scaling_factor) and save again, or say the factor of "
-        "expected_average_only_in by --sae=sae_lens,norm_factor=..."
-    )
 
 
 def thresholds(threshold: Tensor, source: str) -> None:

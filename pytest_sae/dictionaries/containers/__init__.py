@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_sae.dictionaries.containers.configuration import read_configuration
+from pytest_sae.dictionaries.containers.lfs_pointer import refuse_pointer
 from pytest_sae.dictionaries.layouts import INDEX
 from pytest_sae.errors import DictionaryError
 
@@ -36,8 +37,10 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, object]]:
             name says which.
 
     Raises:
-        DictionaryError: damaged, larger than it says, or in need of more than tensors.
+        DictionaryError: damaged, larger than it says, in need of more than tensors, or a pointer
+            of git-lfs.
     """
+    refuse_pointer(path)
     if path.suffix == ".safetensors":
         from pytest_sae.dictionaries.containers.safetensors_file import read_safetensors
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_sae.dictionaries.containers.configuration import read_configuration
+from pytest_sae.dictionaries.containers.lfs_pointer import refuse_pointer
 from pytest_sae.dictionaries.containers.safetensors_file import read_safetensors
 from pytest_sae.errors import DictionaryError
 
@@ -26,7 +27,9 @@ def read_sharded(index: Path) -> dict[str, Tensor]:
     listed = _listed(index)
     tensors: dict[str, Tensor] = {}
     for name in sorted(set(listed.values())):
-        own = read_safetensors(_beside(index, name))
+        path = _beside(index, name)
+        refuse_pointer(path)
+        own = read_safetensors(path)
         expected = {tensor for tensor, place in listed.items() if place == name}
         if own.keys() != expected:
             raise DictionaryError(

@@ -59,8 +59,8 @@ def recognise(content: Content) -> bool:
     A JumpReLU file without a configuration is Gemma Scope's too, and computes the same.
     """
     trainer = content.config.get("trainer")
-    if isinstance(trainer, Mapping) and "dict_class" in trainer:
-        return str(trainer["dict_class"]) in CLASSES
+    if isinstance(trainer, Mapping) and str(trainer.get("dict_class")) in CLASSES:
+        return True
     return not _OTHERS & content.config.keys() and bool(_by_tensors(content))
 
 
@@ -115,7 +115,15 @@ def _by_tensors(content: Content) -> list[str]:
 def _class(content: Content, trainer: Mapping[str, Any]) -> str:
     given, stored = content.settings.get("dict_class"), trainer.get("dict_class")
     found = [str(given or stored)] if given or stored else _by_tensors(content)
-    if given and stored and given != stored:
+    unknown = stored is not None and str(stored) not in CLASSES
+    if unknown and given not in CLASSES:
+        fitting = "|".join(_by_tensors(content)) or "CLASS"
+        raise DictionaryError(
+            f"{content.source} was trained as dict_class = {stored!r}, which is not read here. "
+            f"Expected {', '.join(CLASSES)}: where it computes what one of them does, say "
+            f"--sae={NAME},dict_class={fitting}:{content.source}"
+        )
+    if given and stored and not unknown and given != stored:
         raise DictionaryError(
             f"{content.source} declares dict_class = {stored!r} and is given {given!r}. Expected "
             "the class that it was trained as: leave the setting out."

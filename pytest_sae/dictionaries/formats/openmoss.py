@@ -19,6 +19,14 @@ if TYPE_CHECKING:
 
 LOG_THRESHOLDS = ("log_jumprelu_threshold", "activation_function.log_jumprelu_threshold")
 _NORM = "dataset_average_activation_norm"
+_NORMS = {
+    "token-wise": "by which each token is scaled to the norm √d by itself: no factor can be "
+    "folded. sae_lens has the same: save the weights in its format with normalize_activations = "
+    "'constant_norm_rescale', which is read",
+    "batch-wise": "whose factor is the mean norm of the batch that a token was in: its codes of a "
+    "token depend on the others. Take the mean norm over many tokens, and declare it: "
+    "norm_activation = 'dataset-wise' with dataset_average_activation_norm",
+}
 _KEYS = frozenset({"d_model", "act_fn", "norm_activation"})
 _SEVERAL = ("crosscoder", "clt")  # each has a family of its own
 
@@ -129,10 +137,10 @@ def factor(content: Content, d: int, hook: object, setting: str = "", side: str 
     if normalisation == "inference":  # folded when it was saved
         return 1.0
     if normalisation != "dataset-wise":
+        why = _NORMS.get(str(normalisation), "which is no normalisation that is known here")
         raise DictionaryError(
-            f"{content.source} declares norm_activation = {normalisation!r}, whose factors depend "
-            "on the tokens beside it. Expected 'dataset-wise' or 'inference': fold it with the "
-            "library that trained it."
+            f"{content.source} declares norm_activation = {normalisation!r}, {why}. Expected "
+            "'dataset-wise' or 'inference', whose factors are numbers."
         )
     return math.sqrt(d) / _norm(content, setting, side, hook)
 

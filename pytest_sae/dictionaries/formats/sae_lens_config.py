@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pytest_sae.dictionaries import preflight
 from pytest_sae.dictionaries.base import DictionaryInfo
 from pytest_sae.dictionaries.content import Content, declared
-from pytest_sae.dictionaries.formats import nested, sae_lens_settings
+from pytest_sae.dictionaries.formats import nested, sae_lens_settings, sae_lens_unfolded
 from pytest_sae.dictionaries.formats.normalise import PER_TOKEN
 from pytest_sae.errors import DictionaryError
 
@@ -77,6 +77,7 @@ def read(content: Content) -> Config:
             normalisation.
     """
     raw, source = content.config, content.source
+    preflight.configured(raw, source)
     config = raw if _is_modern(raw, source) else _modern(raw, source)
     config = sae_lens_settings.corrected(config, content)
     architecture = _architecture(config, source)
@@ -87,7 +88,7 @@ def read(content: Content) -> Config:
     for name in ("apply_b_dec_to_input", "rescale_acts_by_decoder_norm"):
         preflight.flag(config, name, source)
     factor = _factor(content, config, architecture)
-    normalisation = "none" if factor else _normalisation(config, architecture, source)
+    normalisation = "none" if factor else _normalisation(config, architecture, content)
     metadata = _metadata(config, source)
     _refuse_pursuit(config, architecture, max(d_in, d_sae), source)
     info = _info(content, config, metadata, architecture, d_sae)
@@ -115,10 +116,11 @@ def _factor(content: Content, config: Mapping[str, object], architecture: str) -
     return factor
 
 
-def _normalisation(config: Mapping[str, object], architecture: str, source: str) -> str:
-    normalisation = config.get("normalize_activations", "none")
+def _normalisation(config: Mapping[str, object], architecture: str, content: Content) -> str:
+    normalisation, source = config.get("normalize_activations", "none"), content.source
     known = ("constant_scalar_rescale",) if architecture == TEMPORAL else tuple(PER_TOKEN)
-    preflight.folded(normalisation, known, source)
+    if normalisation not in ("none", *known):
+        raise DictionaryError(sae_lens_unfolded.explain(content, normalisation, known))
     if architecture not in TRANSCODERS:
         return str(normalisation)
     # sae_lens normalises what a transcoder reads and leaves what it writes and skips as it is.

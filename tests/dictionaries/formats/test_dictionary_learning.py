@@ -259,7 +259,12 @@ def test_weights_of_another_class_are_refused(kind: str, tmp_path: Path) -> None
 
 
 def test_an_unknown_class_is_refused(tmp_path: Path) -> None:
-    assert "no known family" in refusal(write(tmp_path, "AutoEncoder", dict_class="IdentityDict"))
+    directory = write(tmp_path, "AutoEncoder", dict_class="MyAutoEncoder")
+    message = refusal(directory)
+    assert "trained as dict_class = 'MyAutoEncoder', which is not read here" in message
+    assert f"--sae=dictionary_learning,dict_class=AutoEncoder:{directory}" in message
+    told = load(directory, settings=[("dict_class", "AutoEncoder")])
+    assert told.fingerprint == load(write(tmp_path / "known", "AutoEncoder")).fingerprint
     given = refusal(write(tmp_path, "AutoEncoder"), dict_class="GatedAutoEncoder")
     assert "'AutoEncoder' and is given 'GatedAutoEncoder'" in given
 

@@ -221,7 +221,7 @@ def refusals() -> Iterator[tuple[dict[str, Any], list[tuple[str, str]], str]]:
         yield {"normalize_activations": SCALED}, [("norm_factor", text)], "positive number"
     yield {}, [("norm_factor", "2")], "whose factor it is: leave it out"
     yield {"normalize_activations": SCALED}, [], "norm_factor="
-    yield {}, [("normalize_activations", "sometimes")], "fold_activation_norm_scaling_factor"
+    yield {}, [("normalize_activations", "sometimes")], "no version of sae_lens computes"
     yield {"model_class_name": hooked}, [("fold_ln", "perhaps")], "true or false"
     yield {"model_class_name": other}, [("fold_ln", "true")], "weights are not processed"
 
