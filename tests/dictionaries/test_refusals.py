@@ -98,14 +98,17 @@ def test_a_normalisation_that_is_not_folded(copy_of: Copy, kind: object) -> None
     assert f"normalize_activations = {kind!r}" in refusal(directory)
 
 
-def test_a_factor_that_may_be_folded_already_is_refused_with_what_tells(copy_of: Copy) -> None:
+@pytest.mark.parametrize(("length", "state"), [(4.0, "folded"), (1.0, "unfolded")])
+def test_a_factor_that_may_be_folded_already_is_refused_with_what_tells(
+    copy_of: Copy, length: float, state: str
+) -> None:
     """The runners of sae_lens 3 folded it and saved the setting that they had begun with."""
     directory = copy_of("standard")
     folded = {"normalize_activations": "expected_average_only_in"}
     edit_config(directory, lambda config: config.update(folded))
-    edit_weights(directory, lambda weights: scale(weights, 4.0))
+    edit_weights(directory, lambda weights: scale(weights, length))
     message = refusal(directory)
-    assert "here they have 4 on average" in message
+    assert f"here they have {length:.3g} on average, as if it were {state}." in message
     assert f"--sae=sae_lens,normalize_activations=none:{directory}" in message
     assert f"--sae=sae_lens,norm_factor=F:{directory}" in message
     assert load(directory, settings=[("normalize_activations", "none")]).d_sae == 96

@@ -8,6 +8,7 @@ from pytest_sae.dictionaries.content import Content
 from pytest_sae.dictionaries.formats.sae_lens_checkpoint import SCALER
 from pytest_sae.dictionaries.formats.sae_lens_settings import NORM_FACTOR, NORMALISATION, SCALED
 
+_UNIT = 0.02  # by which rows of length 1 differ from it in half precision
 _WHITENED = "covariance_whitening"
 
 
@@ -62,7 +63,8 @@ def _lengths(content: Content) -> str:
     if rows is None or rows.dim() != 2 or not rows.is_floating_point():
         return ""
     mean = float(rows.double().norm(dim=1).mean())
+    state = "unfolded" if abs(mean - 1) < _UNIT else "folded"
     return (
         " Training mostly keeps decoder rows of length 1, and folding makes them 1 / F: here they "
-        f"have {mean:.3g} on average."
+        f"have {mean:.3g} on average, as if it were {state}."
     )
