@@ -53,7 +53,6 @@ def count(config: Mapping[str, object], name: str, source: str, most: int | None
     """
     value = config.get(name)
     limit = "" if most is None else f" to {most}"
-    configured(config, source)
     if name not in config:
         raise DictionaryError(
             f"{source} declares no {name}. Expected a whole number from 1{limit}: add it to the "

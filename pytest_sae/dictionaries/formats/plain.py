@@ -96,7 +96,7 @@ def _check(stored: dict[str, Tensor], source: str) -> None:
         shapes["threshold"] = () if one else (d_sae,)
     preflight.shapes(stored, shapes, source)
     preflight.finite(stored, source)
-    preflight.decoder(stored["W_dec"], source, divided=False)
+    preflight.decoder(stored["W_dec"], source)
     upright(stored["W_enc"], stored["W_dec"], "W_dec", source)
     if "threshold" in stored:
         preflight.thresholds(stored["threshold"], source)
