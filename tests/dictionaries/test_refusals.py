@@ -174,10 +174,9 @@ def test_a_family_that_is_forced_without_a_configuration_says_where_it_goes(
     with pytest.raises(DictionaryError) as caught:
         load(alone, family=family)
     message = str(caught.value)
-    assert "comes without a configuration" in message or "does not look like it" in message
-    if family != "llama_scope":
-        assert "copy it beside the weights under the name of its format (cfg.json" in message
-        assert "--sae=weights_only,activation=topk,k=32,apply_b_dec_to_input=" in message
+    assert f"said to be of the family {family}, and comes without the configuration" in message
+    assert "copy it beside the weights under the name of its format (cfg.json" in message
+    assert "--sae=weights_only,activation=topk,k=32,apply_b_dec_to_input=" in message
 
 
 def test_an_old_boolean_normalisation(copy_of: Copy) -> None:
