@@ -79,8 +79,8 @@ def _place(name: str, entry: Any) -> tuple[int, int, str]:
     """Where a tensor begins and ends, if that is what its type and shape need."""
     try:
         kind, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
-        needed = math.prod(shape) * _BYTES[kind]
         whole = all(type(each) is int and 0 <= each < 2**48 for each in (*shape, begin, end))
+        needed = math.prod(shape) * _BYTES[kind] if whole else -1  # a text would be repeated
     except (TypeError, KeyError, ValueError) as error:
         raise _DamagedError(f"its header describes {name[:80]!r} as {entry!r:.120}") from error
     if not whole or needed != end - begin:

@@ -138,7 +138,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"transcode": "yes"}, r"transcode = 'yes'. Expected true or false"),
     ({"num_latents": 24}, r"W_dec has the shape \(48, 12\). Expected \(24, 12\)"),
     ({"d_in": 11}, r"shape .* Expected"),
-    ({"skip_connection": True}, r"missing W_skip"),
+    ({"transcode": True, "skip_connection": True}, r"missing W_skip"),
 ]
 
 
@@ -197,5 +197,5 @@ def test_a_transposed_square_decoder_is_noticed_by_its_content() -> None:
 
 
 def test_an_unknown_setting_is_refused_with_those_there_are() -> None:
-    with pytest.raises(DictionaryError, match=r"'k', which .* Expected model, site, site_out"):
+    with pytest.raises(DictionaryError, match=r"'k', which .* Expected transcode, model"):
         sparsify.build(content(weights(), CONFIG, k="3"), device="cpu", dtype=None)
