@@ -103,7 +103,7 @@ def _walk(
     config: Mapping[str, object], keys: Keys, within: str, content: Content, family: str
 ) -> Iterator[str]:
     for name, value in config.items():
-        dotted = f"{within}{name}"
+        dotted = f"{within}{name if name.isidentifier() else _shown(name)}"
         inner = keys.inside.get(name)
         if inner is not None and isinstance(value, Mapping):
             yield from _walk(value, inner, f"{dotted}.", content, family)

@@ -213,10 +213,8 @@ def _info(content: Content, config: _Config) -> DictionaryInfo:
         content,
         family,
         model=content.config.get("model"),
-        revision=content.config.get("revision"),
         hook_in=reads,
         hook_out=writes,
-        context_size=content.config.get("ctx_len"),
         k=config.k,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -199,3 +200,20 @@ def test_a_transposed_square_decoder_is_noticed_by_its_content() -> None:
 def test_an_unknown_setting_is_refused_with_those_there_are() -> None:
     with pytest.raises(DictionaryError, match=r"'k', which .* Expected transcode, model"):
         sparsify.build(content(weights(), CONFIG, k="3"), device="cpu", dtype=None)
+
+
+def test_a_skip_connection_alone_does_not_say_whether_it_is_a_transcoder() -> None:
+    """Configurations of before there was the key, such as the published skip transcoders have."""
+    w = weights(skip_connection=True)
+    what = {name: value for name, value in CONFIG.items() if name != "transcode"}
+    unsaid = content(w, {**what, "skip_connection": True}, "layers.5.mlp/sae.safetensors")
+    with pytest.raises(DictionaryError, match=r"sparsify,transcode=true"):
+        sparsify.build(unsaid, device="cpu", dtype=None)
+    x = tokens(d_in=D_IN)
+    for said in (True, False):
+        settings = {"transcode": str(said).lower()}
+        given = replace(unsaid, settings=settings)
+        found = sparsify.build(given, device="cpu", dtype=None)
+        declared = build(w, "layers.5.mlp", skip_connection=True, transcode=said)
+        assert torch.equal(found.reconstruct(x), declared.reconstruct(x))
+        assert found.info.hook_in == declared.info.hook_in
