@@ -16,6 +16,7 @@ from pytest_sae.dictionaries.formats.sae_lens_keys import KEYS as SAE_LENS
 from pytest_sae.dictionaries.keys import Keys, Refused, concerns, remarks
 from pytest_sae.dictionaries.load import load
 from pytest_sae.errors import DictionaryError
+from tests.dictionaries import keys_document
 from tests.dictionaries.conftest import edit_config
 from tests.dictionaries.contents import content
 from tests.dictionaries.formats import sae_lens_files
@@ -94,6 +95,11 @@ def test_every_family_declares_its_keys(name: str) -> None:
     declared = [*keys.used, *keys.harmless, *keys.told, *keys.refused]
     assert isinstance(keys, Keys)
     assert all(isinstance(each, str) and each.strip() == each for each in declared)
+
+
+def test_the_page_of_formats_says_what_is_done_about_keys() -> None:
+    page = Path(__file__).parents[2] / "docs" / "formats.md"
+    assert page.read_text().endswith(keys_document.document())
 
 
 def declared(keys: Keys) -> set[str]:

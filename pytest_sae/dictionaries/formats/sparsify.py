@@ -42,14 +42,14 @@ _CODER = Keys(
 )
 # Of a whole run: its model, and what it was trained on.
 _RUN = Keys(
-    used=("model", "revision", "ctx_len", "layers", "hookpoints"),
+    used=("model", "revision", "ctx_len"),
     harmless=names(
         """
-        dataset split max_examples text_column shuffle_seed data_args hf_token resume finetune
-        data_preprocessing_num_proc batch_size grad_acc_steps micro_acc_steps loss_fn optimizer lr
-        lr_warmup_steps k_decay_steps auxk_alpha dead_feature_threshold init_seeds layer_stride
-        distribute_modules save_every save_best save_dir log_to_wandb run_name wandb_log_frequency
-        end_to_end lookup_max_order gram_table_path
+        layers hookpoints dataset split max_examples text_column shuffle_seed data_args hf_token
+        resume finetune data_preprocessing_num_proc batch_size grad_acc_steps micro_acc_steps
+        loss_fn optimizer lr lr_warmup_steps k_decay_steps auxk_alpha dead_feature_threshold
+        init_seeds layer_stride distribute_modules save_every save_best save_dir log_to_wandb
+        run_name wandb_log_frequency end_to_end lookup_max_order gram_table_path
         """
     ),
     told={
@@ -213,8 +213,10 @@ def _info(content: Content, config: _Config) -> DictionaryInfo:
         content,
         family,
         model=content.config.get("model"),
+        revision=content.config.get("revision"),
         hook_in=reads,
         hook_out=writes,
+        context_size=content.config.get("ctx_len"),
         k=config.k,
     )
 

@@ -54,9 +54,7 @@ def test_numbers_of_four_bits_are_refused_in_a_sentence(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     header = json.dumps({"w": {"dtype": "F4", "shape": [4], "data_offsets": [0, 2]}}).encode()
     path.write_bytes(len(header).to_bytes(8, "little") + header + b"\\0\\0")
-    with pytest.raises(
-        DictionaryError, match=r"'w' is of type F4.*save the dictionary unquantised"
-    ):
+    with pytest.raises(DictionaryError, match=r"'w' is of type F4.*save .* unquantised"):
         read_weights(path)
 
 

@@ -217,3 +217,8 @@ def test_a_skip_connection_alone_does_not_say_whether_it_is_a_transcoder() -> No
         declared = build(w, "layers.5.mlp", skip_connection=True, transcode=said)
         assert torch.equal(found.reconstruct(x), declared.reconstruct(x))
         assert found.info.hook_in == declared.info.hook_in
+
+
+def test_the_runs_model_comes_with_its_revision_and_context() -> None:
+    info = build(model="lab/tiny", revision="step3000", ctx_len=64).info
+    assert (info.model, info.context_size) == ("lab/tiny@step3000", 64)
