@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pytest_sae.dictionaries.base import DictionaryInfo
-from pytest_sae.dictionaries.formats.sae_lens_model import revision, trained
+from pytest_sae.dictionaries.formats.sae_lens_model import ARGUMENT_KEYS, revision, trained
+from pytest_sae.dictionaries.formats.sae_lens_settings import PROCESSED, PROCESSING
 from pytest_sae.dictionaries.load import load
 from pytest_sae.errors import DictionaryError
 from pytest_sae.models.processing import NONE, Processing, declared
@@ -29,6 +31,23 @@ def test_before_3_19_2_weights_were_processed(version: str) -> None:
     assert done(config) == ALL
     assert version in trained(config, config).remarks[0]
     assert not trained(config, config).perhaps
+
+
+def test_transformer_lens_does_all_of_it_by_default() -> None:
+    from transformer_lens import HookedTransformer
+
+    taken = signature(HookedTransformer.from_pretrained).parameters
+    assert {name for name in PROCESSING if taken[name].default} == set(PROCESSED)
+    assert taken.keys() - declared_arguments() <= {
+        "model_name",
+        "hf_model",
+        "tokenizer",
+        "from_pretrained_kwargs",
+    }
+
+
+def declared_arguments() -> set[str]:
+    return {*ARGUMENT_KEYS.used, *ARGUMENT_KEYS.harmless, *ARGUMENT_KEYS.told}
 
 
 @pytest.mark.parametrize("version", ["3.19.2", "3.23.4", "4.0.0", "5.11.0", "6.54.12", "10.0.0"])
