@@ -38,12 +38,8 @@ def test_transformer_lens_does_all_of_it_by_default() -> None:
 
     taken = signature(HookedTransformer.from_pretrained).parameters
     assert {name for name in PROCESSING if taken[name].default} == set(PROCESSED)
-    assert taken.keys() - declared_arguments() <= {
-        "model_name",
-        "hf_model",
-        "tokenizer",
-        "from_pretrained_kwargs",
-    }
+    objects = {"model_name", "hf_model", "tokenizer", "from_pretrained_kwargs"}
+    assert taken.keys() - declared_arguments() == objects
 
 
 def declared_arguments() -> set[str]:
