@@ -34,6 +34,7 @@ from pytest_sae.errors import OptionError
 from pytest_sae.models.hub import parse
 from pytest_sae.models.model import LanguageModel
 from pytest_sae.session.loaded import sites_of
+from tests.dictionaries import keys_document
 from tests.dictionaries.hub import hub_cache_files
 from tests.dictionaries.hub.hub_cache_files import COMMIT
 from tests.dictionaries.published_files import Stored, layer, stored
@@ -232,7 +233,8 @@ faked hub with tiny weights; `python -m tests.dictionaries.published` draws this
 Not supported yet. Each is refused with this reason:
 
 {_table(("sae_lens' loader", "why", "releases", "dictionaries"), _by(refused, "loader", "why"))}
-"""
+
+{keys_document.document()}"""
 
 
 def _by(outcomes: list[Outcome], *names: str) -> list[tuple[object, ...]]:

@@ -17,6 +17,7 @@ from pytest_sae.dictionaries.content import Content, check_settings, declared
 from pytest_sae.dictionaries.formats import nested, plain
 from pytest_sae.dictionaries.formats.normalise import LayerNorm
 from pytest_sae.dictionaries.formats.normalised import Normalised
+from pytest_sae.dictionaries.keys import Keys, Refused, names
 from pytest_sae.errors import DictionaryError
 
 if TYPE_CHECKING:
@@ -27,6 +28,27 @@ if TYPE_CHECKING:
 
 NAME = "batch_topk"
 SETTINGS = ("sae_type", "threshold", "prefix")
+KEYS = Keys(
+    used=names(
+        """
+        act_size dict_size sae_type top_k input_unit_norm use_encoder_bias tied_weights activation
+        group_sizes model_name hook_point act_name seq_len
+        """
+    ),
+    harmless=names(
+        """
+        seed batch_size lr num_tokens l1_coeff beta1 beta2 max_grad_norm dtype enc_dtype site layer
+        device model_batch_size num_batches_in_buffer dataset_path wandb_project perf_log_freq
+        checkpoint_freq n_batches_to_dead top_k_aux aux_penalty bandwidth name l1_warmup_frac
+        pool_size softmax_aux_penalty quantile quantile_lr buffer_mult buffer_size buffer_batches
+        dict_mult remove_rare_dir d_mlp l1_warm_up
+        """
+    ),
+    refused={
+        "concat_heads": Refused((True,), "it reads one head of its site", "say site="),
+        "per_head": Refused((False,), "it reads one head of its site alone"),
+    },
+)
 _KEYS = frozenset({"act_size", "dict_size"})
 _LOG = "jumprelu.log_threshold"
 # HookedTransformer.from_pretrained without arguments, as all of their scripts have it.

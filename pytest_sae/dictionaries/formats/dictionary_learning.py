@@ -11,6 +11,7 @@ from pytest_sae.dictionaries import preflight
 from pytest_sae.dictionaries.affine import AffineDictionary
 from pytest_sae.dictionaries.content import Content, check_settings, declared
 from pytest_sae.dictionaries.formats import nested
+from pytest_sae.dictionaries.formats.dictionary_learning_keys import KEYS
 from pytest_sae.dictionaries.formats.dictionary_learning_weights import (
     BUFFERS,
     CLASSES,
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     import torch
 
     from pytest_sae.dictionaries.base import Dictionary, DictionaryInfo
+
+__all__ = ["KEYS", "NAME", "SETTINGS", "belonging", "build", "module", "recognise"]
 
 NAME = "dictionary_learning"
 SETTINGS = ("dict_class", "prefix")
@@ -50,6 +53,13 @@ _SUBMODULES = {
     "attn_out": "hook_attn_out",
     "attention_out": "hook_attn_out",
     "attn": "hook_attn_out",
+}
+# What the modules that they call so are given.
+_INPUTS = {
+    "hook_resid_post": "hook_resid_pre",
+    "hook_resid_pre": "hook_resid_pre",
+    "hook_mlp_out": "mlp.hook_in",
+    "hook_attn_out": "ln1.hook_out",
 }
 
 
@@ -171,16 +181,50 @@ def _k(content: Content, trainer: Mapping[str, Any], kind: str, d_sae: int) -> i
 
 
 def _info(content: Content, trainer: Mapping[str, Any], kind: str, k: int | None) -> DictionaryInfo:
-    buffer = content.config.get("buffer")
-    buffer = buffer if isinstance(buffer, Mapping) else {}
+    reads, writes = belonging(content, module(trainer))
     return declared(
         content,
         f"{NAME}.{_LABELS[kind]}",
         model=trainer.get("lm_name"),
-        hook_in=_hook(trainer.get("submodule_name"), trainer.get("layer")),
-        context_size=buffer.get("ctx_len"),
+        hook_in=reads,
+        hook_out=writes,
+        context_size=_buffer(content).get("ctx_len"),
         k=k,
     )
+
+
+def belonging(content: Content, named: object) -> tuple[object, object]:
+    """Return where a dictionary reads and writes, the latter None where that is the same.
+
+    Args:
+        content: its configuration's `buffer` says whether the module's input was read, its output,
+            or both.
+        named: path of the module, or hook name of its output.
+
+    Raises:
+        DictionaryError: none of the three.
+    """
+    side = _buffer(content).get("io", "out")
+    if side == "out" or not isinstance(named, str):
+        return named, None
+    if side not in ("in", "in_and_out"):
+        raise DictionaryError(
+            f"{content.source} declares buffer.io = {side!r}. Expected in, out or in_and_out: "
+            "correct config.json."
+        )
+    block, _, hook = named.rpartition(".")
+    reads = f"{block}.{_INPUTS[hook]}" if hook in _INPUTS else f"{named}.input"
+    return reads, named if side == "in_and_out" else None
+
+
+def _buffer(content: Content) -> Mapping[str, Any]:
+    buffer = content.config.get("buffer")
+    return buffer if isinstance(buffer, Mapping) else {}
+
+
+def module(trainer: Mapping[str, Any]) -> object:
+    """Return the module that a trainer's configuration names, or the hook of its output."""
+    return _hook(trainer.get("submodule_name"), trainer.get("layer"))
 
 
 def _hook(submodule: object, layer: object) -> object:

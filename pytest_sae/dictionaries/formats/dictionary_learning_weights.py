@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from torch.nn.functional import linear
 
 from pytest_sae.dictionaries import preflight
+from pytest_sae.dictionaries.formats.orientation import upright
 from pytest_sae.dictionaries.formats.selection import above, top_k
 
 if TYPE_CHECKING:
@@ -124,6 +125,8 @@ def check(kind: str, tensors: Mapping[str, Tensor], source: str) -> None:
     preflight.finite(computing, source)
     writes = computing["W_dec"] if "W_dec" in computing else computing["decoder.weight"].T
     preflight.decoder(writes, source)
+    reads = computing["encoder.weight"] if linear_form else computing["W_enc"].T
+    upright(reads, writes, "the decoder", source)
     if kind in _THRESHOLDED:
         preflight.thresholds(computing["threshold"], source)
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pytest_sae.dictionaries.base import Dictionary
 
 NAME = "llama_scope"
+KEYS = openmoss.KEYS
 SETTINGS = ("norm_in", "norm_out")
 # The library's names since 2026, by those of Llama Scope; the latter are transposed.
 _NEWER = {

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pytest_sae.dictionaries import preflight
+from pytest_sae.dictionaries.keys import Keys, names
 from pytest_sae.errors import DictionaryError
 
 if TYPE_CHECKING:
@@ -17,6 +18,28 @@ if TYPE_CHECKING:
 
     from pytest_sae.dictionaries.content import Content
 
+#: Llama Scope's hyperparams.json, and the configurations that came after it.
+KEYS = Keys(
+    used=names(
+        """
+        sae_type hook_point_in hook_point_out hook_points hook_points_in hook_points_out d_model
+        d_sae expansion_factor use_decoder_bias apply_decoder_bias_to_pre_encoder use_glu_encoder
+        act_fn jump_relu_threshold norm_activation dataset_average_activation_norm
+        sparsity_include_decoder_norm top_k model_name
+        """
+    ),
+    harmless=names(
+        """
+        device dtype seed bias_init_method init_decoder_norm init_encoder_norm
+        init_encoder_with_decoder_transpose init_search decoder_exactly_fixed_norm lp
+        l1_coefficient l1_coefficient_warmup_steps k_warmup_steps use_batch_norm_mse
+        use_ghost_grads tp_size ddp_size jumprelu_threshold_window jumprelu_threshold_grad_scale
+        use_triton_kernel sparsity_threshold_for_triton_spmm_kernel strict_loading
+        init_cross_layer_decoder_all_zero decode_with_csr sparsity_threshold_for_csr
+        sae_pretrained_name_or_path exp_name exp_result_dir run_name
+        """
+    ),
+)
 LOG_THRESHOLDS = ("log_jumprelu_threshold", "activation_function.log_jumprelu_threshold")
 _NORM = "dataset_average_activation_norm"
 _NORMS = {

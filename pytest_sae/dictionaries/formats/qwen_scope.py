@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_sae.dictionaries import preflight
 from pytest_sae.dictionaries.content import Content, check_settings, declared, whole_setting
 from pytest_sae.dictionaries.formats import plain
+from pytest_sae.dictionaries.keys import Keys
 from pytest_sae.errors import DictionaryError
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pytest_sae.dictionaries.base import Dictionary
 
 NAME = "qwen_scope"
+KEYS = Keys()  # its files come without a configuration
 _FILE = re.compile(r"layer(\d+)\.sae\.(?:pt|safetensors)")
 _REPOSITORY = re.compile(r"SAE-Res-(?P<model>.+?)-W\d+K-L0_(?P<k>\d+)")
 _TENSORS = {"W_enc", "W_dec", "b_enc", "b_dec"}

@@ -9,7 +9,12 @@ from dataclasses import dataclass, replace
 from pytest_sae.dictionaries import preflight
 from pytest_sae.dictionaries.base import DictionaryInfo
 from pytest_sae.dictionaries.content import Content, declared
-from pytest_sae.dictionaries.formats import nested, sae_lens_settings, sae_lens_unfolded
+from pytest_sae.dictionaries.formats import (
+    nested,
+    sae_lens_model,
+    sae_lens_settings,
+    sae_lens_unfolded,
+)
 from pytest_sae.dictionaries.formats.normalise import PER_TOKEN
 from pytest_sae.errors import DictionaryError
 
@@ -33,8 +38,6 @@ _SELECTING = ("topk", "abstopk")
 _UNSCALED = ("matching_pursuit", TEMPORAL)
 # Trained under one name and saved under another; on disk only unfinished training has these.
 _TRAINING_ONLY = ("batchtopk", "matryoshka_batchtopk")
-# What says how TransformerLens changed the model's weights before training.
-_TRAINED_ON = ("model_class_name", "model_from_pretrained_kwargs")
 _RENAMED = {
     "hook_point": "hook_name",
     "hook_point_head_index": "hook_head_index",
@@ -233,23 +236,33 @@ def _info(
 ) -> DictionaryInfo:
     trained_as = metadata.get("training_architecture")
     trained_as = trained_as if trained_as in _TRAINING_ONLY else architecture
+    trained, model = sae_lens_model.trained(config, metadata), metadata.get("model_name")
     info = declared(
         content,
         f"sae_lens.{trained_as}",
-        model=metadata.get("model_name"),
+        model=model,
+        revision=_revision(content, model, metadata),
         hook_in=_hook(metadata),
         hook_out=_hook(metadata, "_out"),
         context_size=metadata.get("context_size"),
         prepend_bos=metadata.get("prepend_bos"),
         k=_trained_k(config, metadata),
     )
-    trained = _details(metadata).get("matryoshka_widths")
     return replace(
         info,
-        prefixes=nested.widths(trained, d_sae),
+        prefixes=nested.widths(_details(metadata).get("matryoshka_widths"), d_sae),
         head=_head(metadata, content.source),
-        trained_on={name: metadata[name] for name in _TRAINED_ON if name in metadata},
+        trained_on=trained.on,
+        perhaps=trained.perhaps,
+        remarks=trained.remarks,
     )
+
+
+def _revision(content: Content, model: object, metadata: Mapping[str, object]) -> str | None:
+    """The model's revision; what the user calls the model says it itself."""
+    if "model" in content.settings:
+        return None
+    return sae_lens_model.revision(model, metadata, content.source)
 
 
 def _details(metadata: Mapping[str, object]) -> Mapping[str, object]:

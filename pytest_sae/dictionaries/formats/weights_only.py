@@ -12,6 +12,7 @@ from pytest_sae.dictionaries.content import (
     whole_setting,
 )
 from pytest_sae.dictionaries.formats import plain, qwen_scope
+from pytest_sae.dictionaries.keys import Keys
 from pytest_sae.errors import DictionaryError
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pytest_sae.dictionaries.base import Dictionary
 
 NAME = "weights_only"
+KEYS = Keys()
 SETTINGS = ("activation", "k", "apply_b_dec_to_input")
 _ACTIVATIONS = ("relu", "topk")
 README = "README.md"

@@ -237,7 +237,9 @@ def _transcoder_circuits(directory: Path, model: str) -> str:
         "b_dec_out": random(D, seed=5, scale=0.1),
     }
     torch.save({"state_dict": w}, directory / "transcoder.pt")
-    return _named("transcoder_circuits", directory / "transcoder.pt", model, **MLP)
+    # Its training processes the model's weights, whose norms then have none.
+    reads = {**MLP, "site": "blocks.1.ln2.hook_normalized"}
+    return _named("transcoder_circuits", directory / "transcoder.pt", model, **reads)
 
 
 def _snmf(directory: Path, model: str) -> str:

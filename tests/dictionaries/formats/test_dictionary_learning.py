@@ -271,3 +271,44 @@ def test_an_unknown_class_is_refused(tmp_path: Path) -> None:
 
 def test_a_text_for_the_model_that_is_none_is_refused(tmp_path: Path) -> None:
     assert "model_name is 3" in refusal(write(tmp_path, "AutoEncoder", lm_name=3))
+
+
+@pytest.mark.parametrize(
+    ("named", "reads"),
+    [
+        ("resid_post_layer_3", "blocks.3.hook_resid_pre"),
+        ("resid_pre_layer_3", "blocks.3.hook_resid_pre"),
+        ("mlp_out_layer_3", "blocks.3.mlp.hook_in"),
+        ("attention_out_layer_3", "blocks.3.ln1.hook_out"),
+        ("model.layers.3", "model.layers.3.input"),
+        ("gpt_neox.layers.3.mlp", "gpt_neox.layers.3.mlp.input"),
+    ],
+)
+def test_the_buffer_says_whether_a_module_is_read_before_it_or_after(
+    named: str, reads: str, tmp_path: Path
+) -> None:
+    path = write(tmp_path, "AutoEncoder", submodule_name=named)
+    after = load(path).info
+    assert after.hook_in == after.hook_out
+    sides = {"out": (after.hook_in, after.hook_in), "in": (reads, reads)}
+    for side, expected in {**sides, "in_and_out": (reads, after.hook_in)}.items():
+        info = load(with_buffer(path, io=side)).info
+        assert (info.hook_in, info.hook_out) == expected
+        assert info.remarks == ()
+
+
+def test_a_side_that_no_module_has_is_refused(tmp_path: Path) -> None:
+    assert "buffer.io = 'inout'" in refusal(with_buffer(write(tmp_path, "AutoEncoder"), io="inout"))
+
+
+def test_one_of_single_heads_is_refused(tmp_path: Path) -> None:
+    path = with_buffer(write(tmp_path, "AutoEncoder"), layer=3)
+    assert "heads one by one" in refusal(path)
+    assert load(path, settings=[("ignore", "layer")]).info.hook_in == "blocks.3.hook_resid_post"
+
+
+def with_buffer(path: Path, **changes: object) -> Path:
+    config = json.loads((path / "config.json").read_text())
+    config["buffer"].update(changes)
+    (path / "config.json").write_text(json.dumps(config))
+    return path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -181,7 +182,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"transcode": "yes"}, r"transcode = 'yes'. Expected true or false"),
     ({"num_latents": 24}, r"W_dec has the shape \(48, 12\). Expected \(24, 12\)"),
     ({"d_in": 11}, r"shape .* Expected"),
-    ({"skip_connection": True}, r"missing W_skip"),
+    ({"transcode": True, "skip_connection": True}, r"missing W_skip"),
 ]
 
 
@@ -240,5 +241,27 @@ def test_a_transposed_square_decoder_is_noticed_by_its_content() -> None:
 
 
 def test_an_unknown_setting_is_refused_with_those_there_are() -> None:
-    with pytest.raises(DictionaryError, match=r"'k', which .* Expected model, site, site_out"):
+    with pytest.raises(DictionaryError, match=r"'k', which .* Expected transcode, model"):
         sparsify.build(content(weights(), CONFIG, k="3"), device="cpu", dtype=None)
+
+
+def test_a_skip_connection_alone_does_not_say_whether_it_is_a_transcoder() -> None:
+    """Configurations of before there was the key, such as the published skip transcoders have."""
+    w = weights(skip_connection=True)
+    what = {name: value for name, value in CONFIG.items() if name != "transcode"}
+    unsaid = content(w, {**what, "skip_connection": True}, "layers.5.mlp/sae.safetensors")
+    with pytest.raises(DictionaryError, match=r"sparsify,transcode=true"):
+        sparsify.build(unsaid, device="cpu", dtype=None)
+    x = tokens(d_in=D_IN)
+    for said in (True, False):
+        settings = {"transcode": str(said).lower()}
+        given = replace(unsaid, settings=settings)
+        found = sparsify.build(given, device="cpu", dtype=None)
+        declared = build(w, "layers.5.mlp", skip_connection=True, transcode=said)
+        assert torch.equal(found.reconstruct(x), declared.reconstruct(x))
+        assert found.info.hook_in == declared.info.hook_in
+
+
+def test_the_runs_model_comes_with_its_revision_and_context() -> None:
+    info = build(model="lab/tiny", revision="step3000", ctx_len=64).info
+    assert (info.model, info.context_size) == ("lab/tiny@step3000", 64)
