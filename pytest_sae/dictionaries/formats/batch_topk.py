@@ -101,6 +101,7 @@ def _kind(content: Content) -> str:
 
 def _check(content: Content) -> None:
     config, source = content.config, content.source
+    preflight.configured(config, NAME, source)
     d_in, d_sae = (preflight.count(config, name, source) for name in ("act_size", "dict_size"))
     computing = {n: t for n, t in content.tensors.items() if n not in ("threshold", _LOG)}
     sizes = {"W_enc": (d_in, d_sae), "W_dec": (d_sae, d_in), "b_enc": (d_sae,), "b_dec": (d_in,)}
