@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from pytest_sae.dictionaries.base import DictionaryInfo
+from pytest_sae.dictionaries.layouts import CONFIGURATIONS
 from pytest_sae.errors import DictionaryError
 
 if TYPE_CHECKING:
@@ -15,6 +16,28 @@ _MOST_PRUNED = 0.5  # of the latents: beyond, it is hardly the dictionary that w
 _UNIT_TOLERANCE = 0.02  # rows stored in bfloat16
 
 Shapes = Mapping[str, tuple[int, ...]]
+
+
+def configured(config: Mapping[str, object], family: str, source: str) -> None:
+    """Refuse weights without the configuration that a family reads beside them.
+
+    Args:
+        config: of the dictionary.
+        family: that was forced on it.
+        source: where it is from, for messages.
+
+    Raises:
+        DictionaryError: it is empty; the message says where a configuration belongs.
+    """
+    if config:
+        return
+    raise DictionaryError(
+        f"{source} is said to be of the family {family}, and comes without the configuration that "
+        "says how its weights compute. Expected the one that it was published with: copy it beside "
+        f"the weights under the name of its format ({CONFIGURATIONS}) and pass their directory; "
+        "where there is none, say what its README says: --sae=weights_only,activation=topk,k=32,"
+        f"apply_b_dec_to_input=false,model=OWNER/NAME,site=blocks.N.hook_resid_post:{source}"
+    )
 
 
 def count(config: Mapping[str, object], name: str, source: str, most: int | None = None) -> int:

@@ -165,7 +165,7 @@ def test_a_pointer_is_one_whatever_file_it_stands_for(tmp_path: Path, name: str)
     assert "is a pointer of git-lfs" in refusal(tmp_path / name)
 
 
-@pytest.mark.parametrize("family", ["sparsify", "sae_lens", "llama_scope"])
+@pytest.mark.parametrize("family", ["sparsify", "sae_lens", "llama_scope", "batch_topk"])
 def test_a_family_that_is_forced_without_a_configuration_says_where_it_goes(
     copy_of: Copy, tmp_path: Path, family: str
 ) -> None:

@@ -41,13 +41,10 @@ KEYS = Keys(
         device model_batch_size num_batches_in_buffer dataset_path wandb_project perf_log_freq
         checkpoint_freq n_batches_to_dead top_k_aux aux_penalty bandwidth name l1_warmup_frac
         pool_size softmax_aux_penalty quantile quantile_lr buffer_mult buffer_size buffer_batches
-        dict_mult remove_rare_dir d_mlp l1_warm_up
+        dict_mult remove_rare_dir d_mlp concat_heads head
         """
     ),
-    refused={
-        "concat_heads": Refused((True,), "it reads one head of its site", "say site="),
-        "per_head": Refused((False,), "it reads one head of its site alone"),
-    },
+    refused={"per_head": Refused((False,), "it reads one attention head alone")},
 )
 _KEYS = frozenset({"act_size", "dict_size"})
 _LOG = "jumprelu.log_threshold"
@@ -123,6 +120,7 @@ def _kind(content: Content) -> str:
 
 def _check(content: Content) -> None:
     config, source = content.config, content.source
+    preflight.configured(config, NAME, source)
     d_in, d_sae = (preflight.count(config, name, source) for name in ("act_size", "dict_size"))
     computing = {n: t for n, t in content.tensors.items() if n not in ("threshold", _LOG)}
     sizes = {"W_enc": (d_in, d_sae), "W_dec": (d_sae, d_in), "b_enc": (d_sae,), "b_dec": (d_in,)}

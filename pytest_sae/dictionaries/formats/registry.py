@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Protocol, cast
 from pytest_sae.dictionaries.formats import NAMES, entry_points
 from pytest_sae.dictionaries.formats.state_dict import unwrapped
 from pytest_sae.dictionaries.keys import Keys, remarks
-from pytest_sae.dictionaries.layouts import CONFIGURATIONS
 from pytest_sae.errors import DictionaryError, suggest
 
 if TYPE_CHECKING:
@@ -106,10 +105,6 @@ def build(content: Content, forced: str, *, device: str, dtype: torch.dtype | No
     chosen = family(forced) if forced else recognised(content)
     try:
         dictionary = chosen.build(content, device=device, dtype=dtype)
-    except DictionaryError as error:
-        if not forced or content.config or chosen.recognise(content):
-            raise
-        raise DictionaryError(_unconfigured(content, forced)) from error
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         if not forced or chosen.recognise(content):
             raise
@@ -122,17 +117,6 @@ def build(content: Content, forced: str, *, device: str, dtype: torch.dtype | No
     said = remarks(unwrapped(content), chosen.KEYS, chosen.NAME)
     dictionary.info = replace(dictionary.info, remarks=(*dictionary.info.remarks, *said))
     return dictionary
-
-
-def _unconfigured(content: Content, forced: str) -> str:
-    return (
-        f"{content.source} is said to be of the family {forced}, and comes without the "
-        "configuration that says how its weights compute. Expected the one that it was published "
-        f"with: copy it beside the weights under the name of its format ({CONFIGURATIONS}) and "
-        "pass their directory; where there is none, say what its README says: --sae=weights_only,"
-        "activation=topk,k=32,apply_b_dec_to_input=false,model=OWNER/NAME,"
-        f"site=blocks.N.hook_resid_post:{content.source}"
-    )
 
 
 def _listed(content: Content) -> str:

@@ -80,6 +80,7 @@ def read(content: Content) -> Config:
             normalisation.
     """
     raw, source = content.config, content.source
+    preflight.configured(raw, "sae_lens", source)
     config = raw if _is_modern(raw, source) else _modern(raw, source)
     config = sae_lens_settings.corrected(config, content)
     architecture = _architecture(config, source)

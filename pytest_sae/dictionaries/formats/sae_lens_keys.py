@@ -6,6 +6,22 @@ from pytest_sae.dictionaries.formats.sae_lens_model import ARGUMENT_KEYS
 from pytest_sae.dictionaries.formats.sae_lens_settings import ARGUMENTS
 from pytest_sae.dictionaries.keys import Keys, Refused, names
 
+# What is of training alone: among the metadata of a finished SAE, at the top of a checkpoint.
+_TRAINING = Keys(
+    used=("k", "matryoshka_widths"),
+    harmless=names(
+        """
+        l1_coefficient l1_warm_up_steps lp_norm l0_coefficient l0_warm_up_steps
+        aux_loss_coefficient decoder_init_norm noise_scale mse_loss_normalization
+        normalize_sae_decoder use_sparse_activations topk_threshold_lr
+        use_matryoshka_aux_loss rescale_acts_by_decoder_norm jumprelu_init_threshold
+        jumprelu_bandwidth jumprelu_sparsity_loss_mode jumprelu_tanh_scale
+        jumprelu_ste_to_input pre_act_loss_coefficient target_l0 residual_threshold
+        max_iterations stop_on_duplicate_support apply_b_dec_to_input
+        normalize_activations reshape_activations architecture d_in d_sae dtype device
+        """
+    ),
+)
 # What says where an SAE belongs and how it was trained: in `metadata` since 6.0, at the top before.
 _ABOUT = Keys(
     used=names(
@@ -43,21 +59,7 @@ _ABOUT = Keys(
     },
     inside={
         ARGUMENTS: ARGUMENT_KEYS,
-        "training_architecture_details": Keys(
-            used=("k", "matryoshka_widths"),
-            harmless=names(
-                """
-                l1_coefficient l1_warm_up_steps lp_norm l0_coefficient l0_warm_up_steps
-                aux_loss_coefficient decoder_init_norm noise_scale mse_loss_normalization
-                normalize_sae_decoder use_sparse_activations topk_threshold_lr
-                use_matryoshka_aux_loss rescale_acts_by_decoder_norm jumprelu_init_threshold
-                jumprelu_bandwidth jumprelu_sparsity_loss_mode jumprelu_tanh_scale
-                jumprelu_ste_to_input pre_act_loss_coefficient target_l0 residual_threshold
-                max_iterations stop_on_duplicate_support apply_b_dec_to_input
-                normalize_activations reshape_activations architecture d_in d_sae dtype device
-                """
-            ),
-        ),
+        "training_architecture_details": _TRAINING,
     },
 )  # fmt: skip
 # What versions before 3.0 wrote of the whole run, and 3.0 to 5.11 of training checkpoints.
@@ -100,4 +102,4 @@ _ITSELF = Keys(
     harmless=("dtype", "device", "reshape_activations"),
     inside={"metadata": _ABOUT.together(_RUN)},
 )
-KEYS = _ABOUT.together(_ITSELF).together(_RUN)
+KEYS = _ABOUT.together(_ITSELF).together(_RUN).together(_TRAINING)

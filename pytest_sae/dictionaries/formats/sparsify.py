@@ -118,6 +118,7 @@ def build(content: Content, *, device: str, dtype: torch.dtype | None) -> Dictio
 
 def _read(content: Content) -> _Config:
     config, source = content.config, content.source
+    preflight.configured(config, NAME, source)
     for name in ("signed", "transcode", "skip_connection"):
         preflight.flag(config, name, source)
     d_in = preflight.count(config, "d_in", source)
