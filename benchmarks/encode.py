@@ -241,6 +241,23 @@ def snmf(w: Weights, directory: Path) -> Path:
     return saved(directory, "factors.npz", {"F": w.writes.T.contiguous()})
 
 
+def batch_topk(w: Weights, directory: Path) -> Path:
+    """A TopK SAE of the BatchTopK repository."""
+    config = {"act_size": w.d_in, "dict_size": w.d_sae, "sae_type": "topk", "top_k": K}
+    return saved(directory, "sae.pt", w.matrices(), config=config)
+
+
+def qwen_scope(w: Weights, directory: Path) -> Path:
+    """The K largest of a layer."""
+    tensors = {name: tensor.T.contiguous() for name, tensor in w.matrices().items()}
+    return saved(directory / f"SAE-Res-Tiny-W1K-L0_{K}", "layer0.sae.pt", tensors)
+
+
+def weights_only(w: Weights, directory: Path) -> Path:
+    """Matrices that nothing describes."""
+    return saved(directory, "weights.safetensors", w.matrices())
+
+
 def _several(w: Weights, sites: int) -> dict[str, Any]:
     """What OpenMOSS' library declares of a dictionary of several sites."""
     return {
@@ -298,6 +315,9 @@ CASES = {
     "variational": Case(variational, largest, (("codes", "topk"), ("k", str(K)))),
     "signed_codes": Case(signed_codes, signed, (("codes", "signed"),)),
     "snmf": Case(snmf, relu),
+    "batch_topk": Case(batch_topk, largest),
+    "qwen_scope": Case(qwen_scope, largest),
+    "weights_only": Case(weights_only, largest, (("activation", "topk"), ("k", str(K)))),
 }
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pytest_sae.activations.manifest import RecordedModel, RecordedSite
+    from pytest_sae.activations.recorder import Recorder
     from pytest_sae.dictionaries.formats.entry_points import register_family, register_format
     from pytest_sae.families.card import Card
     from pytest_sae.families.registry import register
@@ -42,6 +44,9 @@ _HOMES = {
     "Measurement": "pytest_sae.records.measurement",
     "metric_key": "pytest_sae.numbers.keys",
     "MetricSpec": "pytest_sae.numbers.metric_spec",
+    "RecordedModel": "pytest_sae.activations.manifest",
+    "RecordedSite": "pytest_sae.activations.manifest",
+    "Recorder": "pytest_sae.activations.recorder",
     "register": "pytest_sae.families.registry",
     "register_family": "pytest_sae.dictionaries.formats.entry_points",
     "register_format": "pytest_sae.dictionaries.formats.entry_points",
@@ -55,6 +60,9 @@ __all__ = [
     "Measurement",
     "Measurements",
     "MetricSpec",
+    "RecordedModel",
+    "RecordedSite",
+    "Recorder",
     "__version__",
     "bundled_world",
     "metric_key",

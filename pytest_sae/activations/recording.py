@@ -1,6 +1,6 @@
 """Activations that were recorded: evaluating a dictionary without the model.
 
-A recording is a directory of three kinds of files:
+A recording is a directory of three kinds of files (docs/activations.md has it as a table):
 
 - `activations.json`: format and version, the model (name, fingerprint), the site (`hook_name` as
   an SAE declares it, `d`, `module`, `reads`), `written` (the same of the site that a transcoder

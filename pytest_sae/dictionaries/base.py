@@ -26,9 +26,14 @@ class DictionaryInfo:
         k: declared number of active latents, None where the family has none.
         prefixes: how many of the first latents are a dictionary of their own, narrowest first
             (Matryoshka); empty elsewhere.
-        suggestion: settings that its path suggests for what is undeclared; only for messages.
+        suggestion: settings that its path or README suggest for what is undeclared; only for
+            messages.
         head: index of the only attention head that it reads, None for all.
-        trained_on: what is declared about the processing of the model's weights before training.
+        trained_on: what is declared about the processing of the model's weights before training,
+            with the defaults of the version that trained it where it is known.
+        perhaps: processing that nothing declares, and that some versions do by default; empty where
+            it is known.
+        remarks: what the report says of its configuration.
     """
 
     source: str
@@ -43,6 +48,8 @@ class DictionaryInfo:
     suggestion: str = ""
     head: int | None = None
     trained_on: Mapping[str, object] = field(default_factory=dict, hash=False)
+    perhaps: Mapping[str, bool] = field(default_factory=dict, hash=False)
+    remarks: tuple[str, ...] = ()
 
 
 class Dictionary(Protocol):

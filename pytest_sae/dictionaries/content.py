@@ -13,8 +13,11 @@ from pytest_sae.errors import DictionaryError, suggest
 if TYPE_CHECKING:
     from torch import Tensor
 
-#: Settings of every family: where it reads and writes, and what model it belongs to.
-COMMON = ("model", "site", "site_out")
+#: Keys of the configuration that the user takes for harmless, joined by `+`.
+IGNORE = "ignore"
+#: Settings of every family: where it reads and writes, what model it belongs to, and what of its
+#: configuration does not count.
+COMMON = ("model", "site", "site_out", IGNORE)
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Content:
             where there is none.
         tensors: by name, on the CPU, as stored; nested names are joined by dots.
         settings: from `--sae=family,name=value:path`.
+        beside: other files of its layout that were there, parsed, by their names in it.
     """
 
     source: str
@@ -35,6 +39,7 @@ class Content:
     config: Mapping[str, Any]
     tensors: Mapping[str, Tensor]
     settings: Mapping[str, str] = field(default_factory=dict)
+    beside: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def check_settings(content: Content, family: str, known: Sequence[str] = ()) -> None:
@@ -55,6 +60,11 @@ def check_settings(content: Content, family: str, known: Sequence[str] = ()) -> 
                 f"{content.source} is given the setting {name!r}, which the family {family} does "
                 f"not have.{suggest(name, valid)} Expected {', '.join(valid)}."
             )
+
+
+def ignored(content: Content) -> set[str]:
+    """Return the keys of its configuration that the user takes for harmless."""
+    return {name.strip() for name in content.settings.get(IGNORE, "").split("+")}
 
 
 def whole_setting(content: Content, name: str, most: int | None = None) -> int | None:
@@ -106,6 +116,7 @@ def declared(
     family: str,
     *,
     model: object = None,
+    revision: object = None,
     hook_in: object = None,
     hook_out: object = None,
     context_size: object = None,
@@ -119,12 +130,13 @@ def declared(
         content: with its settings.
         family: such as `sae_lens.topk`.
         model: as the configuration has it, None if it says nothing; so are all that follow.
+        revision: branch, tag or commit of that model; a path on disk has none.
         hook_in: hook name or module path that it reads.
         hook_out: what its reconstruction replaces, if that is not hook_in.
         context_size: tokens per text in training; what is no positive whole number is ignored.
         prepend_bos: whether texts began with BOS; what is no boolean is ignored.
         k: number of active latents.
-        suggestion: settings that the path suggests, for a message.
+        suggestion: settings that path or README suggest, for a message.
 
     Raises:
         DictionaryError: a model or hook that is no text.
@@ -135,7 +147,7 @@ def declared(
     return DictionaryInfo(
         source=content.source,
         family=family,
-        model=settings.get("model") or _text(content, "model_name", model),
+        model=settings.get("model") or _pinned(content, model, revision),
         hook_in=reads,
         hook_out=writes or reads,
         context_size=_size(context_size),
@@ -143,6 +155,20 @@ def declared(
         k=k,
         suggestion=suggestion,
     )
+
+
+def _pinned(content: Content, model: object, revision: object) -> str | None:
+    """The model with its revision, as models are named: owner/model@revision."""
+    name, which = _text(content, "model_name", model), _text(content, "revision", revision)
+    if name is None or which is None or name.startswith(("/", ".", "~")):
+        return name
+    stated = name.partition("@")[2]
+    if stated not in ("", which):
+        raise DictionaryError(
+            f"{content.source} declares the model {name} and its revision {which}. Expected one "
+            "revision: say model=owner/model@revision"
+        )
+    return name if stated else f"{name}@{which}"
 
 
 def _size(value: object) -> int | None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 #: Weights files that can be read when they are named themselves.
 READABLE = (".safetensors", ".npz", ".pt", ".pth")
 PICKLES = (".pkl", ".pickle", ".bin", ".ckpt", ".joblib")
 WEIGHTS = (*READABLE, *PICKLES)
+#: What is appended to the name of safetensors that lie in several files, for the list of them.
+INDEX = ".index.json"
+_SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d+)-of-(?P<all>\d+)\.safetensors")
 _SEARCH_DEPTH = 4  # layer_12/width_16k/average_l0_82/params.npz
 
 
@@ -19,16 +25,23 @@ class Layout:
     Args:
         weights: path of the weights file, from the directory.
         config: name of the configuration file, None if nothing but the weights is needed.
+        beside: what is read too where it is there, from the directory.
     """
 
     weights: str
     config: str | None
+    beside: tuple[str, ...] = ()
 
     def matches(self, directory: Path) -> bool:
-        """Whether the files are there."""
-        return (directory / self.weights).is_file() and (
+        """Whether the files are there; weights in several files by the index of these."""
+        return self.weights_in(directory) is not None and (
             self.config is None or (directory / self.config).is_file()
         )
+
+    def weights_in(self, directory: Path) -> Path | None:
+        """The weights file of a directory, or the index of its shards."""
+        whole = directory / self.weights
+        return next((each for each in (whole, index_of(whole)) if each.is_file()), None)
 
     def names(self) -> str:
         """The files, as messages name them."""
@@ -40,26 +53,31 @@ class Files:
     """The files of one dictionary.
 
     Args:
-        weights: to be read.
+        weights: to be read, or the index of several.
         config: to be read with it, None if there is none.
+        beside: what else of its layout is there, by its name from the directory.
     """
 
     weights: Path
     config: Path | None
+    beside: Mapping[str, Path] = field(default_factory=dict)
 
 
 #: Of two with the same weights file, the first that a directory has counts.
 LAYOUTS = (
-    Layout("sae_weights.safetensors", "cfg.json"),
+    Layout("sae_weights.safetensors", "cfg.json", beside=("activation_scaler.json",)),
     Layout("sae_weights.safetensors", "config.json"),
-    Layout("sae.safetensors", "cfg.json"),
+    Layout("sae.safetensors", "cfg.json", beside=("../config.json", "../../config.json")),
     Layout("ae.pt", "config.json"),
+    Layout("sae.pt", "config.json"),
     Layout("checkpoints/final.safetensors", "hyperparams.json"),
     Layout("params.safetensors", "config.json"),
     Layout("params.safetensors", None),
     Layout("params.npz", "config.json"),
     Layout("params.npz", None),
 )
+#: The names of their configurations, as messages list them.
+CONFIGURATIONS = ", ".join(dict.fromkeys(each.config for each in LAYOUTS if each.config))
 
 
 def layouts_of(directory: Path) -> list[Layout]:
@@ -76,11 +94,45 @@ def files_of(place: Path) -> Files | None:
     if place.is_dir():
         layouts = layouts_of(place)
         return _files(place, layouts[0]) if len(layouts) == 1 else None
+    place = _whole(place)
     directory = _directory_of(place)
     if directory is not None:
-        own = [each for each in layouts_of(directory) if directory / each.weights == place]
-        return _files(directory, own[0])
-    return Files(place, None) if place.is_file() and place.suffix in READABLE else None
+        own = [each for each in layouts_of(directory) if each.weights_in(directory) == place]
+        return _files(directory, own[0]) if own else None
+    return _alone(place) if _readable(place) else None
+
+
+def index_of(weights: Path) -> Path:
+    """Return where the index lies of weights that lie in several files."""
+    return weights.with_name(f"{weights.name}{INDEX}")
+
+
+def index_of_part(name: str) -> str:
+    """Return the name of the index of the weights that a file is a part of; empty for others."""
+    shard = _SHARD.fullmatch(name)
+    return f"{shard['stem']}.safetensors{INDEX}" if shard else ""
+
+
+def shards(names: Iterable[str], weights: str) -> list[str]:
+    """Return those of some names that are parts of weights which lie in several files.
+
+    Args:
+        names: of files, with / between parts.
+        weights: the name that they had in one file.
+    """
+    stem = weights.removesuffix(".safetensors")
+    return [each for each in names if (found := _SHARD.fullmatch(each)) and found["stem"] == stem]
+
+
+def beside_alone(weights: str) -> tuple[str, str]:
+    """Return what may belong to a weights file of no layout: `NAME_cfg.json`, and a README.
+
+    Args:
+        weights: its name, with / between parts.
+    """
+    directory, _, name = weights.rpartition("/")
+    up = f"{directory}/" if directory else ""
+    return f"{up}{name.rpartition('.')[0]}_cfg.json", f"{up}README.md"
 
 
 def looks_like_dictionary(path: Path | str) -> bool:
@@ -120,27 +172,50 @@ def _own(path: Path) -> list[Path]:
     """The path itself; its directory, where that is the same; its weights files, if several."""
     if path.is_dir():
         layouts = layouts_of(path)
-        return [path] if len(layouts) == 1 else [path / each.weights for each in layouts]
-    if not path.is_file() or path.suffix not in READABLE:
+        return [path] if len(layouts) == 1 else [_files(path, each).weights for each in layouts]
+    path = _whole(path)
+    if not _readable(path):
         return []
     directory = _directory_of(path)
     return [directory if directory is not None and len(layouts_of(directory)) == 1 else path]
 
 
+def _whole(path: Path) -> Path:
+    """The index of the weights that a file is a part of, where it is one; else the file."""
+    index = path.with_name(index_of_part(path.name) or path.name)
+    return index if index.is_file() else path
+
+
+def _readable(path: Path) -> bool:
+    """Whether a file may hold all of a dictionary's weights, or says where they are."""
+    kind = path.name.endswith(f".safetensors{INDEX}") or path.suffix in READABLE
+    return kind and path.is_file() and not _SHARD.fullmatch(path.name)
+
+
 def _directory_of(path: Path) -> Path | None:
-    """The directory whose layout names this weights file."""
+    """The directory whose layout names this weights file, or this index of weights."""
     for layout in LAYOUTS:
         depth = len(Path(layout.weights).parts) - 1
-        if len(path.parents) > depth and path.parents[depth] / layout.weights == path:
+        whole = path.with_name(path.name.removesuffix(INDEX))
+        if len(path.parents) > depth and path.parents[depth] / layout.weights == whole:
             directory = path.parents[depth]
             if layout.matches(directory):
                 return directory
     return None
 
 
+def _alone(weights: Path) -> Files:
+    """The files of weights that lie as no layout has them: a configuration of their own name."""
+    config, readme = (weights.with_name(each) for each in beside_alone(weights.name))
+    there = {readme.name: readme} if readme.is_file() else {}
+    return Files(weights, config if config.is_file() else None, there)
+
+
 def _files(directory: Path, layout: Layout) -> Files:
     config = directory / layout.config if layout.config else None
-    return Files(directory / layout.weights, config)
+    beside = {each: Path(os.path.abspath(directory / each)) for each in layout.beside}
+    there = {name: path for name, path in beside.items() if path.is_file()}
+    return Files(layout.weights_in(directory) or directory / layout.weights, config, there)
 
 
 def _below(path: Path, depth: int) -> list[Path]:
@@ -171,11 +246,24 @@ def _several(path: Path, found: list[Path]) -> str:
 def _not_weights(path: Path) -> str:
     if path.suffix in PICKLES:
         return pickle_refused(path)
+    if shard := _SHARD.fullmatch(path.name):
+        return _part_alone(path, shard)
     return f"{path} is a file, but no dictionary's weights. Expected {_expected()}."
+
+
+def _part_alone(path: Path, shard: re.Match[str]) -> str:
+    return (
+        f"{path} is part {int(shard['number'])} of {int(shard['all'])} of one dictionary's weights,"
+        f" and their list {shard['stem']}.safetensors{INDEX} is not beside it. Expected it there: "
+        "copy or download it and all parts, and pass their directory."
+    )
 
 
 def _not_directory(path: Path) -> str:
     names = sorted(child.name for child in path.iterdir())
+    for name in names:
+        if shard := _SHARD.fullmatch(name):
+            return _part_alone(path / name, shard)
     for layout in LAYOUTS:
         have = {layout.config, layout.weights} & set(names)
         if layout.config and len(have) == 1:

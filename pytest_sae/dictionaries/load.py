@@ -76,7 +76,7 @@ def read(path: Path | str, settings: Iterable[tuple[str, str]] = ()) -> Content:
     files = files_of(found[0]) if len(found) == 1 else None
     if files is None:
         raise DictionaryError(explain(path))
-    from pytest_sae.dictionaries.containers import read_configuration, read_weights
+    from pytest_sae.dictionaries.containers import read_beside, read_configuration, read_weights
     from pytest_sae.dictionaries.content import Content
 
     config = read_configuration(files.config) if files.config else {}
@@ -87,6 +87,7 @@ def read(path: Path | str, settings: Iterable[tuple[str, str]] = ()) -> Content:
         config=_together(config, inside, str(path)),
         tensors=tensors,
         settings={str(name): str(value) for name, value in settings},
+        beside={name: read_beside(path) for name, path in files.beside.items()},
     )
 
 

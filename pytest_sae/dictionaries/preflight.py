@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from pytest_sae.dictionaries.base import DictionaryInfo
+from pytest_sae.dictionaries.layouts import CONFIGURATIONS
 from pytest_sae.errors import DictionaryError
 
 if TYPE_CHECKING:
@@ -15,6 +16,28 @@ _MOST_PRUNED = 0.5  # of the latents: beyond, it is hardly the dictionary that w
 _UNIT_TOLERANCE = 0.02  # rows stored in bfloat16
 
 Shapes = Mapping[str, tuple[int, ...]]
+
+
+def configured(config: Mapping[str, object], family: str, source: str) -> None:
+    """Refuse weights without the configuration that a family reads beside them.
+
+    Args:
+        config: of the dictionary.
+        family: that was forced on it.
+        source: where it is from, for messages.
+
+    Raises:
+        DictionaryError: it is empty; the message says where a configuration belongs.
+    """
+    if config:
+        return
+    raise DictionaryError(
+        f"{source} is said to be of the family {family}, and comes without the configuration that "
+        "says how its weights compute. Expected the one that it was published with: copy it beside "
+        f"the weights under the name of its format ({CONFIGURATIONS}) and pass their directory; "
+        "where there is none, say what its README says: --sae=weights_only,activation=topk,k=32,"
+        f"apply_b_dec_to_input=false,model=OWNER/NAME,site=blocks.N.hook_resid_post:{source}"
+    )
 
 
 def count(config: Mapping[str, object], name: str, source: str, most: int | None = None) -> int:
@@ -140,25 +163,6 @@ def finite(tensors: Mapping[str, Tensor], source: str) -> None:
         )
 
 
-def folded(normalisation: object, per_token: Sequence[str], source: str) -> None:
-    """Refuse an input normalisation whose factors are not in the files.
-
-    Args:
-        normalisation: as declared.
-        per_token: the kinds that can be computed from one token alone.
-        source: what the message calls the dictionary.
-    """
-    if normalisation in ("none", *per_token):
-        return
-    raise DictionaryError(
-        f"{source} declares normalize_activations = {normalisation!r}: it was trained on scaled "
-        "activations, and the factors are not folded into the weights, so every figure would be "
-        f"wrong. Expected none, {' or '.join(per_token)}: fold them with sae_lens "
-        "(fold_activation_norm_scaling_factor) and save again, or say the factor of "
-        "expected_average_only_in by --sae=sae_lens,norm_factor=..."
-    )
-
-
 def thresholds(threshold: Tensor, source: str) -> None:
     """Refuse negative thresholds, the mark of a training that stopped before they were set.
 
@@ -228,7 +232,8 @@ def require_site(info: DictionaryInfo) -> None:
         names = ",".join(f"{name}=..." for name, value in asked.items() if not value)
         theirs = info.family.startswith("sae_lens")
         added = "add them to `metadata` in its configuration, or say" if theirs else "say"
-        path = f" Its path suggests {info.suggestion}: check that." if info.suggestion else ""
+        hint = f" Its path or README suggests {info.suggestion}: check that."
+        path = hint if info.suggestion else ""
         raise DictionaryError(
             f"{info.source} does not declare {' and '.join(missing)}. Expected the model and the "
             f"hook that it was trained on: {added} "

@@ -18,7 +18,15 @@ from pytest_sae.errors import DictionaryError, OptionError
 
 # Files that training leaves beside the weights; a glob may match them.
 _BESIDE = frozenset(
-    {"sparsity.safetensors", "trainer_state.pt", "optimizer.pt", "lr_scheduler.pt", "state.pt"}
+    {
+        "sparsity.safetensors",
+        "activation_whitening.safetensors",
+        "activations_store_state.safetensors",
+        "trainer_state.pt",
+        "optimizer.pt",
+        "lr_scheduler.pt",
+        "state.pt",
+    }
 )
 _SETTING = r"\w+=[^,:=]+"
 # family:path, family,name=value:path or name=value:path. A family has two letters at least and

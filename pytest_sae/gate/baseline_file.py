@@ -101,6 +101,11 @@ def read_baseline(path: Path, shown: str) -> Baseline:
         BaselineError: nothing there, neither of both formats, of a run that did not end, or two
             values for one key.
     """
+    if not path.exists():
+        raise BaselineError(
+            f"{shown} does not exist: there is no baseline yet. Expected one of an earlier run: "
+            f"make it with --sae-baseline={shown} --sae-baseline-update, and commit it."
+        )
     files = _files(path) if path.is_dir() else [path]
     if not files:
         raise BaselineError(

@@ -7,6 +7,8 @@ from dataclasses import dataclass, fields
 
 from pytest_sae.errors import SiteError
 
+#: Where metadata have what TransformerLens was told.
+ARGUMENTS = "model_from_pretrained_kwargs"
 _UNKNOWN = ("refactor_factored_attn_matrices",)
 
 
@@ -46,7 +48,7 @@ def declared(metadata: Mapping[str, object]) -> Processing:
     Raises:
         SiteError: processing that cannot be repeated, or no booleans.
     """
-    arguments = metadata.get("model_from_pretrained_kwargs") or {}
+    arguments = metadata.get(ARGUMENTS) or {}
     hooked = metadata.get("model_class_name") in (None, "HookedTransformer")
     if not isinstance(arguments, Mapping) or not hooked:
         return NONE

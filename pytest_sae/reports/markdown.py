@@ -12,6 +12,7 @@ from pytest_sae.reports.controls import control_cells, doubt_lines
 from pytest_sae.reports.summary import (
     failures,
     judge_lines,
+    remark_lines,
     source_of,
     update_lines,
     verdict_line,
@@ -28,8 +29,8 @@ def markdown(report: Report) -> str:
     rows = report.measurements
     red = [row for row in rows if row.red]
     rest = [row for row in rows if not row.red]
-    judges = "\n\n".join(map(_escaped, judge_lines(report)))
-    parts = [f"## {_escaped(verdict_line(report))}", judges, _failures(report)]
+    notes = "\n\n".join(map(_escaped, [*judge_lines(report), *remark_lines(report)]))
+    parts = [f"## {_escaped(verdict_line(report))}", notes, _failures(report)]
     if red:
         parts.append(_table(red))
     if rest:

@@ -10,6 +10,8 @@ from pytest_sae.records.report import Report
 from pytest_sae.records.row import Row
 from pytest_sae.records.told import shown_baseline
 
+_NAMED = 4  # SAEs of one remark
+
 
 def verdict_line(report: Report) -> str:
     """Return the verdict of the run with its counts, in one line."""
@@ -47,6 +49,21 @@ def _judge_line(name: str, judge: Mapping[str, Any]) -> str:
         )
     how = {"replay": ", answers replayed from recordings", "record": ", answers recorded"}
     return f"judged by {name}{how.get(str(judge.get('mode')), '')}"
+
+
+def remark_lines(report: Report) -> list[str]:
+    """Return what was noticed in configurations, one line for each remark and whom it is about."""
+    told = report.environment.get("remarks", {})
+    saes: dict[str, list[str]] = {}
+    for sae, remarks in told.items() if isinstance(told, Mapping) else ():
+        for remark in remarks if isinstance(remarks, list) else ():
+            saes.setdefault(str(remark), []).append(str(sae))
+    return [f"note on {_few(names)}: {remark}" for remark, names in saes.items()]
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
 
 
 def update_lines(report: Report) -> list[str]:

@@ -15,6 +15,7 @@ from pytest_sae.reports.declined import fold, told
 from pytest_sae.reports.summary import (
     failures,
     judge_lines,
+    remark_lines,
     update_lines,
     verdict_line,
     with_baseline,
@@ -45,7 +46,7 @@ def write_terminal(reporter: pytest.TerminalReporter, report: Report, where: str
     for line in failures(report):
         reporter.write_line(line, red=True)
     reporter.write_line(verdict_line(report), red=red, green=not red, bold=True)
-    for line in [*judge_lines(report), *update_lines(report)]:
+    for line in [*remark_lines(report), *judge_lines(report), *update_lines(report)]:
         reporter.write_line(line)
     if report.audit:
         reporter.write_line(audit_line(report.audit))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -82,6 +82,26 @@ def sites_of(info: DictionaryInfo, model: LanguageModel) -> tuple[Site, Site]:
             " Expected one of them at a time: say site_out=, or the family's own setting for it."
         )
     return site, site if site_out.tensor == site.tensor else site_out
+
+
+def is_processed(info: DictionaryInfo) -> bool:
+    """Return whether a dictionary declares any processing, even such as cannot be repeated."""
+    try:
+        return bool(processing.declared(info.trained_on))
+    except SiteError:
+        return True
+
+
+def processed(info: DictionaryInfo, done: Mapping[str, bool]) -> DictionaryInfo:
+    """Return what a dictionary declares, with more about the processing of its model's weights.
+
+    Args:
+        info: of the dictionary.
+        done: by name, whether it was.
+    """
+    arguments = info.trained_on.get(processing.ARGUMENTS)
+    stated = arguments if isinstance(arguments, Mapping) else {}
+    return replace(info, trained_on={**info.trained_on, processing.ARGUMENTS: {**stated, **done}})
 
 
 def peak_memory() -> int:

@@ -34,6 +34,7 @@ from pytest_sae.errors import OptionError
 from pytest_sae.models.hub import parse
 from pytest_sae.models.model import LanguageModel
 from pytest_sae.session.loaded import sites_of
+from tests.dictionaries import keys_document
 from tests.dictionaries.hub import hub_cache_files
 from tests.dictionaries.hub.hub_cache_files import COMMIT
 from tests.dictionaries.published_files import Stored, layer, stored
@@ -49,7 +50,15 @@ MODELS = {
     "meta-llama/Llama-3.1-8B": ("llama", 32),
     "meta-llama/Llama-3.1-8B-Instruct": ("llama", 32),
     "deepseek-ai/DeepSeek-R1-Distill-Llama-8B": ("llama", 32),
+    "meta-llama/Llama-3.3-70B-Instruct": ("llama", 80),
     "Qwen/Qwen2.5-7B-Instruct": ("qwen2", 28),
+    "Qwen/Qwen3-1.7B-Base": ("qwen3", 28),
+    "Qwen/Qwen3-8B-Base": ("qwen3", 36),
+    "Qwen/Qwen3-30B-A3B-Base": ("qwen3_moe", 48),
+    "Qwen/Qwen3.5-2B-Base": ("qwen3_5_text", 24),
+    "Qwen/Qwen3.5-9B-Base": ("qwen3_5_text", 32),
+    "Qwen/Qwen3.5-27B": ("qwen3_5_text", 64),
+    "Qwen/Qwen3.5-35B-A3B-Base": ("qwen3_5_moe_text", 40),
     "openai/gpt-oss-20b": ("gpt_oss", 24),
     "google/gemma-2b": ("gemma", 18),
     "google/gemma-2b-it": ("gemma", 18),
@@ -98,14 +107,15 @@ class FakeHub:
         """Write the files of an entry, and list them with what may lie beside them."""
         assert self.files is not None
         storage = hub_cache_files.cache(self.root, address.repo, {})
-        folder = storage / "snapshots" / COMMIT / address.path
-        there = [self.files.weights, *([self.files.config] if self.files.config else [])]
-        for name in there:
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            is_config = name == self.files.config
-            (folder / name).write_text(json.dumps(self.files.content) if is_config else "")
-        beside = ("README.md", f"{address.path}/sparsity.safetensors", "another/params.npz")
-        names = [f"{address.path}/{name}" for name in there] + list(beside)
+        root = storage / "snapshots" / COMMIT
+        folder = "" if address.path == self.files.weights else f"{address.path}/"
+        there = {f"{folder}{self.files.weights}": "", "README.md": ""}
+        if self.files.config:
+            there[f"{folder}{self.files.config}"] = json.dumps(self.files.content)
+        for name, text in there.items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_text(text)
+        names = [*there, f"{folder}sparsity.safetensors", "another/params.npz"]
         return Listing(COMMIT, dict.fromkeys(names, HubFile(None, None)), cached=True)
 
 
@@ -223,7 +233,8 @@ faked hub with tiny weights; `python -m tests.dictionaries.published` draws this
 Not supported yet. Each is refused with this reason:
 
 {_table(("sae_lens' loader", "why", "releases", "dictionaries"), _by(refused, "loader", "why"))}
-"""
+
+{keys_document.document()}"""
 
 
 def _by(outcomes: list[Outcome], *names: str) -> list[tuple[object, ...]]:

@@ -26,7 +26,7 @@ class Stored:
     """What lies in a release's folder.
 
     Args:
-        weights: path of the weights file, from the folder.
+        weights: path of the weights file, from the folder; the folder itself where it is a file.
         config: name of the configuration file, empty where there is none.
         content: what the configuration says.
         tensors: what the weights file has.
@@ -51,7 +51,7 @@ def stored(release: Release, name: str, key: str) -> Stored:
 
 def layer(release: Release, key: str) -> int:
     """The layer that an entry's names say."""
-    match = re.search(r"(?:layer_|blocks\.|/L|-L)(\d+)", f"{key} {release.folder}")
+    match = re.search(r"(?:layer_?|blocks\.|/L|-L)(\d+)", f"{key} {release.folder}")
     assert match is not None, (release, key)
     return int(match[1])
 
@@ -177,6 +177,27 @@ def _dictionary_learning(release: Release, name: str, key: str) -> Stored:
     return Stored("ae.pt", "config.json", config, dictionary_learning_files.state_dict(kind))
 
 
+def _qwen_scope(release: Release, name: str, key: str) -> Stored:
+    k = int(release.repo.rpartition("_")[2])
+    w = {"W_enc": unit(2 * k, D, seed=1), "W_dec": unit(2 * k, D, seed=1).T}
+    tensors = {**w, "b_enc": torch.zeros(2 * k), "b_dec": torch.zeros(D)}
+    return Stored(release.folder, "", {}, tensors)
+
+
+def _attention(release: Release, name: str, key: str) -> Stored:
+    hook = key.replace("hook_z", "attn.hook_z")
+    config = {"act_size": D, "dict_size": M, "act_name": hook, "seq_len": 128}
+    return Stored(release.folder, release.folder.replace(".pt", "_cfg.json"), config, _plain())
+
+
+def _alone(release: Release, name: str, key: str) -> Stored:
+    middle = "_linear" if release.loader == "goodfire" else ""
+    w = _plain()
+    tensors = {f"encoder{middle}.weight": w["W_enc"].T, f"decoder{middle}.weight": w["W_dec"].T}
+    tensors |= {f"encoder{middle}.bias": w["b_enc"], f"decoder{middle}.bias": w["b_dec"]}
+    return Stored(release.folder, "", {}, tensors)
+
+
 _LOADERS: dict[str, Callable[[Release, str, str], Stored]] = {
     "sae_lens": _sae_lens,
     "gemma_2": _gemma_2,
@@ -185,4 +206,8 @@ _LOADERS: dict[str, Callable[[Release, str, str], Stored]] = {
     "llama_scope": _llama_scope,
     "llama_scope_r1_distill": _llama_scope_r1,
     "dictionary_learning_1": _dictionary_learning,
+    "qwen_scope": _qwen_scope,
+    "connor_rob_hook_z": _attention,
+    "goodfire": _alone,
+    "deepseek_r1": _alone,
 }

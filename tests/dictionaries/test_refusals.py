@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import re
@@ -95,6 +96,87 @@ def test_a_normalisation_that_is_not_folded(copy_of: Copy, kind: object) -> None
     directory = copy_of("topk")
     edit_config(directory, lambda config: config.update(normalize_activations=kind))
     assert f"normalize_activations = {kind!r}" in refusal(directory)
+
+
+@pytest.mark.parametrize(("length", "state"), [(4.0, "folded"), (1.0, "unfolded")])
+def test_a_factor_that_may_be_folded_already_is_refused_with_what_tells(
+    copy_of: Copy, length: float, state: str
+) -> None:
+    """The runners of sae_lens 3 folded it and saved the setting that they had begun with."""
+    directory = copy_of("standard")
+    folded = {"normalize_activations": "expected_average_only_in"}
+    edit_config(directory, lambda config: config.update(folded))
+    edit_weights(directory, lambda weights: scale(weights, length))
+    message = refusal(directory)
+    assert f"here they have {length:.3g} on average, as if it were {state}." in message
+    assert f"--sae=sae_lens,normalize_activations=none:{directory}" in message
+    assert f"--sae=sae_lens,norm_factor=F:{directory}" in message
+    assert load(directory, settings=[("normalize_activations", "none")]).d_sae == 96
+
+
+def scale(weights: dict[str, Any], length: float) -> None:
+    rows = weights["W_dec"]
+    weights["W_dec"] = length * rows / rows.norm(dim=1, keepdim=True)
+
+
+def test_a_checkpoint_of_before_its_factor_says_so(copy_of: Copy) -> None:
+    directory = copy_of("standard")
+    edit_config(
+        directory, lambda config: config.update(normalize_activations="expected_average_only_in")
+    )
+    scaler = {"scaling_factor": None, "has_whitening": False}
+    (directory / "activation_scaler.json").write_text(json.dumps(scaler))
+    assert "has no scaling_factor: it is from before" in refusal(directory)
+
+
+def test_a_whitened_checkpoint_is_told_what_folds_it(copy_of: Copy) -> None:
+    """The line of the message is followed with sae_lens itself."""
+    directory = copy_of("standard")
+    edit_config(
+        directory, lambda config: config.update(normalize_activations="covariance_whitening")
+    )
+    message = refusal(directory)
+    assert "fold_activation_whitening(mean, matrix, inverse_matrix)" in message
+    assert "activation_whitening.safetensors" in message
+    from sae_lens import StandardTrainingSAE
+    from sae_lens.constants import ACTIVATION_WHITENING_FILENAME
+
+    assert ACTIVATION_WHITENING_FILENAME in message
+    assert callable(StandardTrainingSAE.fold_activation_whitening)
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:aa\nsize 123456\n"
+
+
+@pytest.mark.parametrize("name", ["sae_weights.safetensors", "cfg.json"])
+def test_a_pointer_of_git_lfs_is_called_one(copy_of: Copy, name: str) -> None:
+    directory = copy_of("topk")
+    (directory / name).write_bytes(POINTER)
+    message = refusal(directory)
+    assert f"{directory / name} is a pointer of git-lfs to a file of 123,456 bytes" in message
+    assert "git lfs pull" in message
+
+
+@pytest.mark.parametrize("name", ["ae.pt", "a.pth", "params.npz", "a-00001-of-00001.safetensors"])
+def test_a_pointer_is_one_whatever_file_it_stands_for(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(POINTER)
+    index = {"weight_map": {"W_dec": name}}
+    (tmp_path / "a.safetensors.index.json").write_text(json.dumps(index))
+    assert "is a pointer of git-lfs" in refusal(tmp_path / name)
+
+
+@pytest.mark.parametrize("family", ["sparsify", "sae_lens", "llama_scope", "batch_topk"])
+def test_a_family_that_is_forced_without_a_configuration_says_where_it_goes(
+    copy_of: Copy, tmp_path: Path, family: str
+) -> None:
+    alone = copy_of("topk") / "sae_weights.safetensors"
+    alone = alone.rename(tmp_path / "alone.safetensors")
+    with pytest.raises(DictionaryError) as caught:
+        load(alone, family=family)
+    message = str(caught.value)
+    assert f"said to be of the family {family}, and comes without the configuration" in message
+    assert "copy it beside the weights under the name of its format (cfg.json" in message
+    assert "--sae=weights_only,activation=topk,k=32,apply_b_dec_to_input=" in message
 
 
 def test_an_old_boolean_normalisation(copy_of: Copy) -> None:

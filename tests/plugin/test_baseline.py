@@ -282,7 +282,11 @@ def test_one_file_can_hold_all_saes(kept: Project) -> None:
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        (["--sae-baseline=nowhere"], "nowhere cannot be read: No such file"),
+        (
+            ["--sae-baseline=nowhere"],
+            "there is no baseline yet. Expected one of an earlier run: make it with "
+            "--sae-baseline=nowhere --sae-baseline-update",
+        ),
         (["--sae-baseline=evals"], "evals is a directory without a baseline"),
         (["--sae-baseline=conftest.py"], "conftest.py is no baseline"),
         (["--sae-baseline-update"], "has nothing to write to. Expected --sae-baseline=PATH"),

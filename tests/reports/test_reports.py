@@ -18,7 +18,7 @@ from pytest_sae.reports import audit
 from pytest_sae.reports.github import append_summary, workflow_commands
 from pytest_sae.reports.html import html
 from pytest_sae.reports.markdown import markdown
-from pytest_sae.reports.summary import failures, verdict_line
+from pytest_sae.reports.summary import failures, remark_lines, verdict_line
 from tests.reports.examples import estimates, report, row, rows, texts
 
 
@@ -103,3 +103,13 @@ def test_the_command_redraws_a_report(tmp_path: Path, capsys: pytest.CaptureFixt
     assert capsys.readouterr().out.startswith("SAE gate: fail")
     assert main(["report", str(tmp_path / "nothing.json")]) == 2
     assert capsys.readouterr().err.startswith("pytest-sae: ")
+
+
+def test_a_remark_of_many_saes_is_one_line_that_names_some_of_them() -> None:
+    told = {f"sae{i}": ["flavour = 1 is no key"] for i in range(6)}
+    told["sae0"] = [*told["sae0"], "it has [a](link)"]
+    whole = report(environment={"remarks": told})
+    first, second = remark_lines(whole)
+    assert first == "note on sae0, sae1, sae2, sae3 and 2 more: flavour = 1 is no key"
+    assert second == "note on sae0: it has [a](link)"
+    assert r"it has \[a\](link)" in markdown(whole)

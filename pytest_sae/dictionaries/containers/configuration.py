@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from pytest_sae.dictionaries.containers.lfs_pointer import refuse_pointer
 from pytest_sae.errors import DictionaryError
 
 _MOST_BYTES = 4 * 2**20  # published ones have some kilobytes
@@ -23,6 +24,7 @@ def read_configuration(path: Path) -> dict[str, object]:
         DictionaryError: unreadable, too large or too deep, no JSON, no object, or with a key
             that stands twice.
     """
+    refuse_pointer(path)
     try:
         size = path.stat().st_size
         if size > _MOST_BYTES:

@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 _PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 _MOST_HEADER = 16 * 2**20
 _BYTES = {
-    "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1,
+    "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "F8_E8M0": 1,
     "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U64": 8, "U32": 4, "U16": 2, "U8": 1, "BOOL": 1,
 }  # fmt: skip
+# Several to a byte, which torch cannot unpack.
+_PACKED = ("F4", "F6_E2M3", "F6_E3M2")
 
 
 class _DamagedError(ValueError):
@@ -64,8 +66,19 @@ def _check_header(path: Path) -> None:
     if not isinstance(header, dict):
         raise _DamagedError("its header is no JSON object")
     header.pop("__metadata__", None)
+    _refuse_packed(header, path)
     places = sorted(_place(name, entry) for name, entry in header.items())
     _check_places(places, rest - length)
+
+
+def _refuse_packed(header: dict[str, Any], path: Path) -> None:
+    for name, entry in header.items():
+        kind = entry.get("dtype") if isinstance(entry, dict) else None
+        if kind in _PACKED:
+            raise DictionaryError(
+                f"{path}: {name[:80]!r} is of type {kind}, several numbers to a byte. Expected "
+                "floating point of 8 bits or more: save the dictionary unquantised."
+            )
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -79,8 +92,8 @@ def _place(name: str, entry: Any) -> tuple[int, int, str]:
     """Where a tensor begins and ends, if that is what its type and shape need."""
     try:
         kind, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
-        needed = math.prod(shape) * _BYTES[kind]
         whole = all(type(each) is int and 0 <= each < 2**48 for each in (*shape, begin, end))
+        needed = math.prod(shape) * _BYTES[kind] if whole else -1  # a text would be repeated
     except (TypeError, KeyError, ValueError) as error:
         raise _DamagedError(f"its header describes {name[:80]!r} as {entry!r:.120}") from error
     if not whole or needed != end - begin:

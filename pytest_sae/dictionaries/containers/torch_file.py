@@ -40,6 +40,9 @@ _CALLABLES = frozenset(
         *(f"torch {dtype}" for dtype in _DTYPES),
     }
 )
+# What torch.save writes for newer types, float8 among them; the second allocates whatever it is
+# asked for.
+_NEWER = frozenset({"torch._utils _rebuild_tensor_v3", "torch.storage UntypedStorage"})
 _PLAIN = (str, int, float, bool, type(None))
 
 
@@ -94,7 +97,13 @@ def _load(path: Path) -> object:
         warnings.simplefilter("ignore")
         try:
             value: object = torch.load(path, map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, AttributeError, TypeError, LookupError) as error:
+        except (
+            pickle.UnpicklingError,
+            AssertionError,
+            AttributeError,
+            TypeError,
+            LookupError,
+        ) as error:
             raise ValueError(str(error)[:300]) from error
     return value
 
@@ -199,6 +208,13 @@ def _damaged(path: Path, why: str) -> str:
 
 
 def _more_than_tensors(path: Path, names: list[str]) -> str:
+    types = [name for name in names if name not in _NEWER]
+    if len(types) < len(names) and all(name.startswith("torch float8_") for name in types):
+        return (
+            f"{path} has tensors of {', '.join(types) or 'a new type'}, which torch.save writes "
+            "in a way that is not opened here. Expected them as safetensors, which are read: "
+            "safetensors.torch.save_file(torch.load(...), 'sae.safetensors')."
+        )
     listed = ", ".join(name.replace(" ", ".")[:80] for name in names[:4])
     return (
         f"{path} is a pickle that needs {listed} to be run when it is opened: it was not opened. "

@@ -18,4 +18,7 @@ NAMES = (
     "variational",
     "signed_codes",
     "snmf",
+    "batch_topk",
+    "qwen_scope",
+    "weights_only",
 )

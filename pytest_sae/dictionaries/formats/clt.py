@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pytest_sae.dictionaries.base import Dictionary
 
 NAME = "clt"
+KEYS = openmoss.KEYS
 SETTINGS = (several.AT,)
 _ACTIVATIONS = ("jumprelu", "topk")
 

@@ -12,6 +12,7 @@ from pytest_sae.dictionaries import preflight
 from pytest_sae.dictionaries.affine import AffineDictionary
 from pytest_sae.dictionaries.content import Content, check_settings, declared
 from pytest_sae.dictionaries.formats import openmoss, several
+from pytest_sae.dictionaries.formats.orientation import upright
 from pytest_sae.dictionaries.weights import computing_dtype, fingerprint
 from pytest_sae.errors import DictionaryError
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pytest_sae.dictionaries.base import Dictionary
 
 NAME = "crosscoder"
+KEYS = openmoss.KEYS
 SETTINGS = (several.AT,)
 _ACTIVATIONS = ("relu", "jumprelu", "topk")
 
@@ -122,6 +124,7 @@ def _check(content: Content, config: _Config, w: Mapping[str, Tensor]) -> None:
     preflight.shapes(w, expected, content.source)
     preflight.finite(w, content.source)
     preflight.decoder(w["W_D"][config.at], content.source)
+    upright(w["W_E"][config.at].T, w["W_D"][config.at], "W_D", content.source)
 
 
 def _folded(config: _Config, w: Mapping[str, Tensor], wide: torch.dtype) -> dict[str, Tensor]:

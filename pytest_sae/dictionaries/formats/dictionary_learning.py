@@ -11,12 +11,14 @@ from pytest_sae.dictionaries import preflight
 from pytest_sae.dictionaries.affine import AffineDictionary
 from pytest_sae.dictionaries.content import Content, check_settings, declared
 from pytest_sae.dictionaries.formats import nested
+from pytest_sae.dictionaries.formats.dictionary_learning_keys import KEYS
 from pytest_sae.dictionaries.formats.dictionary_learning_weights import (
     BUFFERS,
     CLASSES,
     check,
     encoder,
     one_form,
+    with_one_threshold,
 )
 from pytest_sae.dictionaries.weights import computing_dtype, fingerprint
 from pytest_sae.errors import DictionaryError
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     import torch
 
     from pytest_sae.dictionaries.base import Dictionary, DictionaryInfo
+
+__all__ = ["KEYS", "NAME", "SETTINGS", "belonging", "build", "module", "recognise"]
 
 NAME = "dictionary_learning"
 SETTINGS = ("dict_class", "prefix")
@@ -50,6 +54,13 @@ _SUBMODULES = {
     "attention_out": "hook_attn_out",
     "attn": "hook_attn_out",
 }
+# What the modules that they call so are given.
+_INPUTS = {
+    "hook_resid_post": "hook_resid_pre",
+    "hook_resid_pre": "hook_resid_pre",
+    "hook_mlp_out": "mlp.hook_in",
+    "hook_attn_out": "ln1.hook_out",
+}
 
 
 def recognise(content: Content) -> bool:
@@ -58,8 +69,8 @@ def recognise(content: Content) -> bool:
     A JumpReLU file without a configuration is Gemma Scope's too, and computes the same.
     """
     trainer = content.config.get("trainer")
-    if isinstance(trainer, Mapping) and "dict_class" in trainer:
-        return str(trainer["dict_class"]) in CLASSES
+    if isinstance(trainer, Mapping) and str(trainer.get("dict_class")) in CLASSES:
+        return True
     return not _OTHERS & content.config.keys() and bool(_by_tensors(content))
 
 
@@ -77,8 +88,9 @@ def build(content: Content, *, device: str, dtype: torch.dtype | None) -> Dictio
     trainer = content.config.get("trainer")
     trainer = trainer if isinstance(trainer, Mapping) else {}
     kind = _class(content, trainer)
-    check(kind, content.tensors, content.source)
-    whole, prefixes = one_form(kind, content.tensors), _prefixes(content)
+    tensors = with_one_threshold(kind, content.tensors)
+    check(kind, tensors, content.source)
+    whole, prefixes = one_form(kind, tensors), _prefixes(content)
     k = _k(content, trainer, kind, len(whole.reads))
     prefix = nested.prefix(content, prefixes)
     stored = whole.first(prefix)
@@ -113,7 +125,15 @@ def _by_tensors(content: Content) -> list[str]:
 def _class(content: Content, trainer: Mapping[str, Any]) -> str:
     given, stored = content.settings.get("dict_class"), trainer.get("dict_class")
     found = [str(given or stored)] if given or stored else _by_tensors(content)
-    if given and stored and given != stored:
+    unknown = stored is not None and str(stored) not in CLASSES
+    if unknown and given not in CLASSES:
+        fitting = "|".join(_by_tensors(content)) or "CLASS"
+        raise DictionaryError(
+            f"{content.source} was trained as dict_class = {stored!r}, which is not read here. "
+            f"Expected {', '.join(CLASSES)}: where it computes what one of them does, say "
+            f"--sae={NAME},dict_class={fitting}:{content.source}"
+        )
+    if given and stored and not unknown and given != stored:
         raise DictionaryError(
             f"{content.source} declares dict_class = {stored!r} and is given {given!r}. Expected "
             "the class that it was trained as: leave the setting out."
@@ -161,20 +181,55 @@ def _k(content: Content, trainer: Mapping[str, Any], kind: str, d_sae: int) -> i
 
 
 def _info(content: Content, trainer: Mapping[str, Any], kind: str, k: int | None) -> DictionaryInfo:
-    buffer = content.config.get("buffer")
-    buffer = buffer if isinstance(buffer, Mapping) else {}
+    reads, writes = belonging(content, module(trainer))
     return declared(
         content,
         f"{NAME}.{_LABELS[kind]}",
         model=trainer.get("lm_name"),
-        hook_in=_hook(trainer.get("submodule_name"), trainer.get("layer")),
-        context_size=buffer.get("ctx_len"),
+        hook_in=reads,
+        hook_out=writes,
+        context_size=_buffer(content).get("ctx_len"),
         k=k,
     )
 
 
+def belonging(content: Content, named: object) -> tuple[object, object]:
+    """Return where a dictionary reads and writes, the latter None where that is the same.
+
+    Args:
+        content: its configuration's `buffer` says whether the module's input was read, its output,
+            or both.
+        named: path of the module, or hook name of its output.
+
+    Raises:
+        DictionaryError: none of the three.
+    """
+    side = _buffer(content).get("io", "out")
+    if side == "out" or not isinstance(named, str):
+        return named, None
+    if side not in ("in", "in_and_out"):
+        raise DictionaryError(
+            f"{content.source} declares buffer.io = {side!r}. Expected in, out or in_and_out: "
+            "correct config.json."
+        )
+    block, _, hook = named.rpartition(".")
+    reads = f"{block}.{_INPUTS[hook]}" if hook in _INPUTS else f"{named}.input"
+    return reads, named if side == "in_and_out" else None
+
+
+def _buffer(content: Content) -> Mapping[str, Any]:
+    buffer = content.config.get("buffer")
+    return buffer if isinstance(buffer, Mapping) else {}
+
+
+def module(trainer: Mapping[str, Any]) -> object:
+    """Return the module that a trainer's configuration names, or the hook of its output."""
+    return _hook(trainer.get("submodule_name"), trainer.get("layer"))
+
+
 def _hook(submodule: object, layer: object) -> object:
     """`resid_post_layer_8`, or the path of a module; nothing is guessed from the layer alone."""
+    submodule, layer = _only(submodule), _only(layer)
     if not isinstance(submodule, str):
         return submodule
     match = re.fullmatch(r"(\w+?)_layer_?(\d+)", submodule)
@@ -182,3 +237,8 @@ def _hook(submodule: object, layer: object) -> object:
     if name in _SUBMODULES and isinstance(index, (int, str)) and not isinstance(index, bool):
         return f"blocks.{index}.{_SUBMODULES[name]}"
     return submodule
+
+
+def _only(value: object) -> object:
+    """What stands alone in a list, as scripts that train at several layers write it."""
+    return value[0] if isinstance(value, list) and len(value) == 1 else value

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from torch.nn.functional import linear
 
 from pytest_sae.dictionaries import preflight
+from pytest_sae.dictionaries.formats.orientation import upright
 from pytest_sae.dictionaries.formats.selection import above, top_k
 
 if TYPE_CHECKING:
@@ -80,6 +81,21 @@ class Weights:
         )
 
 
+def with_one_threshold(kind: str, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Return the tensors, a threshold for all latents as a number where it is a list of one.
+
+    torch reads such a list into a number, and so does the library's own loader.
+
+    Args:
+        kind: name of the class.
+        tensors: by the names of its state_dict.
+    """
+    threshold = tensors.get("threshold")
+    if kind == "JumpReluAutoEncoder" or threshold is None or tuple(threshold.shape) != (1,):
+        return tensors
+    return {**tensors, "threshold": threshold[0]}
+
+
 def check(kind: str, tensors: Mapping[str, Tensor], source: str) -> None:
     """Refuse tensors that are not a class's, or that must not be evaluated.
 
@@ -109,6 +125,8 @@ def check(kind: str, tensors: Mapping[str, Tensor], source: str) -> None:
     preflight.finite(computing, source)
     writes = computing["W_dec"] if "W_dec" in computing else computing["decoder.weight"].T
     preflight.decoder(writes, source)
+    reads = computing["encoder.weight"] if linear_form else computing["W_enc"].T
+    upright(reads, writes, "the decoder", source)
     if kind in _THRESHOLDED:
         preflight.thresholds(computing["threshold"], source)
 

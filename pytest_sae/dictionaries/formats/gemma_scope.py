@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from pytest_sae.dictionaries import preflight
 from pytest_sae.dictionaries.affine import SkipDictionary
 from pytest_sae.dictionaries.content import Content, check_settings, declared
+from pytest_sae.dictionaries.formats.orientation import upright
 from pytest_sae.dictionaries.formats.selection import above
+from pytest_sae.dictionaries.keys import Keys
 from pytest_sae.dictionaries.weights import computing_dtype, fingerprint, without_unit_scale
 
 if TYPE_CHECKING:
@@ -18,10 +20,15 @@ if TYPE_CHECKING:
     from pytest_sae.dictionaries.base import Dictionary, DictionaryInfo
 
 NAME = "gemma_scope"
+KEYS = Keys(
+    used=("model_name", "hf_hook_point_in", "hf_hook_point_out"),
+    # The arrays say all of these.
+    harmless=("architecture", "width", "l0", "affine_connection", "type"),
+)
 _NEEDED = frozenset({"w_enc", "w_dec", "b_enc", "b_dec", "threshold"})
 _OPTIONAL = frozenset({"affine_skip_connection", "scaling_factor"})
 # Keys of other formats with the same arrays.
-_OTHERS = frozenset({"d_sae", "d_in", "metadata", "trainer", "d_model"})
+_OTHERS = frozenset({"d_sae", "d_in", "metadata", "trainer", "d_model", "act_size"})
 _SITES = {
     "res": "hook_resid_post",
     "resid_post": "hook_resid_post",
@@ -89,6 +96,8 @@ def _check(w: dict[str, Tensor], source: str) -> None:
     preflight.shapes(w, shapes, source)
     preflight.finite(w, source)
     preflight.decoder(w["W_dec"], source)
+    if d_in == d_out:
+        upright(w["W_enc"].T, w["W_dec"], "W_dec", source)
     preflight.thresholds(w["threshold"], source)
 
 

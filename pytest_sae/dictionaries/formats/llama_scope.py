@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pytest_sae.dictionaries.base import Dictionary
 
 NAME = "llama_scope"
+KEYS = openmoss.KEYS
 SETTINGS = ("norm_in", "norm_out")
 # The library's names since 2026, by those of Llama Scope; the latter are transposed.
 _NEWER = {
@@ -117,6 +118,7 @@ def _read(content: Content) -> _Config:
     for name in ("use_decoder_bias", "apply_decoder_bias_to_pre_encoder", "use_glu_encoder"):
         preflight.flag(config, name, source)
     preflight.flag(config, "sparsity_include_decoder_norm", source)
+    preflight.configured(config, NAME, source)
     d_in = preflight.count(config, "d_model", source)
     activation = openmoss.activation(content, ("relu", "jumprelu", "topk"))
     enter, leave = _factors(content, d_in)

@@ -12,7 +12,9 @@ from pytest_sae.dictionaries.affine import AffineDictionary
 from pytest_sae.dictionaries.content import Content, check_settings, declared, whole_setting
 from pytest_sae.dictionaries.formats.normalise import LayerNorm
 from pytest_sae.dictionaries.formats.normalised import Normalised
+from pytest_sae.dictionaries.formats.orientation import upright
 from pytest_sae.dictionaries.formats.selection import top_k
+from pytest_sae.dictionaries.keys import Keys
 from pytest_sae.dictionaries.weights import computing_dtype, fingerprint
 from pytest_sae.errors import DictionaryError
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from pytest_sae.dictionaries.base import Dictionary
 
 NAME = "openai"
+# All that stands among its tensors; the rest is known from the code that trained it.
+KEYS = Keys(used=("activation",), inside={"activation_state_dict": Keys(used=("k", "postact_fn"))})
 _NEEDED = ("pre_bias", "latent_bias", "encoder.weight")
 # Kept for training alone.
 _STATISTICS = ("stats_last_nonzero", "latents_activation_frequency", "latents_mean_square")
@@ -87,6 +91,7 @@ def _check(w: Mapping[str, Tensor], source: str) -> None:
     preflight.shapes(w, shapes, source)
     preflight.finite(w, source)
     preflight.decoder(w["decoder.weight"].T, source)
+    upright(w["encoder.weight"], w["decoder.weight"].T, "decoder.weight", source)
 
 
 def _activation(content: Content, d_sae: int) -> tuple[str, int | None, str]:

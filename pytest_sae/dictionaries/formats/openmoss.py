@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pytest_sae.dictionaries import preflight
+from pytest_sae.dictionaries.keys import Keys, names
 from pytest_sae.errors import DictionaryError
 
 if TYPE_CHECKING:
@@ -17,8 +18,38 @@ if TYPE_CHECKING:
 
     from pytest_sae.dictionaries.content import Content
 
+#: Llama Scope's hyperparams.json, and the configurations that came after it.
+KEYS = Keys(
+    used=names(
+        """
+        sae_type hook_point_in hook_point_out hook_points hook_points_in hook_points_out d_model
+        d_sae expansion_factor use_decoder_bias apply_decoder_bias_to_pre_encoder use_glu_encoder
+        act_fn jump_relu_threshold norm_activation dataset_average_activation_norm
+        sparsity_include_decoder_norm top_k model_name
+        """
+    ),
+    harmless=names(
+        """
+        device dtype seed bias_init_method init_decoder_norm init_encoder_norm
+        init_encoder_with_decoder_transpose init_search decoder_exactly_fixed_norm lp
+        l1_coefficient l1_coefficient_warmup_steps k_warmup_steps use_batch_norm_mse
+        use_ghost_grads tp_size ddp_size jumprelu_threshold_window jumprelu_threshold_grad_scale
+        use_triton_kernel sparsity_threshold_for_triton_spmm_kernel strict_loading
+        init_cross_layer_decoder_all_zero decode_with_csr sparsity_threshold_for_csr
+        sae_pretrained_name_or_path exp_name exp_result_dir run_name
+        """
+    ),
+)
 LOG_THRESHOLDS = ("log_jumprelu_threshold", "activation_function.log_jumprelu_threshold")
 _NORM = "dataset_average_activation_norm"
+_NORMS = {
+    "token-wise": "by which each token is scaled to the norm √d by itself: no factor can be "
+    "folded. sae_lens has the same: save the weights in its format with normalize_activations = "
+    "'constant_norm_rescale', which is read",
+    "batch-wise": "whose factor is the mean norm of the batch that a token was in: its codes of a "
+    "token depend on the others. Take the mean norm over many tokens, and declare it: "
+    "norm_activation = 'dataset-wise' with dataset_average_activation_norm",
+}
 _KEYS = frozenset({"d_model", "act_fn", "norm_activation"})
 _SEVERAL = ("crosscoder", "clt")  # each has a family of its own
 
@@ -129,10 +160,10 @@ def factor(content: Content, d: int, hook: object, setting: str = "", side: str 
     if normalisation == "inference":  # folded when it was saved
         return 1.0
     if normalisation != "dataset-wise":
+        why = _NORMS.get(str(normalisation), "which is no normalisation that is known here")
         raise DictionaryError(
-            f"{content.source} declares norm_activation = {normalisation!r}, whose factors depend "
-            "on the tokens beside it. Expected 'dataset-wise' or 'inference': fold it with the "
-            "library that trained it."
+            f"{content.source} declares norm_activation = {normalisation!r}, {why}. Expected "
+            "'dataset-wise' or 'inference', whose factors are numbers."
         )
     return math.sqrt(d) / _norm(content, setting, side, hook)
 

@@ -16,9 +16,11 @@ from torch.nn.functional import layer_norm, linear
 from pytest_sae.dictionaries import preflight
 from pytest_sae.dictionaries.affine import AffineDictionary
 from pytest_sae.dictionaries.content import Content, check_settings, declared, whole_setting
+from pytest_sae.dictionaries.formats.orientation import upright
 from pytest_sae.dictionaries.formats.pursuit import matching_pursuit, orthogonal_pursuit
 from pytest_sae.dictionaries.formats.selection import top_k
 from pytest_sae.dictionaries.formats.state_dict import unwrapped
+from pytest_sae.dictionaries.keys import Keys
 from pytest_sae.dictionaries.weights import computing_dtype, fingerprint
 from pytest_sae.errors import DictionaryError
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from pytest_sae.dictionaries.base import Dictionary
 
 NAME = "overcomplete"
+KEYS = Keys()  # the library writes no configuration
 SETTINGS = ("codes", "k", "threshold", "normalization", "delta")
 _NORMALIZATIONS = ("l2", "max_l2", "l1", "max_l1", "identity")
 _PURSUITS = {"mp": matching_pursuit, "omp": orthogonal_pursuit}
@@ -68,6 +71,7 @@ def build(content: Content, *, device: str, dtype: torch.dtype | None) -> Dictio
         reads, encode = rows, _pursuing(codes, rows, k or 1)
     else:
         reads, before = _encoder(content, w, rows)
+        upright(reads, rows, "the dictionary", content.source)
         encode = _selecting(content, codes, before, k, w)
     settings = {name: value for name, value in content.settings.items() if name in SETTINGS}
     return AffineDictionary(

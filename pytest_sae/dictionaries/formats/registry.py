@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
 
 from pytest_sae.dictionaries.formats import NAMES, entry_points
+from pytest_sae.dictionaries.formats.state_dict import unwrapped
+from pytest_sae.dictionaries.keys import Keys, remarks
 from pytest_sae.errors import DictionaryError, suggest
 
 if TYPE_CHECKING:
@@ -21,6 +24,7 @@ class Family(Protocol):
     """What a module named in `NAMES` offers."""
 
     NAME: str
+    KEYS: Keys
 
     def recognise(self, content: Content) -> bool:
         """Whether names and shapes of tensors and the configuration are this family's."""
@@ -100,7 +104,7 @@ def build(content: Content, forced: str, *, device: str, dtype: torch.dtype | No
     """
     chosen = family(forced) if forced else recognised(content)
     try:
-        return chosen.build(content, device=device, dtype=dtype)
+        dictionary = chosen.build(content, device=device, dtype=dtype)
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         if not forced or chosen.recognise(content):
             raise
@@ -110,6 +114,9 @@ def build(content: Content, forced: str, *, device: str, dtype: torch.dtype | No
             f"{_keys(content)} ({type(error).__name__}: {str(error)[:200]}). Expected that "
             "family's files: leave the family out to see which one recognises them."
         ) from error
+    said = remarks(unwrapped(content), chosen.KEYS, chosen.NAME)
+    dictionary.info = replace(dictionary.info, remarks=(*dictionary.info.remarks, *said))
+    return dictionary
 
 
 def _listed(content: Content) -> str:

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_sae.dictionaries import preflight
 from pytest_sae.dictionaries.content import Content, check_settings
-from pytest_sae.dictionaries.formats import nested, sae_lens_config, temporal
+from pytest_sae.dictionaries.formats import nested, sae_lens_checkpoint, sae_lens_config, temporal
 from pytest_sae.dictionaries.formats.normalise import PER_TOKEN
 from pytest_sae.dictionaries.formats.normalised import Normalised
+from pytest_sae.dictionaries.formats.orientation import upright
 from pytest_sae.dictionaries.formats.sae_lens_config import TENSORS, Config
+from pytest_sae.dictionaries.formats.sae_lens_keys import KEYS
 from pytest_sae.dictionaries.formats.sae_lens_settings import CORRECTIONS
 from pytest_sae.dictionaries.weights import computing_dtype, fingerprint, without_unit_scale
 from pytest_sae.errors import DictionaryError
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pytest_sae.dictionaries.base import Dictionary
+
+__all__ = ["KEYS", "NAME", "SETTINGS", "SAELensDictionary", "build", "recognise"]
 
 NAME = "sae_lens"
 SETTINGS = ("prefix", *CORRECTIONS)
@@ -36,6 +40,7 @@ _NARROWED = {"W_enc": 1, "W_dec": 0, "b_enc": 0, "threshold": 0}
 def recognise(content: Content) -> bool:
     """Whether the weights have `W_dec`, and the configuration is sae_lens'."""
     others = {"encoder.weight", "b_dec_out"} & content.tensors.keys()
+    others |= {"act_size"} & content.config.keys()
     return "W_dec" in content.tensors and not others and any(k in content.config for k in _KEYS)
 
 
@@ -49,6 +54,7 @@ def build(content: Content, *, device: str, dtype: torch.dtype | None) -> Dictio
         DictionaryError: anything that `preflight` refuses.
     """
     check_settings(content, NAME, SETTINGS)
+    content = sae_lens_checkpoint.finished(content)
     config = sae_lens_config.read(content)
     tensors = without_unit_scale(content.tensors)
     if config.architecture == sae_lens_config.TEMPORAL:
@@ -142,6 +148,8 @@ def _check(config: Config, tensors: Mapping[str, Tensor], source: str) -> None:
     preflight.shapes(tensors, shapes, source)
     preflight.finite(tensors, source)
     preflight.decoder(tensors["W_dec"], source)
+    if "W_enc" in tensors and d_in == d_out:
+        upright(tensors["W_enc"].T, tensors["W_dec"], "W_dec", source)
     if "threshold" in tensors:
         preflight.thresholds(tensors["threshold"], source)
     if config.architecture == "matching_pursuit":

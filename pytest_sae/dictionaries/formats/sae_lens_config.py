@@ -9,7 +9,12 @@ from dataclasses import dataclass, replace
 from pytest_sae.dictionaries import preflight
 from pytest_sae.dictionaries.base import DictionaryInfo
 from pytest_sae.dictionaries.content import Content, declared
-from pytest_sae.dictionaries.formats import nested, sae_lens_settings
+from pytest_sae.dictionaries.formats import (
+    nested,
+    sae_lens_model,
+    sae_lens_settings,
+    sae_lens_unfolded,
+)
 from pytest_sae.dictionaries.formats.normalise import PER_TOKEN
 from pytest_sae.errors import DictionaryError
 
@@ -33,8 +38,6 @@ _SELECTING = ("topk", "abstopk")
 _UNSCALED = ("matching_pursuit", TEMPORAL)
 # Trained under one name and saved under another; on disk only unfinished training has these.
 _TRAINING_ONLY = ("batchtopk", "matryoshka_batchtopk")
-# What says how TransformerLens changed the model's weights before training.
-_TRAINED_ON = ("model_class_name", "model_from_pretrained_kwargs")
 _RENAMED = {
     "hook_point": "hook_name",
     "hook_point_head_index": "hook_head_index",
@@ -77,6 +80,7 @@ def read(content: Content) -> Config:
             normalisation.
     """
     raw, source = content.config, content.source
+    preflight.configured(raw, "sae_lens", source)
     config = raw if _is_modern(raw, source) else _modern(raw, source)
     config = sae_lens_settings.corrected(config, content)
     architecture = _architecture(config, source)
@@ -87,7 +91,7 @@ def read(content: Content) -> Config:
     for name in ("apply_b_dec_to_input", "rescale_acts_by_decoder_norm"):
         preflight.flag(config, name, source)
     factor = _factor(content, config, architecture)
-    normalisation = "none" if factor else _normalisation(config, architecture, source)
+    normalisation = "none" if factor else _normalisation(config, architecture, content)
     metadata = _metadata(config, source)
     _refuse_pursuit(config, architecture, max(d_in, d_sae), source)
     info = _info(content, config, metadata, architecture, d_sae)
@@ -115,10 +119,11 @@ def _factor(content: Content, config: Mapping[str, object], architecture: str) -
     return factor
 
 
-def _normalisation(config: Mapping[str, object], architecture: str, source: str) -> str:
-    normalisation = config.get("normalize_activations", "none")
+def _normalisation(config: Mapping[str, object], architecture: str, content: Content) -> str:
+    normalisation, source = config.get("normalize_activations", "none"), content.source
     known = ("constant_scalar_rescale",) if architecture == TEMPORAL else tuple(PER_TOKEN)
-    preflight.folded(normalisation, known, source)
+    if normalisation not in ("none", *known):
+        raise DictionaryError(sae_lens_unfolded.explain(content, normalisation, known))
     if architecture not in TRANSCODERS:
         return str(normalisation)
     # sae_lens normalises what a transcoder reads and leaves what it writes and skips as it is.
@@ -166,10 +171,10 @@ def _modern(raw: Mapping[str, object], source: str) -> dict[str, object]:
             "fold it with the version that trained it and save again."
         )
     config.setdefault("architecture", "standard")
-    if activation == "topk":
+    if "topk" in (activation, config["architecture"]):
         config["architecture"] = "topk"
         arguments = config.get("activation_fn_kwargs")
-        if isinstance(arguments, dict) and "k" in arguments:
+        if isinstance(arguments, Mapping) and "k" in arguments:
             config["k"] = arguments["k"]
     normalisation = config.get("normalize_activations")
     if normalisation is None or isinstance(normalisation, bool):
@@ -232,23 +237,33 @@ def _info(
 ) -> DictionaryInfo:
     trained_as = metadata.get("training_architecture")
     trained_as = trained_as if trained_as in _TRAINING_ONLY else architecture
+    trained, model = sae_lens_model.trained(config, metadata), metadata.get("model_name")
     info = declared(
         content,
         f"sae_lens.{trained_as}",
-        model=metadata.get("model_name"),
+        model=model,
+        revision=_revision(content, model, metadata),
         hook_in=_hook(metadata),
         hook_out=_hook(metadata, "_out"),
         context_size=metadata.get("context_size"),
         prepend_bos=metadata.get("prepend_bos"),
         k=_trained_k(config, metadata),
     )
-    trained = _details(metadata).get("matryoshka_widths")
     return replace(
         info,
-        prefixes=nested.widths(trained, d_sae),
+        prefixes=nested.widths(_details(metadata).get("matryoshka_widths"), d_sae),
         head=_head(metadata, content.source),
-        trained_on={name: metadata[name] for name in _TRAINED_ON if name in metadata},
+        trained_on=trained.on,
+        perhaps=trained.perhaps,
+        remarks=trained.remarks,
     )
+
+
+def _revision(content: Content, model: object, metadata: Mapping[str, object]) -> str | None:
+    """The model's revision; what the user calls the model says it itself."""
+    if "model" in content.settings:
+        return None
+    return sae_lens_model.revision(model, metadata, content.source)
 
 
 def _details(metadata: Mapping[str, object]) -> Mapping[str, object]:

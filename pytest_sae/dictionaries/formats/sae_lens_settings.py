@@ -15,19 +15,17 @@ from pytest_sae.errors import DictionaryError
 #: What the activations were multiplied by in training, where the weights have it not.
 NORM_FACTOR = "norm_factor"
 NORMALISATION = "normalize_activations"
-#: What was done to the model's weights before training; `models.processing` knows what it means.
-PROCESSING = (
-    "fold_ln",
-    "center_writing_weights",
-    "fold_value_biases",
-    "refactor_factored_attn_matrices",
-)
+#: What TransformerLens does to a model's weights unless it is told otherwise; `models.processing`
+#: knows what it means.
+PROCESSED = ("fold_ln", "center_writing_weights", "fold_value_biases")
+#: All that it may do to them.
+PROCESSING = (*PROCESSED, "refactor_factored_attn_matrices")
+#: Where configurations have what the model was loaded with.
+ARGUMENTS = "model_from_pretrained_kwargs"
 #: All of them.
 CORRECTIONS = (NORM_FACTOR, NORMALISATION, *PROCESSING)
 #: The normalisation whose factor is a number of the whole data set.
 SCALED = "expected_average_only_in"
-
-_ARGUMENTS = "model_from_pretrained_kwargs"
 
 
 def corrected(config: Mapping[str, object], content: Content) -> dict[str, object]:
@@ -48,9 +46,9 @@ def corrected(config: Mapping[str, object], content: Content) -> dict[str, objec
     if not processing or not isinstance(metadata, Mapping):
         return {**config, NORMALISATION: chosen}
     _refuse_other_models(metadata, processing, content.source)
-    stored = metadata.get(_ARGUMENTS)
+    stored = metadata.get(ARGUMENTS)
     arguments = {**(stored if isinstance(stored, Mapping) else {}), **processing}
-    return {**config, NORMALISATION: chosen, "metadata": {**metadata, _ARGUMENTS: arguments}}
+    return {**config, NORMALISATION: chosen, "metadata": {**metadata, ARGUMENTS: arguments}}
 
 
 def norm_factor(content: Content) -> float | None:

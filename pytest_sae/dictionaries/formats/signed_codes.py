@@ -14,6 +14,7 @@ from pytest_sae.dictionaries.content import Content, check_settings, declared, w
 from pytest_sae.dictionaries.formats.orientation import upright
 from pytest_sae.dictionaries.formats.selection import above, signed_above, top_k
 from pytest_sae.dictionaries.formats.state_dict import unwrapped
+from pytest_sae.dictionaries.keys import Keys
 from pytest_sae.dictionaries.weights import computing_dtype, fingerprint
 from pytest_sae.errors import DictionaryError
 
@@ -23,6 +24,13 @@ if TYPE_CHECKING:
     from pytest_sae.dictionaries.base import Dictionary
 
 NAME = "signed_codes"
+KEYS = Keys(
+    used=("k_active_neurons", "use_batch_topk"),
+    harmless=(
+        *("input_dim", "m_total_neurons", "aux_k", "multi_k", "aux_coef", "multi_coef"),
+        *("dead_neuron_threshold_steps", "prefix_lengths"),
+    ),
+)
 SETTINGS = ("codes", "k")
 _CODES = ("signed", "batchtopk", "topk")
 _TENSORS = frozenset({"encoder.weight", "decoder.weight", "input_bias", "neuron_bias"})

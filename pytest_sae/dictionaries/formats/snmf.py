@@ -8,6 +8,7 @@ from pytest_sae.dictionaries import preflight
 from pytest_sae.dictionaries.affine import AffineDictionary
 from pytest_sae.dictionaries.content import Content, check_settings, declared
 from pytest_sae.dictionaries.formats.nonnegative import nonnegative_least_squares
+from pytest_sae.dictionaries.keys import Keys
 from pytest_sae.dictionaries.weights import computing_dtype, fingerprint
 from pytest_sae.errors import DictionaryError
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pytest_sae.dictionaries.base import Dictionary, DictionaryInfo
 
 NAME = "snmf"
+KEYS = Keys()  # there is no configuration
 _FEATURES, _CODES = "F", "G"
 
 

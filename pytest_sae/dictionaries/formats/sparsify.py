@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torch.nn.functional import linear
 
 from pytest_sae.dictionaries import preflight
 from pytest_sae.dictionaries.affine import SkipDictionary
-from pytest_sae.dictionaries.content import Content, check_settings, declared
+from pytest_sae.dictionaries.content import Content, check_settings, declared, switch_setting
 from pytest_sae.dictionaries.formats.orientation import upright
 from pytest_sae.dictionaries.formats.selection import group_max, signed_top_k, top_k
+from pytest_sae.dictionaries.keys import Keys, Refused, names
 from pytest_sae.dictionaries.weights import computing_dtype, fingerprint
 from pytest_sae.errors import DictionaryError
 
@@ -24,10 +26,45 @@ if TYPE_CHECKING:
     from pytest_sae.dictionaries.base import Dictionary, DictionaryInfo
 
 NAME = "sparsify"
+SETTINGS = ("transcode",)
+_CODER = Keys(
+    used=names(
+        """
+        d_in num_latents expansion_factor k activation signed skip_connection transcode hookpoint
+        """
+    ),
+    harmless=("normalize_decoder", "multi_topk", "init_b_dec_as_zeros"),
+    told={"gram_table_hash": "of the table that gram_lookup names"},
+    refused={
+        "embed_skip": Refused((False,), "it reads the embeddings beside its site"),
+        "gram_lookup": Refused((False,), "a table of n-grams is subtracted from what it reads"),
+        "batch_topk": Refused((False,), "its latents depend on the other tokens of a batch"),
+    },
+)
+# Of a whole run: its model, and what it was trained on.
+_RUN = Keys(
+    used=("model", "revision", "ctx_len"),
+    harmless=names(
+        """
+        layers hookpoints dataset split max_examples text_column shuffle_seed data_args hf_token
+        resume finetune data_preprocessing_num_proc batch_size grad_acc_steps micro_acc_steps
+        loss_fn optimizer lr lr_warmup_steps k_decay_steps auxk_alpha dead_feature_threshold
+        init_seeds layer_stride distribute_modules save_every save_best save_dir log_to_wandb
+        run_name wandb_log_frequency end_to_end lookup_max_order gram_table_path
+        """
+    ),
+    told={
+        "load_in_8bit": "the model's weights were rounded in training, and are not here",
+        "exclude_tokens": "tokens that it was not trained on are measured all the same",
+    },
+    inside={"sae": _CODER},
+)
+KEYS = _CODER.together(_RUN)
 _TENSORS = frozenset({"encoder.weight", "encoder.bias", "W_dec", "b_dec"})
 _ACTIVATIONS = ("topk", "groupmax")
 # A block or a module in it, as the trainer names directories: layers.3, h.3.mlp.
 _HOOKPOINT = re.compile(r"(?:\w+\.)*(?:layers|h|blocks|block)\.(\d+)(?:\.(\w+))*")
+_SEED = re.compile(r"seed\d+")
 
 
 @dataclass(frozen=True)
@@ -47,9 +84,10 @@ class _Config:
 
 
 def recognise(content: Content) -> bool:
-    """Whether names of tensors are this family's."""
+    """Whether names of tensors are this family's, and a configuration says k and the rest."""
     names = content.tensors.keys()
-    return names >= _TENSORS and not names & {"decoder.weight", "decoder"}
+    known = names >= _TENSORS and not names & {"decoder.weight", "decoder"}
+    return known and bool(content.config)
 
 
 def build(content: Content, *, device: str, dtype: torch.dtype | None) -> Dictionary:
@@ -61,7 +99,7 @@ def build(content: Content, *, device: str, dtype: torch.dtype | None) -> Dictio
     Raises:
         DictionaryError: anything that `preflight` refuses.
     """
-    check_settings(content, NAME)
+    check_settings(content, NAME, SETTINGS)
     config = _read(content)
     _check(content, config)
     computing = computing_dtype(content.tensors, dtype)
@@ -80,6 +118,7 @@ def build(content: Content, *, device: str, dtype: torch.dtype | None) -> Dictio
 
 def _read(content: Content) -> _Config:
     config, source = content.config, content.source
+    preflight.configured(config, NAME, source)
     for name in ("signed", "transcode", "skip_connection"):
         preflight.flag(config, name, source)
     d_in = preflight.count(config, "d_in", source)
@@ -103,9 +142,27 @@ def _read(content: Content) -> _Config:
         k=k,
         activation=activation,
         signed=signed,
-        transcode=config.get("transcode", False),
+        transcode=_transcodes(content),
         skip=config.get("skip_connection", False),
     )
+
+
+def _transcodes(content: Content) -> bool:
+    """Whether it predicts a module's output from its input.
+
+    Configurations of before there was the key say it of none: those with a skip connection, which
+    an autoencoder has no use for, were mostly transcoders.
+    """
+    given = switch_setting(content, "transcode")
+    if given is not None:
+        return given
+    if content.config.get("skip_connection") and "transcode" not in content.config:
+        raise DictionaryError(
+            f"{content.source} declares a skip connection and does not say whether it is a "
+            "transcoder, which read the module's input. Expected transcode: say "
+            f"--sae={NAME},transcode=true:{content.source}, or false for an autoencoder"
+        )
+    return bool(content.config.get("transcode", False))
 
 
 def _d_sae(content: Content, d_in: int) -> int:
@@ -152,18 +209,32 @@ def _encoder(config: _Config, w: Mapping[str, Tensor]) -> Callable[[Tensor], Ten
 
 
 def _info(content: Content, config: _Config) -> DictionaryInfo:
-    """The trainer says where an SAE belongs by its directory's name alone."""
-    named = content.config.get("hookpoint") or content.weights.parent.name
+    """The trainer says where an SAE belongs by its directory's name alone, its model for all."""
+    about = content.config if content.config.get("model") else _run(content)
+    named = content.config.get("hookpoint") or _directory(content.weights)
     reads, writes = _sites(named, config.transcode) if isinstance(named, str) else (None, None)
-    family = f"{NAME}.{config.kind()}"
     return declared(
         content,
-        family,
-        model=content.config.get("model"),
+        f"{NAME}.{config.kind()}",
+        model=about.get("model"),
+        revision=about.get("revision"),
         hook_in=reads,
         hook_out=writes,
+        context_size=about.get("ctx_len"),
         k=config.k,
     )
+
+
+def _run(content: Content) -> Mapping[str, object]:
+    """The configuration of the training run, in one of the directories above; empty if none is."""
+    runs = (each for each in content.beside.values() if each.keys() >= {"sae", "model"})
+    return next(runs, {})
+
+
+def _directory(weights: Path) -> str:
+    """What the trainer calls the directory of a hookpoint; several seeds lie in it."""
+    directory = weights.absolute().parent
+    return (directory.parent if _SEED.fullmatch(directory.name) else directory).name
 
 
 def _sites(hookpoint: str, transcode: bool) -> tuple[str | None, str | None]:

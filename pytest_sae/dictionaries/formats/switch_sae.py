@@ -17,19 +17,25 @@ from pytest_sae.dictionaries.content import (
     switch_setting,
     whole_setting,
 )
+from pytest_sae.dictionaries.formats.dictionary_learning import belonging
+from pytest_sae.dictionaries.formats.dictionary_learning_keys import BUFFER, TRAINER
 from pytest_sae.dictionaries.formats.orientation import upright
 from pytest_sae.dictionaries.formats.selection import top_k
 from pytest_sae.dictionaries.formats.state_dict import unwrapped
+from pytest_sae.dictionaries.keys import Keys
 from pytest_sae.dictionaries.weights import computing_dtype, fingerprint
 from pytest_sae.errors import DictionaryError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pytest_sae.dictionaries.base import Dictionary
+    from pytest_sae.dictionaries.base import Dictionary, DictionaryInfo
 
 NAME = "switch_sae"
 SETTINGS = ("k", "experts", "heaviside")
+# A trainer of dictionary_learning's, whose keys may stand alone.
+_TRAINER = TRAINER.together(Keys(used=("experts", "heaviside"), harmless=("lb_alpha",)))
+KEYS = _TRAINER.together(Keys(inside={"trainer": _TRAINER, "buffer": BUFFER}))
 
 
 def recognise(content: Content) -> bool:
@@ -62,7 +68,7 @@ def build(content: Content, *, device: str, dtype: torch.dtype | None) -> Dictio
         rows=w["decoder"],
         bias=w["b_dec"],
         encoder_rows=w["encoder.weight"],
-        info=declared(content, NAME, model=trainer.get("lm_name"), hook_in=_site(trainer), k=k),
+        info=_info(content, trainer, k),
         fingerprint=fingerprint(content.tensors, options),
     )
 
@@ -83,6 +89,12 @@ def _options(content: Content, trainer: Mapping[str, Any]) -> tuple[int, int, bo
     preflight.flag(given, "heaviside", content.source)
     experts = preflight.count(given, "experts", content.source)
     return preflight.count(given, "k", content.source), experts, bool(heaviside)
+
+
+def _info(content: Content, trainer: Mapping[str, Any], k: int) -> DictionaryInfo:
+    reads, writes = belonging(content, _site(trainer))
+    model = trainer.get("lm_name")
+    return declared(content, NAME, model=model, hook_in=reads, hook_out=writes, k=k)
 
 
 def _site(trainer: Mapping[str, Any]) -> str | None:

@@ -18,9 +18,12 @@ from pytest_sae.dictionaries.content import (
     switch_setting,
     whole_setting,
 )
+from pytest_sae.dictionaries.formats.dictionary_learning import belonging, module
+from pytest_sae.dictionaries.formats.dictionary_learning_keys import BUFFER, TRAINER
 from pytest_sae.dictionaries.formats.orientation import upright
 from pytest_sae.dictionaries.formats.selection import signed_top_k, top_k
 from pytest_sae.dictionaries.formats.state_dict import unwrapped
+from pytest_sae.dictionaries.keys import Keys
 from pytest_sae.dictionaries.weights import computing_dtype, fingerprint
 from pytest_sae.errors import DictionaryError
 
@@ -29,8 +32,14 @@ if TYPE_CHECKING:
 
     from pytest_sae.dictionaries.base import DictionaryInfo
 
+
 NAME = "variational"
 SETTINGS = ("codes", "k", "apply_b_dec_to_input")
+# What its trainer has of dictionary_learning's, which it is made from.
+_TRAINER = TRAINER.together(
+    Keys(used=("apply_b_dec_to_input",), harmless=("var_flag", "kl_coeff", "kl_warmup_steps"))
+)
+KEYS = _TRAINER.together(Keys(inside={"trainer": _TRAINER, "buffer": BUFFER}))
 _CODES = ("relu", "topk", "signed_topk")
 _CLAMPED = (-6.0, 2.0)  # the range of log σ² in training
 # Names of (weight, bias), and whether the weight is (d_sae, d_in) or lies the other way.
@@ -79,7 +88,7 @@ def build(content: Content, *, device: str, dtype: torch.dtype | None) -> Variat
     return VariationalDictionary(
         parts,
         _selection(codes, k or 1),
-        declared(content, f"{NAME}.{codes}", k=k),
+        _info(content, codes, k),
         fingerprint(weights, options),
     )
 
@@ -146,6 +155,14 @@ class VariationalDictionary(AffineDictionary):
     def _entered(self, x: Tensor) -> Tensor:
         x = x.to(self.dtype)
         return x - self._bias if self._parts.centred else x
+
+
+def _info(content: Content, codes: str, k: int | None) -> DictionaryInfo:
+    trainer = content.config.get("trainer", content.config)
+    trainer = trainer if isinstance(trainer, Mapping) else {}
+    reads, writes = belonging(content, module(trainer))
+    model = trainer.get("lm_name")
+    return declared(content, f"{NAME}.{codes}", model=model, hook_in=reads, hook_out=writes, k=k)
 
 
 def _selection(codes: str, k: int) -> Callable[[Tensor], Tensor]:

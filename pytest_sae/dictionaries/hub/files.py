@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Collection
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
-from pytest_sae.dictionaries.layouts import LAYOUTS, PICKLES, READABLE, Layout, pickle_refused
+from pytest_sae.dictionaries.layouts import (
+    INDEX,
+    LAYOUTS,
+    PICKLES,
+    READABLE,
+    Layout,
+    beside_alone,
+    index_of_part,
+    pickle_refused,
+    shards,
+)
 from pytest_sae.errors import suggest
 
 _DEPTH = 4
@@ -36,20 +47,25 @@ def places(names: Collection[str], path: str) -> list[str]:
 
 
 def files(names: Collection[str], place: str) -> list[str]:
-    """Return the files to download for one of `places`: weights, and a configuration if any.
+    """Return the files to download for one of `places`: weights, and what belongs to them.
 
     Args:
         names: the repository's files, with / between parts.
         place: a weights file, or a directory of one dictionary.
     """
-    weights = {place} if place in names else {_join(place, own) for own in _weights(names, place)}
+    own = {_join(place, each) for each in _weights(names, place)}
+    weights = {place.removesuffix(INDEX)} if place in names else own
+    parts = {each for whole in weights for each in (whole + INDEX, *shards(names, whole))}
     beside = {
-        _join(_up(each, layout), layout.config)
+        _join(_up(each, layout), name)
         for each in weights
         for layout in LAYOUTS
-        if layout.config and PurePosixPath(each).match(layout.weights)
+        for name in (layout.config, *layout.beside)
+        if name and PurePosixPath(each).match(layout.weights)
     }
-    return sorted(weights | (beside & set(names)))
+    if place in names and place not in own and not beside & set(names):
+        beside = set(beside_alone(place))
+    return sorted((weights | parts | beside) & set(names))
 
 
 def explain(names: Collection[str], path: str, where: str) -> str:
@@ -85,8 +101,9 @@ def explain(names: Collection[str], path: str, where: str) -> str:
 
 def _own(names: Collection[str], path: str) -> list[str]:
     """The path itself, or its weights files if they are several."""
+    path = index_of_part(path) or path
     if path in names:
-        return [path] if PurePosixPath(path).suffix in READABLE else []
+        return [path] if PurePosixPath(path.removesuffix(INDEX)).suffix in READABLE else []
     weights = _weights(names, path)
     return [path] if len(weights) == 1 else [_join(path, each) for each in weights]
 
@@ -97,8 +114,9 @@ def _weights(names: Collection[str], directory: str) -> list[str]:
 
 
 def _has(names: Collection[str], directory: str, layout: Layout) -> bool:
-    needed = [layout.weights, *([layout.config] if layout.config else [])]
-    return all(_join(directory, each) in names for each in needed)
+    whole = _join(directory, layout.weights)
+    config = layout.config is None or _join(directory, layout.config) in names
+    return config and (whole in names or whole + INDEX in names)
 
 
 def _below(names: Collection[str], path: str) -> list[str]:
@@ -133,7 +151,7 @@ def _up(weights: str, layout: Layout) -> str:
 
 
 def _join(directory: str, name: str) -> str:
-    return str(PurePosixPath(directory, name))
+    return posixpath.normpath(posixpath.join(directory, name))
 
 
 def _top(names: Collection[str]) -> list[str]:

@@ -33,17 +33,22 @@ _FAMILIES = {
     "llama_scope": "llama_scope",
     "llama_scope_r1_distill": "llama_scope",
     "dictionary_learning_1": "dictionary_learning",
+    "qwen_scope": "qwen_scope",
+    "connor_rob_hook_z": "batch_topk",
+    "goodfire": "weights_only",
+    "deepseek_r1": "dictionary_learning",
 }
 # Theirs, which are in no format that can be read here.
 _REFUSED = {
-    "connor_rob_hook_z": "its configuration lies under another name beside pickled weights",
     "mwhanna_transcoder": "its configuration is a YAML file for all layers",
     "mntss_clt_layer_transcoder": "it is a layer of a transcoder that writes to many layers, and "
     "its decoders would have to be summed, which is no reconstruction of one site",
-    "goodfire": "its weights come without a configuration",
-    "deepseek_r1": "its weights come without a configuration",
-    "qwen_scope": "its weights come without a configuration",
     "temporal": "its configuration is a YAML file: save it again with sae_lens' save_model",
+}
+# What is computed with the weights of theirs that come alone, at the layer of the file's name.
+_ALONE = {
+    "goodfire": {"activation": "relu", "apply_b_dec_to_input": "false"},
+    "deepseek_r1": {"dict_class": "AutoEncoderNew"},
 }
 # What the table adds to a configuration and no figure depends on.
 _IRRELEVANT = ("dataset_path", "neuronpedia_id")
@@ -135,6 +140,10 @@ def settings(release: Release, directory: Path) -> dict[str, str]:
         return _corrections(release, directory)
     if release.family == "llama_scope":
         return {"model": release.model, **_mean_norm(release, directory)}
+    if release.loader in _ALONE:
+        return {**_ALONE[release.loader], **_of_one_layer(release)}
+    if release.loader == "connor_rob_hook_z":
+        return {"model": release.model}
     if release.loader == "gemma_3":
         return {} if _configuration(directory, "config.json") else _of_gemma_3(release)
     return _of_gemma_2(release) if release.loader.startswith("gemma_2") else {}
@@ -203,6 +212,12 @@ def _refuse(release: Release, whole: str) -> None:
             f"Expected one of the loaders {', '.join(_FAMILIES)}: convert it to sae_lens' own "
             f"format (from {release.repo}, {release.folder}) and pass its directory."
         )
+
+
+def _of_one_layer(release: Release) -> dict[str, str]:
+    layer = re.search(r"-l(\d+)\.", release.folder)
+    site = {"site": f"blocks.{layer[1]}.hook_resid_post"} if layer else {}
+    return {"model": release.model, **site}
 
 
 def _of_gemma_2(release: Release) -> dict[str, str]:

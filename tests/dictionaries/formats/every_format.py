@@ -237,13 +237,61 @@ def _transcoder_circuits(directory: Path, model: str) -> str:
         "b_dec_out": random(D, seed=5, scale=0.1),
     }
     torch.save({"state_dict": w}, directory / "transcoder.pt")
-    return _named("transcoder_circuits", directory / "transcoder.pt", model, **MLP)
+    # Its training processes the model's weights, whose norms then have none.
+    reads = {**MLP, "site": "blocks.1.ln2.hook_normalized"}
+    return _named("transcoder_circuits", directory / "transcoder.pt", model, **reads)
 
 
 def _snmf(directory: Path, model: str) -> str:
     directory.mkdir()
     np.savez(directory / "factors.npz", F=random(2 * D, 8, seed=1).numpy())
     return _named("snmf", directory / "factors.npz", model, site="blocks.1.mlp.hook_post")
+
+
+def _matrices() -> dict[str, torch.Tensor]:
+    return {
+        "W_enc": unit(M, D, seed=1).T.contiguous(),
+        "b_enc": random(M, seed=2, scale=0.1),
+        "W_dec": unit(M, D, seed=1),
+        "b_dec": random(D, seed=4, scale=0.1),
+    }
+
+
+def _batch_topk(**changes: Any) -> Row:
+    def write(directory: Path, model: str) -> str:
+        directory.mkdir()
+        own = {"threshold": torch.tensor(0.4)} if changes.get("sae_type") == "batchtopk" else {}
+        torch.save({**_matrices(), **own}, directory / "sae.pt")
+        config = {"act_size": D, "dict_size": M, "top_k": K, "seq_len": 16, **changes}
+        config |= {"model_name": model, "hook_point": STREAM}
+        (directory / "config.json").write_text(json.dumps(config))
+        return str(directory)
+
+    return write
+
+
+def _attention(directory: Path, model: str) -> str:
+    directory.mkdir()
+    torch.save(_matrices(), directory / "L1_z.pt")
+    about = {"model_name": model, "act_name": "blocks.1.attn.hook_z", "seq_len": 16}
+    config = {"act_size": D, "dict_size": M, **about}
+    (directory / "L1_z_cfg.json").write_text(json.dumps(config))
+    return str(directory / "L1_z.pt")
+
+
+def _qwen_scope(directory: Path, model: str) -> str:
+    repository = directory / f"SAE-Res-Qwen3-Tiny-W1K-L0_{K}"
+    repository.mkdir(parents=True)
+    turned = {name: tensor.T.contiguous() for name, tensor in _matrices().items()}
+    torch.save(turned, repository / "layer1.sae.pt")
+    return f"model={model}:{repository / 'layer1.sae.pt'}"
+
+
+def _weights_only(directory: Path, model: str) -> str:
+    directory.mkdir()
+    save_file(_matrices(), directory / "sae.safetensors")
+    given = {"activation": "topk", "k": K, "apply_b_dec_to_input": "true"}
+    return _named("weights_only", directory / "sae.safetensors", model, **given)
 
 
 ROWS: dict[str, Row] = {
@@ -272,4 +320,9 @@ ROWS: dict[str, Row] = {
     "variational": _variational,
     "transcoder_circuits": _transcoder_circuits,
     "snmf": _snmf,
+    "batch_topk-topk": _batch_topk(sae_type="topk", input_unit_norm=True),
+    "batch_topk-batchtopk": _batch_topk(sae_type="batchtopk"),
+    "batch_topk-attention": _attention,
+    "qwen_scope": _qwen_scope,
+    "weights_only": _weights_only,
 }

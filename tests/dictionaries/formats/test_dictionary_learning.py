@@ -55,6 +55,19 @@ def test_a_class_computes_its_formula(kind: str, tmp_path: Path) -> None:
 def test_a_class_computes_what_its_own_loader_gives(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    agrees_with_its_own_loader(kind, write(tmp_path, kind), monkeypatch)
+
+
+@pytest.mark.parametrize("kind", ["BatchTopKSAE", "MatryoshkaBatchTopKSAE", "AutoEncoderTopK"])
+def test_numbers_that_are_lists_of_one_are_read_as_its_own_loader_reads_them(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = state_dict(kind)
+    state |= {name: state[name].reshape(1) for name in ("threshold", "k")}
+    agrees_with_its_own_loader(kind, write(tmp_path, kind, state), monkeypatch)
+
+
+def agrees_with_its_own_loader(kind: str, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trainers = "dictionary_learning.trainers"
     places = {
         "AutoEncoderTopK": f"{trainers}.top_k",
@@ -64,8 +77,7 @@ def test_a_class_computes_what_its_own_loader_gives(
     # Its training needs a tracing library that is not imported here, and nothing of it is called.
     monkeypatch.setitem(sys.modules, "nnsight", MagicMock())
     module = upstream.submodule(monkeypatch, places.get(kind, "dictionary_learning.dictionary"))
-    directory, x = write(tmp_path, kind), tokens()
-    theirs = getattr(module, kind).from_pretrained(directory / "ae.pt")
+    theirs, x = getattr(module, kind).from_pretrained(directory / "ae.pt"), tokens()
     ours = load(directory)
     with torch.no_grad():
         torch.testing.assert_close(ours.encode(x), theirs.encode(x), **close)
@@ -115,6 +127,8 @@ def test_an_autoencoder_stored_in_half_precision_is_normalised_in_single(tmp_pat
         ({"submodule_name": "mlp_out_layer_7"}, "blocks.7.hook_mlp_out"),
         ({"submodule_name": "attention_out_layer7"}, "blocks.7.hook_attn_out"),
         ({"submodule_name": "mlp_out", "layer": 2}, "blocks.2.hook_mlp_out"),
+        ({"submodule_name": "resid_post", "layer": [2]}, "blocks.2.hook_resid_post"),
+        ({"submodule_name": ["resid_post_layer_4"], "layer": [2]}, "blocks.4.hook_resid_post"),
         ({"submodule_name": "gpt_neox.layers.3.mlp"}, "gpt_neox.layers.3.mlp"),
         ({"submodule_name": None}, None),
     ],
@@ -245,10 +259,56 @@ def test_weights_of_another_class_are_refused(kind: str, tmp_path: Path) -> None
 
 
 def test_an_unknown_class_is_refused(tmp_path: Path) -> None:
-    assert "no known family" in refusal(write(tmp_path, "AutoEncoder", dict_class="IdentityDict"))
+    directory = write(tmp_path, "AutoEncoder", dict_class="MyAutoEncoder")
+    message = refusal(directory)
+    assert "trained as dict_class = 'MyAutoEncoder', which is not read here" in message
+    assert f"--sae=dictionary_learning,dict_class=AutoEncoder:{directory}" in message
+    told = load(directory, settings=[("dict_class", "AutoEncoder")])
+    assert told.fingerprint == load(write(tmp_path / "known", "AutoEncoder")).fingerprint
     given = refusal(write(tmp_path, "AutoEncoder"), dict_class="GatedAutoEncoder")
     assert "'AutoEncoder' and is given 'GatedAutoEncoder'" in given
 
 
 def test_a_text_for_the_model_that_is_none_is_refused(tmp_path: Path) -> None:
     assert "model_name is 3" in refusal(write(tmp_path, "AutoEncoder", lm_name=3))
+
+
+@pytest.mark.parametrize(
+    ("named", "reads"),
+    [
+        ("resid_post_layer_3", "blocks.3.hook_resid_pre"),
+        ("resid_pre_layer_3", "blocks.3.hook_resid_pre"),
+        ("mlp_out_layer_3", "blocks.3.mlp.hook_in"),
+        ("attention_out_layer_3", "blocks.3.ln1.hook_out"),
+        ("model.layers.3", "model.layers.3.input"),
+        ("gpt_neox.layers.3.mlp", "gpt_neox.layers.3.mlp.input"),
+    ],
+)
+def test_the_buffer_says_whether_a_module_is_read_before_it_or_after(
+    named: str, reads: str, tmp_path: Path
+) -> None:
+    path = write(tmp_path, "AutoEncoder", submodule_name=named)
+    after = load(path).info
+    assert after.hook_in == after.hook_out
+    sides = {"out": (after.hook_in, after.hook_in), "in": (reads, reads)}
+    for side, expected in {**sides, "in_and_out": (reads, after.hook_in)}.items():
+        info = load(with_buffer(path, io=side)).info
+        assert (info.hook_in, info.hook_out) == expected
+        assert info.remarks == ()
+
+
+def test_a_side_that_no_module_has_is_refused(tmp_path: Path) -> None:
+    assert "buffer.io = 'inout'" in refusal(with_buffer(write(tmp_path, "AutoEncoder"), io="inout"))
+
+
+def test_one_of_single_heads_is_refused(tmp_path: Path) -> None:
+    path = with_buffer(write(tmp_path, "AutoEncoder"), layer=3)
+    assert "heads one by one" in refusal(path)
+    assert load(path, settings=[("ignore", "layer")]).info.hook_in == "blocks.3.hook_resid_post"
+
+
+def with_buffer(path: Path, **changes: object) -> Path:
+    config = json.loads((path / "config.json").read_text())
+    config["buffer"].update(changes)
+    (path / "config.json").write_text(json.dumps(config))
+    return path

@@ -191,7 +191,7 @@ def test_a_directory_of_the_release_finds_the_one_below_it(tmp_path: Path) -> No
         (lambda w: w["W_dec"].zero_(), "decoder rows are zero"),
         (lambda w: w.update(scaling_factor=torch.full((M,), 2.0)), "unknown scaling_factor"),
         (lambda w: w.update(b_enc=torch.ones(M, dtype=torch.int32)), "int32"),
-        (lambda w: w.pop("threshold"), "no known family"),
+        (lambda w: w.pop("threshold"), "has weights alone"),
         (lambda w: w.update(more=torch.ones(2)), "no known family"),
     ],
 )

@@ -93,7 +93,7 @@ def test_settings_that_no_family_has_are_refused_with_those_that_there_are(tmp_p
     directory = tiny_sae(tmp_path / "sae", "topk")
     with pytest.raises(DictionaryError, match=r"'modle'.*Did you mean 'model'") as caught:
         load(directory, settings=[("modle", "gpt2")])
-    valid = ", ".join((*sae_lens.SETTINGS, "model, site, site_out"))
+    valid = ", ".join((*sae_lens.SETTINGS, "model, site, site_out, ignore"))
     assert f"Expected {valid}." in str(caught.value)
 
 

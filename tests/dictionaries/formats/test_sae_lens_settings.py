@@ -192,6 +192,23 @@ def test_a_factor_is_folded_as_sae_lens_folds_it(tmp_path: Path, arch: str) -> N
     assert ours.fingerprint != load(path, settings=[("norm_factor", "0.5")]).fingerprint
 
 
+@pytest.mark.parametrize("said", [{}, {"activation_fn_str": "relu"}, {"activation_fn": "topk"}])
+def test_the_k_of_an_architecture_that_is_topk_stands_among_its_arguments(
+    tmp_path: Path, said: dict[str, str]
+) -> None:
+    from sae_lens import SAE
+
+    config = {n: value for n, value in old_config().items() if n != "activation_fn"}
+    own = {"architecture": "topk", "activation_fn_kwargs": {"k": 5}, **said}
+    path = write(tmp_path / "sae", weights(), {**config, **own})
+    ours, theirs = load(path), SAE.load_from_disk(str(path))
+    x = random(60, D, seed=9)
+    with torch.no_grad():
+        agree(ours, x, theirs.encode(x), theirs(x))
+    assert ours.info.k == 5
+    assert int((ours.encode(x) != 0).sum(1).max()) == 5
+
+
 def test_a_correction_that_says_what_the_file_says_changes_nothing(tmp_path: Path) -> None:
     path = write(tmp_path / "sae", weights(), old_config())
     given = [("normalize_activations", "none"), ("fold_ln", "false")]
@@ -204,7 +221,7 @@ def refusals() -> Iterator[tuple[dict[str, Any], list[tuple[str, str]], str]]:
         yield {"normalize_activations": SCALED}, [("norm_factor", text)], "positive number"
     yield {}, [("norm_factor", "2")], "whose factor it is: leave it out"
     yield {"normalize_activations": SCALED}, [], "norm_factor="
-    yield {}, [("normalize_activations", "sometimes")], "fold_activation_norm_scaling_factor"
+    yield {}, [("normalize_activations", "sometimes")], "no version of sae_lens computes"
     yield {"model_class_name": hooked}, [("fold_ln", "perhaps")], "true or false"
     yield {"model_class_name": other}, [("fold_ln", "true")], "weights are not processed"
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,11 @@ from torch import Tensor
 from pytest_sae.dictionaries.base import Dictionary
 from pytest_sae.dictionaries.formats import sparsify
 from pytest_sae.dictionaries.load import load
+from pytest_sae.dictionaries.spec import resolve
 from pytest_sae.errors import DictionaryError
 from tests.dictionaries.contents import behaves, content, largest, random, tokens
 from tests.dictionaries.formats.upstream import submodule
+from tests.dictionaries.hub.hub_cache_files import below, cache, files_in
 
 D_IN, D_SAE, K = 12, 48, 6
 CONFIG = {"activation": "topk", "k": K, "d_in": D_IN, "num_latents": D_SAE, "expansion_factor": 32}
@@ -114,6 +118,46 @@ def test_the_site_is_the_configurations_else_the_directorys(
     assert (info.hook_in, info.hook_out) == expected
 
 
+@pytest.mark.parametrize("place", ["layers.2", "layers.2/seed3", "best/layers.2"])
+def test_the_model_of_a_run_stands_in_the_directory_above(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run's configuration as sparsify's own command writes it."""
+    upstream = submodule(monkeypatch, "sparsify.__main__")
+    run = upstream.RunConfig(
+        sae=import_module("sparsify.config").SparseCoderConfig(k=K),
+        model="EleutherAI/pythia-70m",
+        dataset="lab/texts",
+        revision="step3000",
+        ctx_len=512,
+    )
+    directory = saved(tmp_path / place)
+    base = tmp_path / "best" if place.startswith("best") else tmp_path
+    run.save_json(base / "config.json")
+    info = load(directory).info
+    assert info.model == "EleutherAI/pythia-70m@step3000"
+    assert (info.hook_in, info.context_size, info.k) == ("layers.2", 512, K)
+    assert load(directory, settings=[("model", "mine")]).info.model == "mine"
+
+
+def test_the_run_of_a_repository_comes_with_its_dictionaries(tmp_path: Path, home: Path) -> None:
+    saved(tmp_path / "run/layers.2")
+    run = {"sae": {"k": K}, "model": "lab/model", "revision": None, "ctx_len": 64}
+    (tmp_path / "run/config.json").write_text(json.dumps(run))
+    cache(home, "lab/saes", below("topk", files_in(tmp_path / "run")))
+    info = load(resolve(["hf:lab/saes/topk/layers.2"])[0].path).info
+    assert (info.model, info.hook_in, info.context_size) == ("lab/model", "layers.2", 64)
+
+
+@pytest.mark.parametrize("other", [{}, {"model": "a"}, {"sae": {}}, {"model_type": "llama"}])
+def test_a_configuration_above_that_is_no_run_s_says_nothing(
+    other: dict[str, Any], tmp_path: Path
+) -> None:
+    directory = saved(tmp_path / "layers.2")
+    (tmp_path / "config.json").write_text(json.dumps(other))
+    assert load(directory).info.model is None
+
+
 def test_settings_say_the_site_before_the_directory_does() -> None:
     what = content(
         weights(), CONFIG, "layers.2/sae.safetensors", site="blocks.0.hook_out", model="m"
@@ -138,7 +182,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"transcode": "yes"}, r"transcode = 'yes'. Expected true or false"),
     ({"num_latents": 24}, r"W_dec has the shape \(48, 12\). Expected \(24, 12\)"),
     ({"d_in": 11}, r"shape .* Expected"),
-    ({"skip_connection": True}, r"missing W_skip"),
+    ({"transcode": True, "skip_connection": True}, r"missing W_skip"),
 ]
 
 
@@ -197,5 +241,27 @@ def test_a_transposed_square_decoder_is_noticed_by_its_content() -> None:
 
 
 def test_an_unknown_setting_is_refused_with_those_there_are() -> None:
-    with pytest.raises(DictionaryError, match=r"'k', which .* Expected model, site, site_out"):
+    with pytest.raises(DictionaryError, match=r"'k', which .* Expected transcode, model"):
         sparsify.build(content(weights(), CONFIG, k="3"), device="cpu", dtype=None)
+
+
+def test_a_skip_connection_alone_does_not_say_whether_it_is_a_transcoder() -> None:
+    """Configurations of before there was the key, such as the published skip transcoders have."""
+    w = weights(skip_connection=True)
+    what = {name: value for name, value in CONFIG.items() if name != "transcode"}
+    unsaid = content(w, {**what, "skip_connection": True}, "layers.5.mlp/sae.safetensors")
+    with pytest.raises(DictionaryError, match=r"sparsify,transcode=true"):
+        sparsify.build(unsaid, device="cpu", dtype=None)
+    x = tokens(d_in=D_IN)
+    for said in (True, False):
+        settings = {"transcode": str(said).lower()}
+        given = replace(unsaid, settings=settings)
+        found = sparsify.build(given, device="cpu", dtype=None)
+        declared = build(w, "layers.5.mlp", skip_connection=True, transcode=said)
+        assert torch.equal(found.reconstruct(x), declared.reconstruct(x))
+        assert found.info.hook_in == declared.info.hook_in
+
+
+def test_the_runs_model_comes_with_its_revision_and_context() -> None:
+    info = build(model="lab/tiny", revision="step3000", ctx_len=64).info
+    assert (info.model, info.context_size) == ("lab/tiny@step3000", 64)

@@ -118,3 +118,10 @@ def test_a_transposed_square_decoder_is_noticed_by_its_content() -> None:
     w["decoder"] = w["encoder.weight"].T.contiguous()
     with pytest.raises(DictionaryError, match="only when it is transposed"):
         build(w)
+
+
+def test_the_input_of_its_module_is_read_where_the_buffer_says_so() -> None:
+    trainer = {"k": 5, "experts": 4, "heaviside": True, "submodule_name": "transformer.h.8"}
+    for side, reads in (("in", "transformer.h.8.input"), ("out", "transformer.h.8")):
+        what = content(weights(), {"trainer": trainer, "buffer": {"io": side}})
+        assert switch_sae.build(what, device="cpu", dtype=None).info.hook_in == reads

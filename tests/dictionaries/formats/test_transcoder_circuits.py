@@ -15,6 +15,7 @@ from pytest_sae.dictionaries.base import Dictionary
 from pytest_sae.dictionaries.formats import transcoder_circuits
 from pytest_sae.dictionaries.load import load
 from pytest_sae.errors import DictionaryError
+from pytest_sae.models import processing
 from tests.dictionaries.contents import behaves, content, random, tokens, unit
 
 D_IN, D_SAE, D_OUT = 12, 40, 9
@@ -89,3 +90,10 @@ def test_spoiled_weights_are_refused(
     spoil(w)
     with pytest.raises(DictionaryError, match=message):
         build(w)
+
+
+def test_its_training_processed_the_weights_of_the_model_unless_that_is_denied() -> None:
+    usual = processing.declared(build(weights()).info.trained_on)
+    assert usual == processing.Processing(True, True, True)
+    other = processing.declared(build(weights(), fold_ln="false").info.trained_on)
+    assert other == processing.Processing(False, True, True)

@@ -161,3 +161,10 @@ def test_a_transposed_square_decoder_is_noticed_by_its_content() -> None:
     build(w | {"W_dec": w["W_enc"].T}, codes="relu")
     with pytest.raises(DictionaryError, match="only when it is transposed"):
         build(w | {"W_dec": w["W_enc"]}, codes="relu")
+
+
+def test_a_trainers_configuration_says_where_it_belongs() -> None:
+    trainer = {"lm_name": "gpt2", "submodule_name": "resid_post_layer_8", "layer": 8}
+    what = content(weights(), {"trainer": trainer, "buffer": {"io": "in"}}, codes="relu")
+    info = variational.build(what, device="cpu", dtype=None).info
+    assert (info.model, info.hook_in) == ("gpt2", "blocks.8.hook_resid_pre")

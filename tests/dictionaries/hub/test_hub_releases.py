@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from pytest_sae.dictionaries.formats import registry
 from pytest_sae.dictionaries.hub import releases
@@ -16,8 +17,10 @@ from pytest_sae.dictionaries.hub.releases import Release, find, settings
 from pytest_sae.dictionaries.load import load
 from pytest_sae.dictionaries.spec import resolve
 from pytest_sae.errors import OptionError
+from tests.dictionaries.contents import random
 from tests.dictionaries.formats import dictionary_learning_files
 from tests.dictionaries.hub.hub_cache_files import COMMIT, Files, below, cache, files_in
+from tests.dictionaries.published_files import stored
 
 JB = "gpt2-small-res-jb"
 
@@ -110,15 +113,55 @@ def test_an_unknown_release_or_id_is_told_the_nearest(home: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "gpt2-small-hook-z-kk/blocks.5.hook_z",
+        "goodfire-llama-3.1-8b-instruct/layer_19",
+        "deepseek-r1-distill-llama-8b-qresearch/blocks.19.hook_resid_post",
+    ],
+)
+def test_weights_that_come_alone_compute_what_sae_lens_computes_with_them(
+    text: str, home: Path, tmp_path: Path, theirs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sae_lens import StandardSAE, StandardSAEConfig
+
+    name, key = text.split("/")
+    found = find(text, "")
+    files = stored(found, name, key)
+    spoken = {"b_enc": random(16, seed=2), "b_dec": random(8, seed=3)}
+    biases = {each: spoken[_bias(each)] for each in files.tensors if _bias(each)}
+    torch.save({**files.tensors, **biases}, tmp_path / files.weights)
+    if files.config:
+        (tmp_path / files.config).write_text(json.dumps(files.content))
+    monkeypatch.setattr(
+        theirs, "hf_hub_download", lambda repo_id, filename, **_: str(tmp_path / filename)
+    )
+    load_theirs = theirs.NAMED_PRETRAINED_SAE_LOADERS[found.loader]
+    config, state, _ = load_theirs(found.repo, found.folder)
+    centred = config["apply_b_dec_to_input"]
+    sae = StandardSAE(StandardSAEConfig(d_in=8, d_sae=16, apply_b_dec_to_input=centred))
+    sae.load_state_dict({each: tensor.float() for each, tensor in state.items()})
+    cache(home, found.repo, files_in(tmp_path))
+    (spec,) = resolve([f"sae_lens:{text}"])
+    ours, x = load(spec.path, family=spec.family, settings=spec.settings), random(60, 8, seed=9)
+    with torch.no_grad():
+        torch.testing.assert_close(ours.encode(x), sae.encode(x), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(ours.reconstruct(x), sae(x), rtol=1e-5, atol=1e-5)
+    assert (ours.info.model, ours.info.hook_in) == (config["model_name"], config["hook_name"])
+
+
+def _bias(name: str) -> str:
+    """Which bias a tensor is, if it is one."""
+    bias = name.startswith("b_") or name.endswith(".bias")
+    return ("b_dec" if "dec" in name else "b_enc") if bias else ""
+
+
+@pytest.mark.parametrize(
     ("text", "loader"),
     [
-        ("gpt2-small-hook-z-kk/blocks.0.hook_z", "connor_rob_hook_z"),
         ("mwhanna-qwen3-4b-transcoders/layer_0", "mwhanna_transcoder"),
         ("mntss-gemma-2-2b-2.5m-clt-as-per-layer/layer_0", "mntss_clt_layer_transcoder"),
-        ("goodfire-llama-3.1-8b-instruct/layer_19", "goodfire"),
         ("temporal-sae-gemma-2-2b/blocks.12.hook_resid_post", "temporal"),
-        ("deepseek-r1-distill-llama-8b-qresearch/blocks.19.hook_resid_post", "deepseek_r1"),
-        ("qwen-scope-3-1.7b-base-w32k-l50/layer0", "qwen_scope"),
         ("gemma-scope-2b-pt-res/embedding/width_4k/average_l0_6", "gemma_2"),
     ],
 )
