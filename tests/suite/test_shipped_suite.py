@@ -32,7 +32,7 @@ def test_the_random_one_fails_with_a_complete_first_line(together: Run) -> None:
     assert together.row("random", "explained_variance")["verdict"] == "fail"
     lines = together.output.splitlines()
     line = next(line for line in lines if line.startswith("explained_variance "))
-    assert " < min " in line
+    assert " of the way from 0 to pca " in line
     assert line.endswith("[random]")
 
 
@@ -43,7 +43,6 @@ def test_whatever_gates_tells_the_trained_from_the_random_one(together: Run) -> 
         ("ravel", {}),
         ("principled.sufficiency", {}),
         ("principled.control", {"k": 2}),
-        ("tpp.rescaled", {"n": 20}),
     ):
         good, bad = (together.row(sae, metric, **params) for sae in ("topk", "random"))
         assert good["ci"][0] > bad["ci"][1], (metric, good["ci"], bad["ci"])
@@ -82,7 +81,7 @@ def test_the_random_one_fails_on_its_bounds_and_not_on_its_controls(together: Ru
         if row["sae"] == "random" and row["verdict"] == "fail"
     ]
     assert len(failed) >= 5
-    assert all(" < min " in reason or " > max " in reason for reason in failed), failed
+    assert not any("not discriminating" in reason for reason in failed), failed
 
 
 def test_two_workers_write_the_same_report_to_the_bit(
