@@ -63,7 +63,7 @@ def files(names: Collection[str], place: str) -> list[str]:
         for name in (layout.config, *layout.beside)
         if name and PurePosixPath(each).match(layout.weights)
     }
-    if place in names and place not in own and not beside & set(names):
+    if place in names and not beside & set(names):
         beside = set(beside_alone(place))
     return sorted((weights | parts | beside) & set(names))
 

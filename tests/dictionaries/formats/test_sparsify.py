@@ -122,19 +122,24 @@ def test_the_site_is_the_configurations_else_the_directorys(
 def test_the_model_of_a_run_stands_in_the_directory_above(
     place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The run's configuration as sparsify's own command writes it."""
+    """The run as sparsify's own command writes it: one configuration for all its dictionaries."""
     upstream = submodule(monkeypatch, "sparsify.__main__")
+    own = import_module("sparsify.config").SparseCoderConfig(k=K, num_latents=D_SAE)
     run = upstream.RunConfig(
-        sae=import_module("sparsify.config").SparseCoderConfig(k=K),
+        sae=own,
         model="EleutherAI/pythia-70m",
         dataset="lab/texts",
         revision="step3000",
         ctx_len=512,
     )
-    directory = saved(tmp_path / place)
-    base = tmp_path / "best" if place.startswith("best") else tmp_path
-    run.save_json(base / "config.json")
-    info = load(directory).info
+    directory = tmp_path / place
+    theirs = import_module("sparsify.sparse_coder").SparseCoder(D_IN, own)
+    theirs.save_to_disk(directory)
+    run.save_json((tmp_path / "best" if place.startswith("best") else tmp_path) / "config.json")
+    ours, x = load(directory), tokens(d_in=D_IN)
+    with torch.no_grad():
+        torch.testing.assert_close(ours.reconstruct(x), theirs(x).sae_out, rtol=1e-5, atol=1e-5)
+    info = ours.info
     assert info.model == "EleutherAI/pythia-70m@step3000"
     assert (info.hook_in, info.context_size, info.k) == ("layers.2", 512, K)
     assert load(directory, settings=[("model", "mine")]).info.model == "mine"
