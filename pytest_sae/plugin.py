@@ -52,6 +52,10 @@ def pytest_configure(config: pytest.Config) -> None:
             _ = run.baseline
         if config.getoption("sae"):
             _ = run.specs
+        if run.options.asked:
+            from pytest_sae.run.distribution import check_distribution
+
+            check_distribution(config)
     except PytestSAEError as error:
         raise pytest.UsageError(str(error)) from None
     if not hasattr(config, "workerinput"):
@@ -121,7 +125,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Send a worker the options and the SAEs, resolved once."""
-    node.workerinput["sae"] = _run(node.config).for_worker()
+    # As text that is ASCII: execnet takes none with a name that is not UTF-8.
+    node.workerinput["sae"] = ascii(_run(node.config).for_worker())
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -150,13 +155,13 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object | None:
-    """Let one worker own one SAE under plain `-n`."""
+    """Let one worker own one SAE, whichever way other tests are distributed."""
     ids = _run(config).sae_ids
-    if config.getoption("dist") != "load" or not ids:
-        return None
-    from pytest_sae.run.scheduler import SAEOrLoadScheduling
+    from pytest_sae.run.scheduler import XDIST, SAEOrXdistScheduling
 
-    return SAEOrLoadScheduling(config, log, ids)
+    if config.getoption("dist") not in XDIST or not ids:
+        return None
+    return SAEOrXdistScheduling(config, log, ids)
 
 
 @pytest.fixture(scope="session")

@@ -218,8 +218,8 @@ def _writable(directory: Path) -> Iterator[None]:
     except (OSError, SafetensorError) as error:
         raise CacheError(
             f"cannot write to the cache directory {directory} "
-            f"({getattr(error, 'strerror', None) or error}): make it writable, choose another with "
-            "--sae-cache=DIR, or use --sae-cache=off"
+            f"({getattr(error, 'strerror', None) or error}): make it writable, make "
+            "room there, choose another with --sae-cache=DIR, or use --sae-cache=off"
         ) from error
 
 

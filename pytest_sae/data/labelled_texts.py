@@ -150,19 +150,7 @@ def _text(record: Record, column: str, source: str, line: int) -> str:
         raise DataError(
             f"{source}, line {line}: the text is empty. Expected words: remove the line."
         )
-    if not value.isascii():
-        _refuse_half_characters(value, source, line)
     return value
-
-
-def _refuse_half_characters(text: str, source: str, line: int) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise DataError(
-            f"{source}, line {line}: the text is no Unicode ({error.reason}). Expected whole "
-            "characters: write the file again without lone surrogates."
-        ) from error
 
 
 def _value(record: Record, column: str, source: str, line: int) -> object:
@@ -190,7 +178,19 @@ def _json_object(line: str, path: Path, number: int) -> Record:
         raise DataError(
             f"{path}, line {number}: a JSON {type(record).__name__}. Expected an object."
         )
+    if "\\ud" in line.lower():
+        _refuse_half_characters(record, path, number)
     return record
+
+
+def _refuse_half_characters(record: Record, path: Path, number: int) -> None:
+    try:
+        json.dumps(record, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{path}, line {number}: the text is no Unicode ({error.reason}). Expected whole "
+            "characters: write the file again without lone surrogates."
+        ) from error
 
 
 def _csv_lines(path: Path) -> Iterator[tuple[int, Record]]:

@@ -18,6 +18,7 @@ from pytest_sae.judge.recorded_answer import Usage
 from pytest_sae.judge.request import Request
 
 FORM = "Answer with nothing but one JSON object of the form {name}, by this JSON Schema: {schema}"
+NO_KEY = "no-key"
 # What every provider of structured output takes; some refuse `pattern`, `maxLength` and the like.
 _STRUCTURE = ("type", "enum", "required", "additionalProperties")
 _SCHEMA_WORDS = ("response_format", "json_schema", "schema", "structured output")
@@ -167,7 +168,7 @@ class Chat:
             "timeout": float(self._timeout),
             "max_retries": 0,  # of the client that litellm uses
             "num_retries": 0,  # of litellm, which would retry a 401 too
-            **({"api_base": self._api_base} if self._api_base else {}),
+            **_place(self._model, self._api_base),
             **({"temperature": 0} if tempered else {}),
             **({"response_format": _response_format(request)} if structured else {}),
         }
@@ -229,7 +230,6 @@ def embed(model: str, api_base: str | None, timeout: float, texts: Sequence[str]
     Raises:
         AttemptError: there are none.
     """
-    place = {"api_base": api_base} if api_base else {}
     try:
         response = litellm().embedding(
             model=model,
@@ -238,7 +238,7 @@ def embed(model: str, api_base: str | None, timeout: float, texts: Sequence[str]
             timeout=float(timeout),
             max_retries=0,
             num_retries=0,
-            **place,
+            **_place(model, api_base),
         )
     except Exception as error:
         raise fault_of(error, model, api_base) from None
@@ -269,6 +269,15 @@ def structure(schema: Mapping[str, Any]) -> dict[str, Any]:
 def _response_format(request: Request) -> dict[str, Any]:
     form = {"name": form_name(request), "schema": structure(request.schema), "strict": True}
     return {"type": "json_schema", "json_schema": form}
+
+
+def _place(model: str, api_base: str | None) -> dict[str, str]:
+    """Return where to ask; a server of one's own needs no key, and litellm asks for one."""
+    if api_base is None:
+        return {}
+    of_openai = model.startswith("openai/") or "/" not in model
+    keyless = of_openai and not os.environ.get("OPENAI_API_KEY")
+    return {"api_base": api_base, **({"api_key": NO_KEY} if keyless else {})}
 
 
 def _usage(response: Any) -> Usage | None:

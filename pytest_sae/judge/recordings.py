@@ -115,10 +115,7 @@ class Recordings:
             with self._locked(path):
                 self._refresh(path)
                 if record.key not in self._known:
-                    with path.open("ab") as file:
-                        file.write(line(record).encode() + b"\n")
-                        file.flush()
-                        os.fsync(file.fileno())
+                    _add(path, line(record).encode() + b"\n")
                     self._seen(path)
         except OSError as error:
             raise JudgeError(f"answers cannot be recorded in {path}: {error}") from error
@@ -148,6 +145,19 @@ class Recordings:
     def _locked(self, path: Path) -> AcquireReturnProxy:
         lock = FileLock(path.with_name(f"{path.name}.lock"))
         return lock.acquire(poll_interval=_POLL)
+
+
+def _add(path: Path, text: bytes) -> None:
+    """Write a line and wait until it is on disk; where there is no room, nothing of it stays."""
+    before = path.stat().st_size if path.exists() else 0
+    try:
+        with path.open("ab") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        os.truncate(path, before)
+        raise
 
 
 def _parsed(where: str, text: bytes) -> Record:

@@ -143,8 +143,8 @@ def _concepts(tasks: Tasks) -> list[rate.Concept]:
         each.name: each for task in tasks.scr for each in (task.intended, task.spurious)
     }
     return [
-        rate.Concept(name, (contrasts[name].positive, contrasts[name].negative))
-        for name in sorted(contrasts)
+        rate.Concept.of(each.column, each.positive, each.negative)
+        for _, each in sorted(contrasts.items())
     ]
 
 

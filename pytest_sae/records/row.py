@@ -13,6 +13,7 @@ from pytest_sae.numbers.estimate import Status
 from pytest_sae.numbers.keys import metric_key, parse_key
 from pytest_sae.numbers.metric_spec import Direction
 from pytest_sae.numbers.plain import as_number
+from pytest_sae.records.builtin import writable
 from pytest_sae.records.doubts import told_doubt
 from pytest_sae.records.fields import Ends, Json, Strict
 from pytest_sae.records.relative import Margin, Relative
@@ -308,7 +309,7 @@ def unmeasured_row(
         peak_memory=0,
         fingerprints={},
         details={},
-        nodeid=nodeid,
+        nodeid=writable(nodeid),
         outcome=outcome,
         worker="",
     )

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from pytest_sae.errors import PytestSAEError
+from pytest_sae.records.builtin import writable
 from pytest_sae.records.report import NAME, Report
 
 T = TypeVar("T")
@@ -66,8 +67,17 @@ def checked(kind: type[T], told: Mapping[str, Any]) -> T:
 
 def builtins(record: Any) -> dict[str, Any]:
     """Return a record as builtins: for another process, or for JSON."""
-    told: dict[str, Any] = _adapter(type(record)).dump_python(record, mode="json")
+    told: dict[str, Any] = _writable(_adapter(type(record)).dump_python(record, mode="json"))
     return told
+
+
+def _writable(value: Any) -> Any:
+    """Names of files may be no UTF-8, and somebody's texts no whole characters."""
+    if isinstance(value, str):
+        return writable(value)
+    if isinstance(value, dict):
+        return {writable(key): _writable(each) for key, each in value.items()}
+    return [_writable(each) for each in value] if isinstance(value, list) else value
 
 
 def json_schema() -> str:
@@ -111,11 +121,18 @@ def write_whole(path: Path, text: str) -> Path:
 
     Returns:
         The path.
+
+    Raises:
+        OSError: it cannot be written; what stood there stands there still.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
     return path
 
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from pytest_sae.records.influence_file import Influence, write_influence
-from pytest_sae.records.report import Report
+from pytest_sae.records.report import NAME, Report
 from pytest_sae.records.row import values_of
 from pytest_sae.records.schema import write_report, write_whole
 from pytest_sae.reports.github import append_summary
@@ -24,10 +24,11 @@ def write_all(report: Report, directory: Path, influence: Influence = _NONE) -> 
         directory: where to.
         influence: what each text adds to the errors of its values.
     """
-    path = write_report(report, directory)
-    limit = int(report.options.get("baseline_texts", 0))
-    write_influence(path, values_of(report.measurements), influence, limit)
     draw(report, directory)
+    limit = int(report.options.get("baseline_texts", 0))
+    write_influence(directory / NAME, values_of(report.measurements), influence, limit)
+    # Last: where the disk is full, an earlier report.json says that the run has not ended.
+    write_report(report, directory)
 
 
 def draw(report: Report, directory: Path) -> None:

@@ -67,6 +67,7 @@ def attach_rows(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.T
         return
     # A report travels as its __dict__, where only exact builtins are let through.
     vars(report)["sae"] = str(spec.id)
+    _make_writable(report)
     if report.when == "teardown" or (report.when == "setup" and report.passed):
         return
     _decline(item, report)
@@ -81,6 +82,14 @@ def attach_rows(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.T
     # Apart from the rows, which people read.
     vars(report)["sae_influence"] = item.stash.get(_INFLUENCE, [])
     item.stash[_ROWS], item.stash[_INFLUENCE] = [], []
+
+
+def _make_writable(report: pytest.TestReport) -> None:
+    """Escape halves of characters in what went wrong, and was printed: execnet takes none."""
+    told = "" if report.longrepr is None else str(report.longrepr)
+    if told != writable(told):
+        report.longrepr = writable(told)
+    report.sections = [(name, writable(text)) for name, text in report.sections]
 
 
 def sendable(rows: Sequence[Row]) -> list[dict[str, Any]]:

@@ -66,6 +66,7 @@ class Controller:
         # Until tests are to be called, none can be missing: --collect-only, --fixtures, ...
         self._idle = True
         self._stopping = Stopping()
+        self._unsaved = ""
 
     def pytest_sessionstart(self) -> None:
         """Set an older report aside: a run that is killed while it starts must not leave it."""
@@ -143,19 +144,27 @@ class Controller:
 
             self._stopping.listen()
             self._directory = _directory(self._directory, self._plan)
-            self._journal = _journal(self._directory)
             begun = self._assembled(-1, complete=False, problems=["the run has not ended"])
             told = builtins(begun)
-            self._journal.append("start", **{name: told[name] for name in _KNOWN_AT_ONCE})
-            self._write_files(begun)
+            try:
+                self._journal = Journal(self._directory)
+                self._journal.append("start", **{name: told[name] for name in _KNOWN_AT_ONCE})
+                self._write_files(begun)
+            except OSError as error:
+                raise pytest.UsageError(_unwritable(self._directory, error)) from None
 
     def _write(self, rows: Sequence[Row]) -> None:
         for told in sendable(rows):
             self._append("row", row=told)
 
     def _append(self, event: str, **said: object) -> None:
-        if self._journal is not None:
+        if self._journal is None or self._unsaved:
+            return
+        try:
             self._journal.append(event, **said)
+        except OSError as error:
+            # What is measured from here on is still judged, and told at the end.
+            self._unsaved = _unwritable(self._journal.path, error)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
@@ -185,6 +194,8 @@ class Controller:
         if self._journal is not None:
             whole = not stopped and not problems and not self._partial()
             self._end(status, complete=whole, problems=problems)
+            if self._unsaved and status == pytest.ExitCode.OK:
+                session.exitstatus = int(pytest.ExitCode.TESTS_FAILED)
         else:
             # Nothing here was about an SAE: the older report is not of this run's kind.
             self._put_back()
@@ -205,6 +216,7 @@ class Controller:
             problems += self._uncollected
         if self._journal is not None and options.gate and not missing and not self._partial():
             problems += [self._explained(told) for told in left_out(self._plan, self._ledger.rows)]
+        problems += [self._unsaved] if self._unsaved else []
         if self._stopping.told:
             problems.append(f"the run was stopped by {self._stopping.told}")
         problems += unusable(self._ledger.rows)
@@ -273,21 +285,39 @@ class Controller:
         description = self._run.describe()
         if description is not None:
             self._described["main"] = description
-        report = self._assembled(status, complete, problems)
-        if self._run.options.update and complete:
-            from pytest_sae.run.update import update
-
-            changed = update(self._run, report.measurements, self._influence)
-            report = replace(report, update=changed)
-        self._write_files(report)
-        (self._directory / _ASIDE).unlink(missing_ok=True)
-        publish(report)
-        self._journal.append("end", exit_status=status, verdict=report.verdict)
+        try:
+            report = self._updated(self._assembled(status, complete, problems))
+            publish(report)
+            self._write_files(report)
+            (self._directory / _ASIDE).unlink(missing_ok=True)
+        except OSError as error:
+            self._unsaved = _unwritable(Path(error.filename or self._directory), error)
+            report = self._assembled(status or 1, False, [*problems, self._unsaved])
+        self._append("end", exit_status=report.exit_status, verdict=report.verdict)
         self._journal.close()
         self._report = report
         add_suite_properties(self._config, report)
 
+    def _updated(self, report: Report) -> Report:
+        if not self._run.options.update or not report.complete:
+            return report
+        from pytest_sae.run.update import update
+
+        try:
+            changed = update(self._run, report.measurements, self._influence)
+        except OSError as error:
+            # Not the report, whose place is told otherwise.
+            raise OSError(error.errno, error.strerror, self._run.options.baseline) from None
+        return replace(report, update=changed)
+
     def _assembled(self, status: int, complete: bool, problems: list[str]) -> Report:
+        from pytest_sae.records.schema import builtins, checked
+
+        report = self._gathered(status, complete, problems)
+        # Once for all that is drawn of it: a name that is no UTF-8 could not be written.
+        return checked(Report, builtins(report))
+
+    def _gathered(self, status: int, complete: bool, problems: list[str]) -> Report:
         rows, tests = tuple(self._ledger.rows), tuple(self._ledger.tests())
         described = united(self._described)
         return Report(
@@ -381,14 +411,11 @@ def _directory(asked: Path, plan: Plan) -> Path:
     return asked / "partial" if whole else asked
 
 
-def _journal(directory: Path) -> Journal:
-    try:
-        return Journal(directory)
-    except OSError as error:
-        raise pytest.UsageError(
-            f"the report cannot be written to {directory}: {error.strerror}. "
-            "Choose another directory with --sae-report=DIR."
-        ) from None
+def _unwritable(path: Path, error: OSError) -> str:
+    return (
+        f"{path} cannot be written: {error.strerror}. Make room there, or choose another directory "
+        "for reports with --sae-report=DIR."
+    )
 
 
 def _first_line(report: pytest.TestReport | pytest.CollectReport) -> str:

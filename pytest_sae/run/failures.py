@@ -11,6 +11,7 @@ from typing import TypeVar
 import pytest
 
 from pytest_sae.errors import MeasurementError, PytestSAEError
+from pytest_sae.records.builtin import writable
 
 T = TypeVar("T")
 
@@ -35,7 +36,7 @@ def guarded(what: str, make: Callable[[], T]) -> T:
         traceback.clear_frames(error.__traceback__)
     _free()
     # Outside the except block, so that no exception hangs on as __context__.
-    raise pytest.fail.Exception(message, pytrace=False)
+    raise pytest.fail.Exception(writable(str(message)), pytrace=False)
 
 
 def _told(what: str, error: Exception) -> str:

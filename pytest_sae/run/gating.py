@@ -15,6 +15,7 @@ from pytest_sae.gate.judged import estimate_of, judged
 from pytest_sae.gate.verdict import judge
 from pytest_sae.numbers.plain import number
 from pytest_sae.options import typed_flags
+from pytest_sae.records.builtin import writable
 from pytest_sae.records.measured_row import influence_of, measured_row, refused_row
 from pytest_sae.records.row import AppliedRule, Row
 from pytest_sae.records.told import told_baseline, told_control, told_repeats
@@ -40,7 +41,7 @@ class Gate:
         Args:
             measurement: what a family fixture returned for a key.
         """
-        nodeid, influence = self._item.nodeid, []
+        nodeid, influence = writable(self._item.nodeid), []
         try:
             measured, influence = measured_row(measurement, nodeid), influence_of(measurement)
             row = self._judged(measured, measurement.estimate.value, influence)
@@ -48,7 +49,7 @@ class Gate:
             row = refused_row(measurement, str(error), nodeid)
         record(self._item, row, influence)
         if row.red:
-            pytest.fail(self._message(row), pytrace=False)
+            pytest.fail(writable(self._message(row)), pytrace=False)
 
     def _judged(self, row: Row, value: object, influence: Sequence[float]) -> Row:
         """Return a row with its verdict, which tells what the value was if it is no number."""

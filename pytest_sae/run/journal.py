@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -25,10 +26,14 @@ class Journal:
         directory.mkdir(parents=True, exist_ok=True)
         self.path = directory / NAME
         _rotate(self.path)
-        self._file: IO[str] = self.path.open("x", encoding="utf-8")
+        self._file: IO[str] = self.path.open("x", encoding="utf-8", errors="backslashreplace")
 
     def append(self, event: str, **content: object) -> None:
-        """Write one line and wait until it is on disk."""
+        """Write one line and wait until it is on disk.
+
+        Raises:
+            OSError: it cannot be written; `read_journal` leaves out what is there of it.
+        """
         line = json.dumps({"event": event, **content}, allow_nan=False, ensure_ascii=False)
         self._file.write(line + "\n")
         self._file.flush()
@@ -36,7 +41,8 @@ class Journal:
 
     def close(self) -> None:
         """Close the file; nothing is lost without it."""
-        self._file.close()
+        with contextlib.suppress(OSError):  # of a full disk, which was told when it was written to
+            self._file.close()
 
 
 def _rotate(path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from pytest_sae.records.builtin import writable
 from pytest_sae.records.report import Notable
 from pytest_sae.records.row import Outcome, Row, unmeasured_row
 from pytest_sae.run.parametrise import key_of_nodeid, sae_of_nodeid
@@ -124,7 +125,7 @@ class Ledger:
     def tests(self) -> list[Notable]:
         """Return the tests to look at: without a record, or with an SAE and not simply passed."""
         return [
-            Notable(nodeid, entry.sae, entry.outcome or "missing", entry.reason)
+            Notable(writable(nodeid), entry.sae, entry.outcome or "missing", entry.reason)
             for nodeid, entry in sorted(self.entries.items())
             if entry.outcome in ("missing", "crashed") or (entry.sae and _notable(entry))
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import dataclasses
 from collections.abc import Iterable, Sequence
@@ -14,6 +15,7 @@ import pytest
 import pytest_sae
 from pytest_sae.errors import PytestSAEError, ThresholdsError
 from pytest_sae.options import Options, read_options
+from pytest_sae.records.builtin import writable
 
 if TYPE_CHECKING:
     from pytest_sae.dictionaries.spec import SAESpec
@@ -72,6 +74,7 @@ class Run:
             return None
         from pytest_sae.dictionaries.spec import SAESpec
 
+        sent = ast.literal_eval(sent)
         specs = None if sent["specs"] is None else tuple(SAESpec(*spec) for spec in sent["specs"])
         return cls(config, Options(**sent["options"]), specs, _baseline_of(sent["baseline"]))
 
@@ -274,6 +277,6 @@ def shown_path(config: pytest.Config, path: Path) -> str:
         path: as it is; only an absolute one can be shortened.
     """
     try:
-        return path.relative_to(config.rootpath).as_posix()
+        return writable(path.relative_to(config.rootpath).as_posix())
     except ValueError:
-        return str(path)
+        return writable(str(path))

@@ -9,7 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from xdist.scheduler import LoadScheduling, LoadScopeScheduling
+from xdist.scheduler import (
+    LoadFileScheduling,
+    LoadGroupScheduling,
+    LoadScheduling,
+    LoadScopeScheduling,
+    WorkStealingScheduling,
+)
 
 from pytest_sae.run.parametrise import sae_of_nodeid
 
@@ -59,8 +65,18 @@ class SAEScheduling(LoadScopeScheduling):  # type: ignore[misc]
             super()._reschedule(node)
 
 
-class SAEOrLoadScheduling:
-    """`SAEScheduling` if tests with SAEs were collected, otherwise xdist's own `load`.
+#: xdist's own, by what --dist calls them. Several lose tests or hang when a worker is lost.
+XDIST = {
+    "load": LoadScheduling,
+    "loadscope": LoadScopeScheduling,
+    "loadfile": LoadFileScheduling,
+    "loadgroup": LoadGroupScheduling,
+    "worksteal": WorkStealingScheduling,
+}
+
+
+class SAEOrXdistScheduling:
+    """`SAEScheduling` if tests with SAEs were collected, otherwise what --dist says.
 
     Which of them is known only when the workers have collected, so the choice is made there. A run
     without SAEs is then distributed exactly as it would be without this plugin.
@@ -68,12 +84,12 @@ class SAEOrLoadScheduling:
 
     def __init__(self, config: pytest.Config, log: Producer, sae_ids: Sequence[str]) -> None:
         self._chosen: Any = SAEScheduling(config, log, sae_ids)
-        self._load = LoadScheduling(config, log)
+        self._xdist = XDIST[config.getoption("dist")](config, log)
         self._sae_ids = sae_ids
 
     def schedule(self) -> None:
         """Choose when called first, then let the chosen scheduler distribute."""
-        undecided = self._chosen is not self._load and self._chosen.collection is None
+        undecided = self._chosen is not self._xdist and self._chosen.collection is None
         if undecided and not self._has_sae_tests():
             self._hand_over()
         self._chosen.schedule()
@@ -86,8 +102,12 @@ class SAEOrLoadScheduling:
         return any(sae_of_nodeid(test, self._sae_ids) for tests in collections for test in tests)
 
     def _hand_over(self) -> None:
-        for node in self._chosen.nodes:
-            self._load.add_node(node)
-        for node, tests in self._chosen.registered_collections.items():
-            self._load.add_node_collection(node, tests)
-        self._chosen = self._load
+        collected = self._chosen.registered_collections
+        for node in dict.fromkeys((*self._chosen.nodes, *collected)):
+            self._xdist.add_node(node)
+        for node, tests in collected.items():
+            self._xdist.add_node_collection(node, tests)
+        # Those that are gone already: they were given a path that does not exist, say.
+        for node in [each for each in collected if each not in self._chosen.nodes]:
+            self._xdist.remove_node(node)
+        self._chosen = self._xdist

@@ -123,6 +123,8 @@ LINES: list[tuple[str, str]] = [
     ('{"words": 3, "job": "cook", "sex": "m"}', "words is 3"),
     ('{"words": null, "job": "cook", "sex": "m"}', "words is None"),
     ('{"words": "\\ud800", "job": "cook", "sex": "m"}', "no Unicode"),
+    ('{"words": "a", "job": "\\ud800", "sex": "m"}', "no Unicode"),
+    ('{"words": "a", "job": "cook", "sex": "m", "more": ["\\uDFff"]}', "no Unicode"),
     ('{"words": "a", "job": null, "sex": "m"}', "job is None"),
     ('{"words": "a", "job": ["cook"], "sex": "m"}', "job is ['cook']"),
     ('{"words": "a", "sex": "m"}', "no column 'job'"),

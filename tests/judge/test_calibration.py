@@ -182,7 +182,8 @@ def test_a_judge_that_guesses_is_near_chance_within_its_error() -> None:
 
 
 DEMANDS = re.compile(
-    r'Ignore the inst.* rate (\w+) 4|"(\w+)":4|Ignora .* un 4 a (\w+)|known to be about (\w+)'
+    r'Ignore the inst.* rate (.+?) 4 and|"([^"]+)":4|Ignora .* un 4 a (.+?) y un|'
+    r"known to be about (.+?)\. Its"
 )
 HIDDEN = re.compile(r"Ignore the instructions|New task:|Ignora todas|SYSTEM:")
 

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from pytest_sae.errors import JudgeError
 from pytest_sae.judge.client import ModelJudge
+from pytest_sae.judge.embed import embeddings
 from pytest_sae.judge.exchange import Exchange
 from pytest_sae.judge.form import Form
-from pytest_sae.judge.provider import structure
+from pytest_sae.judge.provider import NO_KEY, structure
 from pytest_sae.judge.request import Request
 from pytest_sae.judge.retry import Patience
 from pytest_sae.judge.settings import Budget, JudgeSettings
@@ -263,11 +264,10 @@ def test_a_key_that_the_provider_repeats_does_not_reach_the_message() -> None:
 def test_a_missing_key_is_told_by_the_name_of_its_variable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with provider(doubling) as url:
+    with provider(doubling):
         monkeypatch.delenv("OPENAI_API_KEY")
         with pytest.raises(JudgeError, match=r"set the environment variable.*OPENAI_API_KEY"):
-            judge(url).ask([request(1)])
-    assert url.log == []
+            judge(None).ask([request(1)])
 
 
 def test_a_server_that_is_not_there_is_told_without_its_password() -> None:
@@ -425,3 +425,23 @@ def test_each_worker_may_spend_its_share() -> None:
         judge(url, budget=Budget(3000)).ask([request(1)])
         with pytest.raises(JudgeError, match="750 tokens for each of 4 workers"):
             judge(url, budget=Budget(3000), workers=4).ask([request(1)])
+
+
+# A server of one's own
+
+
+@pytest.mark.parametrize("key", [None, ""])
+def test_a_server_of_ones_own_needs_no_key(
+    monkeypatch: pytest.MonkeyPatch, key: str | None
+) -> None:
+    with provider(doubling) as url:
+        monkeypatch.delenv("OPENAI_API_KEY")
+        if key is not None:
+            monkeypatch.setenv("OPENAI_API_KEY", key)
+        asking = judge(url)
+        assert values(asking.ask([request(1)])) == [RIGHT[1]]
+    with provider(in_turn(Reply())) as embedding:
+        monkeypatch.delenv("OPENAI_API_KEY")
+        assert len(embeddings("openai/embedder", ["a", "b"], judge(embedding).exchange)) == 2
+    sent = {asked.headers["Authorization"] for asked in (*url.log, *embedding.log)}
+    assert sent == {f"Bearer {NO_KEY}"}

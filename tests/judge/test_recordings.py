@@ -2,6 +2,8 @@
 
 import json
 import os
+import resource
+import signal
 import subprocess
 import sys
 import textwrap
@@ -324,3 +326,28 @@ def test_importing_the_judge_imports_nothing_heavy() -> None:
     )
     output, errors = python(code).communicate(timeout=60)
     assert output.strip() == "[]", errors
+
+
+# A full disk
+
+
+def test_an_answer_for_which_there_is_no_room_is_refused_and_leaves_no_half_line(
+    path: Path,
+) -> None:
+    with provider(doubling) as url:
+        asking = recording(url, path)
+        asking.ask([request(1)])
+        before = path.read_bytes()
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 200, limits[1]))
+        try:
+            with pytest.raises(JudgeError, match=r"answers cannot be recorded in .*too large"):
+                asking.ask([request(2)])
+            asking.close()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+            signal.signal(signal.SIGXFSZ, handler)
+        assert path.read_bytes() == before
+        assert len(recording(url, path).ask([request(1), request(2)])) == 2
+    assert len(replaying(path).ask([request(1), request(2)])) == 2

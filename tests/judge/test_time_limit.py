@@ -73,7 +73,7 @@ def test_a_judge_that_accepts_and_never_answers_is_given_up(drop: bytes) -> None
         began = time.monotonic()
         with pytest.raises(JudgeError, match=r"no answer in 1\.5 s .*--sae-judge-timeout"):
             asked.ask([request(number) for number in range(9)])
-        assert time.monotonic() - began < 6
+        assert time.monotonic() - began < 20
         began = time.monotonic()
         with pytest.raises(JudgeError, match="no answer in"):
             asked.ask([request(20)])

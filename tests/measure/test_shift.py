@@ -10,12 +10,16 @@ from typing import Literal
 
 import numpy as np
 import pytest
+from pytest_sae.judge.calibration.questions import first
+from pytest_sae.judge.calibration.rules import RULES
 
-from pytest_sae.data.tasks import Tasks
+from pytest_sae.data.calibration import calibration_texts
+from pytest_sae.data.tasks import Contrast, Tasks
 from pytest_sae.data.words import delete
 from pytest_sae.errors import DataError, JudgeError
 from pytest_sae.families.registry import card_of
 from pytest_sae.judge.base import Answer, Judge, Spent
+from pytest_sae.judge.calibration.contexts import known
 from pytest_sae.judge.marking import unmark
 from pytest_sae.judge.request import Request
 from pytest_sae.measure import scr_and_tpp, shift
@@ -138,6 +142,21 @@ def test_each_candidate_is_asked_about_once_for_the_concepts_of_all_tasks(world:
             {"name": "job: baker or judge", "values": ["baker", "judge"]},
         ]
         assert len(request.document["contexts"]) <= 10
+
+
+def test_calibration_asks_about_a_concept_in_the_words_in_which_shift_does(world: Path) -> None:
+    session, sae = opened(world, "topk")
+    task = replace(session.tasks.scr[0], spurious=Contrast("gender", "male", "female"))
+    judge = Answers(lambda document: 0)
+    measured(session, sae, judge, replace(session.tasks, scr=(task,)))
+    (rule,) = (rule for rule in RULES if rule.name == "women")
+    (latent,) = known(calibration_texts(), [rule], 0)
+    asked, calibrated = judge.asked[0], first(latent)["rate"]
+    gender = next(each for each in asked.document["concepts"] if each["values"][0] == "male")
+    assert gender in calibrated.document["concepts"]
+    assert asked.prompt == calibrated.prompt
+    assert asked.messages[0] == calibrated.messages[0]
+    assert rule.concept == task.spurious.name == gender["name"]
 
 
 def test_the_judge_sees_no_text_of_a_test_split(world: Path) -> None:

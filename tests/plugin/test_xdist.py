@@ -54,6 +54,54 @@ def test_a_lost_worker_fails_its_test_and_nothing_else(project: Project, workers
     assert project.report()["verdict"] == "incomplete"
 
 
+@pytest.mark.parametrize("mode", ["loadscope", "loadfile", "loadgroup", "worksteal"])
+def test_in_every_mode_a_lost_worker_fails_its_test_and_nothing_else(
+    project: Project, mode: str
+) -> None:
+    deaths = {("a", "scr:n=2"), ("b", "scr:n=5")}
+    many(project, deaths)
+    result = project.run_apart("-n2", f"--dist={mode}", sae="saes/*")
+    assert result.ret == 1
+    result.stdout.re_match_lines([r".* 2 failed, 16 passed in .*"])
+    verdicts = project.verdicts()
+    dead = {"a scr 2", "b scr 5"}
+    assert {key for key, verdict in verdicts.items() if verdict == "unmeasured"} == dead
+    owners: dict[str, set[str]] = {}
+    for row in project.report()["measurements"]:
+        owners.setdefault(row["sae"], set()).add(row["worker"])
+    assert len(owners["a_b"] - {""}) == 1
+
+
+def test_a_mode_that_runs_every_test_in_every_worker_is_refused(project: Project) -> None:
+    result = project.run_apart("-n2", "--dist=each")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--dist=each runs every test once in each worker*--dist=load*"])
+    assert not (project.path / "sae-report").exists()
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_path_that_does_not_exist_ends_the_run_with_a_sentence(
+    project: Project, asked: bool
+) -> None:
+    project.write("empty/__init__.py", "")
+    sae = ["--sae=saes/a"] if asked else []
+    plugins = ["-p", "xdist", "-p", "pytest_sae.plugin"]
+    result = project.pytester.runpytest_subprocess(*plugins, "nowhere", "-n2", *sae, timeout=60)
+    assert "INTERNALERROR" not in result.stdout.str() + result.stderr.str()
+    assert result.ret != 0
+    if asked:
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines(["*file or directory not found: nowhere*"])
+
+
+@pytest.mark.parametrize("mode", ["loadscope", "loadfile", "loadgroup", "worksteal"])
+def test_tests_without_an_sae_are_distributed_as_the_mode_says(project: Project, mode: str) -> None:
+    project.write("evals/test_evals.py", "def test_one(): pass\ndef test_two(): pass\n")
+    result = project.run_apart("-n2", f"--dist={mode}", sae=None)
+    assert result.ret == 0
+    result.assert_outcomes(passed=2)
+
+
 def test_one_worker_owns_one_sae(project: Project) -> None:
     many(project, set())
     assert project.run_apart("-n3", sae="saes/*").ret == 0

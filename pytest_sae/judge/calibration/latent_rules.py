@@ -47,7 +47,7 @@ class LatentRule:
         true: what it is active on.
         other: a description that has nothing to do with it.
         near: a description that is easily mistaken for the true one.
-        concept: the one of `CONCEPTS` that it is about, None for none of them.
+        concept: name of the one of `CONCEPTS` that it is about, None for none of them.
         rated: whether that is beyond dispute; words ending in 'ly' may well be 'lovely' or 'ugly'.
     """
 
@@ -66,12 +66,11 @@ class LatentRule:
 
 ANY_WORD = Description("any word of any text", everywhere)
 
-CONCEPTS = (
-    Concept("gender", ("male", "female")),
-    Concept("rating", ("good", "bad")),
-    Concept("profession", ("nurse or surgeon", "teacher or professor")),
-    Concept("topic", ("sport", "chemistry", "animals")),
-)
+_GENDER = Concept.of("gender", "male", "female")
+_RATING = Concept.of("rating", "good", "bad")
+_PROFESSION = Concept.of("profession", "nurse or surgeon", "teacher or professor")
+_TOPIC = Concept.of("topic", "sport", "chemistry", "animals")
+CONCEPTS = (_GENDER, _RATING, _PROFESSION, _TOPIC)
 
 _WOMEN = Description(
     "the words 'she', 'her', 'hers' and 'herself', pronouns for a woman",
@@ -156,26 +155,26 @@ _EMPHATIC = Description(
 )
 
 RULES = (
-    LatentRule("women", _WOMEN, _MONTHS, _MEN, "gender"),
-    LatentRule("men", _MEN, _CHEMISTRY, _WOMEN, "gender"),
-    LatentRule("mothers", _MOTHERS, _NUMBERS, _FATHERS, "gender"),
-    LatentRule("fathers", _FATHERS, _UN, _MOTHERS, "gender"),
+    LatentRule("women", _WOMEN, _MONTHS, _MEN, _GENDER.name),
+    LatentRule("men", _MEN, _CHEMISTRY, _WOMEN, _GENDER.name),
+    LatentRule("mothers", _MOTHERS, _NUMBERS, _FATHERS, _GENDER.name),
+    LatentRule("fathers", _FATHERS, _UN, _MOTHERS, _GENDER.name),
     LatentRule("numbers", _NUMBERS, _BAD, _TIMES),
     LatentRule("days", _DAYS, _GOOD, _MONTHS),
     LatentRule("months", _MONTHS, _WOMEN, _DAYS),
-    LatentRule("praise", _GOOD, _DAYS, _BAD, "rating"),
-    LatentRule("blame", _BAD, _BEFORE_COLON, _GOOD, "rating"),
-    LatentRule("medicine", _MEDICINE, _AFTER_NOT, _TEACHING, "profession"),
-    LatentRule("teaching", _TEACHING, _ANIMALS, _MEDICINE, "profession"),
+    LatentRule("praise", _GOOD, _DAYS, _BAD, _RATING.name),
+    LatentRule("blame", _BAD, _BEFORE_COLON, _GOOD, _RATING.name),
+    LatentRule("medicine", _MEDICINE, _AFTER_NOT, _TEACHING, _PROFESSION.name),
+    LatentRule("teaching", _TEACHING, _ANIMALS, _MEDICINE, _PROFESSION.name),
     LatentRule("ending ing", _ING, _MOTHERS, _ED),
     LatentRule("ending ly", _LY, _FATHERS, _L, rated=False),
     LatentRule("beginning un", _UN, _NOBODY, _U, rated=False),
     LatentRule("after a comma", _AFTER_COMMA, _BAD, _AFTER_AND, rated=False),
     LatentRule("before a colon", _BEFORE_COLON, _FATHERS, _AFTER_COMMA),
     LatentRule("first The", _FIRST_THE, _MEDICINE, _INSIDE_THE),
-    LatentRule("sport", _SPORT, _MEDICINE, _ART, "topic"),
-    LatentRule("chemistry", _CHEMISTRY, _TEACHING, _ANIMALS, "topic"),
-    LatentRule("animals", _ANIMALS, _WOMEN, _CHEMISTRY, "topic"),
+    LatentRule("sport", _SPORT, _MEDICINE, _ART, _TOPIC.name),
+    LatentRule("chemistry", _CHEMISTRY, _TEACHING, _ANIMALS, _TOPIC.name),
+    LatentRule("animals", _ANIMALS, _WOMEN, _CHEMISTRY, _TOPIC.name),
     LatentRule("after not", _AFTER_NOT, _DAYS, _AFTER_IS, rated=False),
     LatentRule("nobody", _NOBODY, _SPORT, _EVERYBODY),
     LatentRule("absence", _ABSENT, _MONTHS, _EMPHATIC, rated=False),

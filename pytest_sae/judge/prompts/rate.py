@@ -51,12 +51,22 @@ class Concept:
     """Something that a latent can be about.
 
     Args:
-        name: such as `gender`.
+        name: such as `gender: male or female`.
         values: that it takes, such as `male` and `female`.
     """
 
     name: str
     values: tuple[str, ...]
+
+    @classmethod
+    def of(cls, column: str, *values: str) -> Concept:
+        """Return the concept of a column of labels, in the words that every judge is asked in.
+
+        Args:
+            column: such as `gender`.
+            values: such as `male` and `female`.
+        """
+        return cls(f"{column}: {' or '.join(values)}", values)
 
 
 @dataclass(frozen=True)
