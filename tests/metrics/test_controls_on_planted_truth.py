@@ -103,7 +103,7 @@ def test_shuffled_labels_leave_scr_nothing_to_measure() -> None:
     )  # fmt: skip
     found = figure(scr_estimates.estimates([task], 0), "scr.margin")
     own = figure(scored(world), "scr.margin")
-    assert found.status == "undefined"
+    assert found.status == "unable"
     assert holds(own.value, own.se, control("shuffled_labels", found)) is True
 
 
