@@ -259,7 +259,7 @@ def read_options(config: pytest.Config) -> Options:
         sae=tuple(config.getoption("sae") or []) or _saes_of_ini(config),
         model=checked.named_model(values["model"], values["activations"]),
         device=checked.device(values["device"], _workers(config)),
-        report=checked.directory("report", values["report"] or str(config.rootpath / "sae-report")),
+        report=checked.directory("report", str(report_directory(config))),
         judge_recordings=_recordings(values["judge-mode"], values["judge-recordings"], config),
         gate=not (config.getoption("sae_no_gate") or config.getini("sae_no_gate")),
         update=checked.update(config.getoption("sae_update"), values["baseline"]),
@@ -271,6 +271,19 @@ def read_options(config: pytest.Config) -> Options:
         **alone,  # type: ignore[arg-type]  # each was checked by its own reader
     )
     return _whose(options)
+
+
+def report_directory(config: pytest.Config) -> Path:
+    """Return where the reports of a run go.
+
+    Args:
+        config: of the run; what it was called with is enough.
+
+    Raises:
+        OptionError: the flag has no value.
+    """
+    (flag,) = (flag for flag in FLAGS if flag.name == "report")
+    return Path(_valued(config, flag) or config.rootpath / "sae-report")
 
 
 def in_ci() -> bool:

@@ -5,6 +5,7 @@ It is loaded in every pytest run of an environment, so nothing heavy is imported
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -32,9 +33,21 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     pluginmanager.add_hookspecs(hookspecs)
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, None, None]:
+    """Set an older report aside: a run that is killed while it starts must not leave it."""
+    from pytest_sae.run.previous_report import set_aside_early
+
+    # An option that cannot be used is refused where all of them are read.
+    with contextlib.suppress(PytestSAEError):
+        set_aside_early(early_config)
+    yield
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Read the options, refuse what cannot be used, and start keeping records."""
     from pytest_sae.run.families import add_families
+    from pytest_sae.run.previous_report import put_back
 
     # First: thresholds may bound their metrics.
     add_families(config)
@@ -57,6 +70,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
             check_distribution(config)
     except PytestSAEError as error:
+        put_back(config)
         raise pytest.UsageError(str(error)) from None
     if not hasattr(config, "workerinput"):
         from pytest_sae.run.controller import Controller

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import os
@@ -35,6 +34,7 @@ from pytest_sae.run.attaching import outcome_of, received, sae_of, sendable
 from pytest_sae.run.journal import Journal
 from pytest_sae.run.ledger import Ledger
 from pytest_sae.run.narrowed import narrowed
+from pytest_sae.run.previous_report import ONLY_SHOWN, PreviousReport
 from pytest_sae.run.run import Run, shown_path
 from pytest_sae.run.stopping import Stopping
 from pytest_sae.run.versions import versions
@@ -42,8 +42,6 @@ from pytest_sae.run.versions import versions
 # What the first line of the journal says.
 _KNOWN_AT_ONCE = ("started", "argv", "options", "saes", "shard", "update", "plan")
 _ENDED_BY_ITSELF = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
-_ONLY_SHOWN = ("collectonly", "setuponly", "setupplan")
-_ASIDE = "report.previous.json"
 
 
 class Controller:
@@ -67,21 +65,18 @@ class Controller:
         self._idle = True
         self._stopping = Stopping()
         self._unsaved = ""
+        self._previous = PreviousReport.of(run.config, self._directory)
+        self._began = False
 
     def pytest_sessionstart(self) -> None:
-        """Set an older report aside: a run that is killed while it starts must not leave it."""
+        """Set an older report aside, if that was not done when the command line was read."""
+        self._began = True
         whole = not self._only_shown() and not narrowed(self._config)
         if whole and self._run.expects_sae_tests():
-            self._set_aside()
+            self._previous.set_aside()
 
     def _only_shown(self) -> bool:
-        return any(self._config.getoption(name, False) for name in _ONLY_SHOWN)
-
-    def _set_aside(self) -> None:
-        _moved(self._directory / NAME, self._directory / _ASIDE)
-
-    def _put_back(self) -> None:
-        _moved(self._directory / _ASIDE, self._directory / NAME)
+        return any(self._config.getoption(name, False) for name in ONLY_SHOWN)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> None:
@@ -180,7 +175,7 @@ class Controller:
         First, so that the JUnit file, which pytest writes in this hook, gets the verdict.
         """
         if self._idle:
-            self._put_back()
+            self._previous.put_back()
             return
         self._stopping.finish()
         status = int(session.exitstatus)
@@ -198,7 +193,7 @@ class Controller:
                 session.exitstatus = int(pytest.ExitCode.TESTS_FAILED)
         else:
             # Nothing here was about an SAE: the older report is not of this run's kind.
-            self._put_back()
+            self._previous.put_back()
             self._complain(problems)
 
     def _was_stopped(self, session: pytest.Session) -> bool:
@@ -289,7 +284,7 @@ class Controller:
             report = self._updated(self._assembled(status, complete, problems))
             publish(report)
             self._write_files(report)
-            (self._directory / _ASIDE).unlink(missing_ok=True)
+            self._previous.discard()
         except OSError as error:
             self._unsaved = _unwritable(Path(error.filename or self._directory), error)
             report = self._assembled(status or 1, False, [*problems, self._unsaved])
@@ -374,8 +369,10 @@ class Controller:
         write_all(report, self._directory, self._influence)
 
     def pytest_unconfigure(self) -> None:
-        """Give signals back."""
+        """Give signals back, and the older report where no session began."""
         self._stopping.restore()
+        if not self._began:
+            self._previous.put_back()
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Show the table, and on GitHub the annotations."""
@@ -390,12 +387,6 @@ class Controller:
 
     def _shown_directory(self) -> str:
         return shown_path(self._config, self._directory)
-
-
-def _moved(path: Path, to: Path) -> None:
-    """Move a file where there is one; one that cannot be moved is met again, and said then."""
-    with contextlib.suppress(OSError):
-        os.replace(path, to)
 
 
 def _directory(asked: Path, plan: Plan) -> Path:

@@ -198,7 +198,7 @@ def test_report_goes_where_it_is_told(project: Project) -> None:
 def test_a_report_that_cannot_be_written_is_a_usage_error(project: Project) -> None:
     result = project.run("--sae-report=conftest.py/below")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert "conftest.py/below: Not a directory. Choose another" in result.stderr.str()
+    assert "conftest.py/below cannot be written: Not a directory." in result.stderr.str()
 
 
 def test_thresholds_asked_for_win_over_those_beside_the_tests(project: Project) -> None:

@@ -315,6 +315,56 @@ def test_a_run_that_is_killed_while_it_starts_leaves_no_older_green_report(
     assert not (project.path / "sae-report/report.previous.json").exists()
 
 
+def killed_at_once(project: Project) -> Path:
+    """A conftest that dies when it is imported, before pytest knows its options."""
+    assert project.run().ret == 0
+    killer = project.write("evals/conftest.py", "import os\nos._exit(9)")
+    assert project.run_apart().ret == 9
+    return killer
+
+
+def test_a_run_that_is_killed_before_its_session_starts_leaves_no_older_green_report(
+    project: Project,
+) -> None:
+    killed_at_once(project).unlink()
+    assert not (project.path / "sae-report/report.json").exists()
+    # Nor does a run that only shows something bring it back.
+    assert project.run("--collect-only").ret == 0
+    assert not (project.path / "sae-report/report.json").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--sae-suite=huge"],
+        ["--help"],
+        ["--markers"],
+        ["--fixtures"],
+        ["--collect-only"],
+        ["-k", "nothing_is_called_so"],
+        ["evals/test_evals.py::test_core"],
+        ["--sae-report=elsewhere"],
+    ],
+)
+def test_a_run_that_is_refused_or_only_shows_or_is_a_part_leaves_the_older_report(
+    project: Project, arguments: list[str]
+) -> None:
+    assert project.run_apart().ret == 0
+    before = project.report()
+    project.run_apart(*arguments)
+    assert project.report() == before
+    assert not (project.path / "sae-report/report.previous.json").exists()
+
+
+def test_a_worker_that_is_started_late_takes_no_report_away(project: Project) -> None:
+    assert project.run_apart().ret == 0
+    deaths = "import os\n\ndef test_aa(): os._exit(1)\n"
+    project.write("evals/test_aa.py", deaths)
+    assert project.run_apart("-n2").ret == 1
+    assert len(project.report()["measurements"]) == 4
+    assert not (project.path / "sae-report/report.previous.json").exists()
+
+
 def test_a_run_without_an_sae_test_leaves_the_report_as_it_was(project: Project) -> None:
     assert project.run().ret == 0
     before = (project.path / "sae-report/report.json").read_bytes()
