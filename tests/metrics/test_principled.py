@@ -249,3 +249,11 @@ def test_values_without_a_held_out_text_have_no_f1_and_leave_the_others_theirs(a
         assert found.reason.endswith("none of its values stands in the held-out texts")
     else:
         assert found.value == pytest.approx((above[absent:] / below[absent:]).mean())
+
+
+def test_a_task_that_could_not_be_read_is_named_and_takes_no_other_with_it() -> None:
+    alone = estimates([readings(ONE_EACH)], 0)
+    found = estimates([readings(ONE_EACH)], 0, {"bad": "a text has no token of its own"})
+    assert [each.value for each in found] == [each.value for each in alone]
+    for each in found:
+        assert each.details["undefined"]["bad"] == "a text has no token of its own"

@@ -249,3 +249,26 @@ def test_options_reach_the_workers(project: Project) -> None:
     project.run_apart("-n1", "--sae-seed=9", "--sae-suite=smoke")
     assert project.rows()["a l0"]["value"] == 39.0
     assert project.report()["options"]["suite"] == "smoke"
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        ([], "10 min an answer and 4 h in all (--sae-judge-timeout), budget no limit"),
+        (
+            ["--sae-judge-timeout=90s,1h", "--sae-judge-budget=200k"],
+            "90 s an answer and 1 h in all (--sae-judge-timeout), budget 200k",
+        ),
+    ],
+)
+def test_the_header_says_how_long_a_judge_is_waited_for(
+    project: Project, flags: list[str], told: str
+) -> None:
+    result = project.run("--collect-only", "--sae-judge=openai/some", *flags)
+    assert f"judge: openai/some, waited for {told}" in result.stdout.str()
+
+
+def test_a_time_that_is_none_is_refused(project: Project) -> None:
+    result = project.run("--sae-judge-timeout=soon")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--sae-judge-timeout=soon: expected the time for a question*"])

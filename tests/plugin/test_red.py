@@ -309,3 +309,23 @@ def test_a_task_that_the_model_cannot_do_is_red_only_where_a_rule_must_have_it(
     assert project.report()["verdict"] == ("incomplete" if status else "pass")
     told = "*the model cannot do this task: 2 of 60 are right*"
     result.stdout.fnmatch_lines([told])
+
+
+@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+def test_a_family_that_cannot_be_set_up_takes_no_other_with_it(
+    project: Project, workers: str
+) -> None:
+    project.measures(
+        """
+        if family == "scr":
+            raise RuntimeError("no such layer")
+        return [Estimate("explained_variance", 0.91), Estimate("l0", 32.5)]
+        """
+    )
+    result = project.run_apart(workers)
+    assert result.ret == 1
+    result.assert_outcomes(passed=2, errors=2)
+    verdicts = project.verdicts()
+    assert {verdicts["a explained_variance"], verdicts["a l0"]} == {"pass"}
+    assert {verdicts["a scr 5"], verdicts["a scr 20"]} == {"unmeasured"}
+    assert project.report()["verdict"] == "incomplete"
