@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pytest_sae.families.registry import comparable
 from pytest_sae.gate.bounded import interval
@@ -17,8 +17,8 @@ from pytest_sae.numbers.plain import as_number
 from pytest_sae.records.relative import INTERVAL, WORTHLESS, Margin, Relative
 from pytest_sae.records.row import Row
 
-_MOST_SHARE = 10.0  # of the way to PCA: beyond it, there is no way that could be measured
-_HALVINGS = 60
+_MOST_SHARE = 10.0  # of the way to PCA, that is looked at
+_HALVINGS = 40
 
 
 @dataclass(frozen=True)
@@ -87,11 +87,9 @@ def _share(starts: tuple[str, ...], told: str) -> Form:
         def held(share: float) -> Margin | None:
             return _margin(row, Relative(starts, "pca", share))
 
-        if held(0.0) is None:
+        if held(0.0) is None or not _surely_better("pca", row, starts):
             return None
-        ends = [_largest(held, lambda margin: margin.low), _largest(held, _middle)]
-        # Where even the longest way is kept, it has no length.
-        return Reached(*ends) if max(ends) < 0.99 * _MOST_SHARE else None
+        return Reached(_largest(held, lambda margin: margin.low), _largest(held, _middle))
 
     return Form(
         lambda share: f'bound = {{ share = {share!r}, from = {told}, to = "pca" }}',
@@ -131,6 +129,15 @@ def _margin(row: Row, bound: Relative) -> Margin | None:
         return None
     found = bound.margin(value, row.se, row.controls, row.direction)
     return found if isinstance(found, Margin) else None
+
+
+def _surely_better(name: str, row: Row, starts: tuple[str, ...]) -> bool:
+    """Whether a control is, by its whole interval, better than others."""
+    unpaired = tuple(replace(each, paired=None) for each in row.controls)
+    (control,) = (each for each in unpaired if each.control == name)
+    alone = replace(row, value=control.value, se=control.se, controls=unpaired)
+    margin = _margin(alone, Relative(starts))
+    return margin is not None and margin.low > 0
 
 
 def _middle(margin: Margin) -> float:

@@ -223,7 +223,7 @@ class _Trial:
         if bound is None:
             return "the good SAEs do not differ, and no error is known: another may be anywhere"
         if self.form.relative and bound <= 0:
-            return f"too far apart for a bound: the good SAEs surely reach {self._range(found)}"
+            return f"no room for a bound: the good SAEs surely reach only {self._range(found)}"
         rule = _parsed(self.key, self.form.write(bound))
         if rule is None:
             return f"{self.form.write(bound)} would forbid nothing"
@@ -307,7 +307,7 @@ def _bare(row: Row, rule: Rule) -> Row:
 def _red(row: Row | None, rule: Rule) -> str:
     """Return why a rule fails a row, empty if it does not."""
     again = None if row is None else rejudged_against(row, None, rule, "")
-    return again.reason if again and again.red else ""
+    return (again.reason or again.verdict) if again and again.red else ""
 
 
 def _parsed(key: str, line: str) -> Rule | None:
