@@ -15,7 +15,7 @@ from scipy.stats import norm
 from scipy.stats import t as students_t
 
 from pytest_sae.errors import ReportError, ThresholdsError
-from pytest_sae.families.registry import known, place_of, spec_of
+from pytest_sae.families.registry import expected_of, known, place_of, spec_of
 from pytest_sae.gate.baseline import differences
 from pytest_sae.gate.bound_forms import Form, Reached, forms
 from pytest_sae.gate.bounds import parse_thresholds
@@ -243,8 +243,7 @@ class _Trial:
             for each in _valued(self.key, self.bad)
         }
         controls = dict(self._controls(rule))
-        useless = not any(bads.values()) if bads else not all(controls.values())
-        if not self.form.relative and (bads or controls) and useless:
+        if not self.form.relative and self._useless(bads, controls):
             passing = [name for name, red in (bads | controls).items() if not red]
             return f"{self.form.write(bound)} would let pass {', '.join(passing)}"
         return Calibrated(
@@ -257,9 +256,16 @@ class _Trial:
             controls=controls,
         )
 
+    def _useless(self, bads: Mapping[str, bool], controls: Mapping[str, bool]) -> bool:
+        """Whether a minimum or a maximum catches no bad SAE, or misses what is worse by make."""
+        metric = parse_key(self.key)[0]
+        worse = [red for name, red in controls.items() if expected_of(metric, name) == "below"]
+        damages = bads or controls
+        return not all(worse) or (bool(damages) and not any(damages.values()))
+
     def _range(self, reached: Mapping[str, Reached]) -> str:
         levels = sorted(self.form.shown(each.surely) for each in reached.values())
-        return f"{number(levels[0])} to {number(levels[-1])}{self.form.unit}"
+        return f"{number(levels[0] + 0.0)} to {number(levels[-1] + 0.0)}{self.form.unit}"
 
     def _alarms(self, reached: Mapping[str, Reached]) -> Iterator[str]:
         """Give the good SAEs that are red by the bound that all others make."""

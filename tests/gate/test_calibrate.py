@@ -159,6 +159,18 @@ def test_a_metric_by_which_random_weights_are_as_good_does_not_gate() -> None:
     assert "would let pass random" in found.rules[0].why
 
 
+@pytest.mark.parametrize(("passes", "gating"), [("permuted_decoder", 0), ("random_tied", 1)])
+def test_what_is_worse_by_make_has_to_be_caught_whatever_else_is(passes: str, gating: int) -> None:
+    # Of random_tied the metric's card says nothing that must hold.
+    level = Control(passes, "reference", "higher", 0.5, 0.1)
+    good = [
+        known(name, row(name, "explained_variance", 0.5 + n / 10, 0.01, level))
+        for n, name in enumerate("abc")
+    ]
+    bad = known("d", row("d", "explained_variance", -50.0, 0.01, level))
+    assert len(calibrate(good, [bad]).gating) == gating
+
+
 def test_values_that_do_not_differ_and_have_no_error_say_nothing_of_another() -> None:
     assert "do not differ" in calibrate(saes(1.0, 1.0, 1.0)).rules[0].why
 
