@@ -29,6 +29,7 @@ from pytest_sae.records.row import JudgedControl, Row
 
 #: Share of SAEs like the good ones that miss a bound.
 RATE = 0.01
+_NO_SPREAD = 1e-9
 # Controls that stand for damage: those that are worth nothing, and an SAE that was cut.
 _DAMAGES = (*WORTHLESS, "best_k")
 
@@ -108,7 +109,8 @@ def limit(reached: Sequence[Reached], rate: float) -> float | None:
     spread = students_t.ppf(1 - rate, len(levels) - 1) * statistics.stdev(levels)
     error = norm.ppf(1 - rate) * statistics.fmean(each.error for each in reached)
     below = math.sqrt(1 + 1 / len(levels)) * max(spread, error)
-    if below == 0:
+    # What the last digits of floats differ by is no spread.
+    if below < _NO_SPREAD * max(1.0, *map(abs, levels)):
         return None
     return _loosened(min(statistics.fmean(levels) - below, *levels), below)
 
