@@ -21,7 +21,11 @@ Said = str | tuple[str, int]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status: 1 for a red gate, 2 for what cannot be used."""
-    chosen = _parser().parse_args(arguments)
+    parser = _parser()
+    chosen, more = parser.parse_known_args(arguments)
+    if more and chosen.run is not _calibrate:
+        parser.error(f"unrecognized arguments: {' '.join(more)}")
+    chosen.more = more
     try:
         said: Said = chosen.run(chosen)
     except PytestSAEError as error:
@@ -46,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_merge(commands)
     _add_compare(commands)
     _add_check(commands)
+    _add_calibrate(commands)
     _add_record(commands)
     _add_fit(commands)
     _add_audit(commands)
@@ -110,6 +115,30 @@ def _add_check(commands: Any) -> None:
     add("--baseline", type=Path, metavar="PATH", help="file or directory")
     add("--suite", default="standard", choices=SUITES, help="whose sizes the texts have to fill")
     check.set_defaults(run=_check)
+
+
+def _add_calibrate(commands: Any) -> None:
+    help_ = "write a file of bounds from SAEs of your own that are known to be good"
+    epilog = (
+        "Everything else is an argument of the runs of pytest that measure the SAEs, such as "
+        "--sae-data=FILE, --sae-suite=smoke, --sae-model=PATH, or -k core."
+    )
+    calibrate = commands.add_parser("calibrate", help=help_, epilog=epilog)
+    add = calibrate.add_argument
+    known = "SAE as of --sae, or a report.json or its directory"
+    add("--good", nargs="+", required=True, metavar="SAE", help=f"{known}; at least two SAEs")
+    add("--bad", nargs="+", default=[], metavar="SAE", help=f"{known}; what has to be red")
+    add(
+        "--output", type=Path, default=Path("thresholds.toml"), metavar="FILE", help="(%(default)s)"
+    )
+    told = "what is measured is kept there, for the next time (%(default)s)"
+    add("--work", type=Path, default=Path("sae-calibration"), metavar="DIR", help=told)
+    told = "share of good SAEs that may miss a bound, for each bound (%(default)s)"
+    add("--rate", type=float, default=0.01, metavar="SHARE", help=told)
+    told = "the good SAEs are runs of one recipe: write regression too"
+    add("--one-recipe", action="store_true", help=told)
+    add("--force", action="store_true", help="replace the file that is there")
+    calibrate.set_defaults(run=_calibrate)
 
 
 def _add_record(commands: Any) -> None:
@@ -262,6 +291,25 @@ def _check(chosen: argparse.Namespace) -> Said:
     found = list(check(chosen.sae, chosen.thresholds, chosen.data, chosen.baseline, chosen.suite))
     text = "".join(f"{each.line}\n" for each in found)
     return text, 0 if all(each.good for each in found) else 1
+
+
+def _calibrate(chosen: argparse.Namespace) -> Said:
+    from pytest_sae.gate.calibrate import calibrate
+    from pytest_sae.records.schema import write_whole
+    from pytest_sae.run.calibrate import known
+
+    output: Path = chosen.output
+    if output.exists() and not chosen.force:
+        raise OptionError(
+            f"--output={output} is there already. Expected a new file, or --force to replace it."
+        )
+    if not 0 < chosen.rate < 0.5:
+        raise OptionError(f"--rate={chosen.rate:g} is no such share. Expected one from 0 to 0.5.")
+    good, bad = known(chosen.good, chosen.bad, chosen.work, chosen.more)
+    found = calibrate(good, bad, chosen.rate, chosen.one_recipe)
+    write_whole(output, found.text())
+    text = "".join(f"{line}\n" for line in (*found.told(), str(output)))
+    return text, 1 if found.uncaught else 0
 
 
 def _schema(chosen: argparse.Namespace) -> str:

@@ -1,6 +1,7 @@
 """Bounds as statements about an interval: kept, missed, or too near to tell.
 
 bounded_by(estimate, value, rule, controls, direction) -> Verdict
+interval(estimate, value) -> both ends, as bounds are held to them
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ def bounded_by(
 
 
 def _absolute(estimate: Estimate, value: float, rule: Rule) -> Iterator[_Held]:
-    low, high = _interval(estimate, value)
+    low, high = interval(estimate, value)
     if rule.min is not None:
         told = f"min {apart(value, rule.min)[1]}"
         margin = Margin(rule.min, told, low - rule.min, high - rule.min)
@@ -86,8 +87,13 @@ def _absolute(estimate: Estimate, value: float, rule: Rule) -> Iterator[_Held]:
         yield _Held("max", margin, "<=", ">")
 
 
-def _interval(estimate: Estimate, value: float) -> tuple[float, float]:
-    """Return the 95 % interval; the value alone, where nothing says how far it may be off."""
+def interval(estimate: Estimate, value: float) -> tuple[float, float]:
+    """Return the 95 % interval; the value alone, where nothing says how far it may be off.
+
+    Args:
+        estimate: with its interval, or its standard error.
+        value: of it, finite.
+    """
     ends = [as_number(end) for end in estimate.ci or ()]
     low, high = ends if len(ends) == 2 else (None, None)
     if low is not None and high is not None:
