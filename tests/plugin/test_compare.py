@@ -185,7 +185,7 @@ def test_a_size_that_is_none_is_a_usage_error(project: Project, value: str) -> N
 
 
 WRONG = [
-    (["compare", "nowhere", "after"], "nowhere cannot be read: No such file or directory."),
+    (["compare", "nowhere", "after"], "nowhere does not exist: there is no baseline yet."),
     (["compare", "before", "nowhere"], "nowhere cannot be read: No such file or directory."),
     (["compare", "before", "text"], "text is no report of this version: the file: Invalid JSON"),
     (["compare", "text", "after"], "text is no baseline: the file: Invalid JSON"),

@@ -68,4 +68,4 @@ def test_the_shipped_gate_is_not_red_for_it_and_a_stricter_one_is(
         if rule is not None and rule.gate:
             gating += 1
             assert judge(each, replace(rule, optional=False)).name == "unmeasured"
-    assert gating >= 4
+    assert gating >= 3
