@@ -16,7 +16,8 @@ FAILING = """
 if family == "core":
     value = 0.612 if sae == "a" else 0.91
     return [
-        Estimate("explained_variance", value, se=0.0061, ci=(value - 0.012, value + 0.012), n={"texts": 400}),
+        Estimate("explained_variance", value, se=0.0061, n={"texts": 400},
+                 ci=(value - 0.012, value + 0.012)),
         Estimate("l0", 32.5, n={"tokens": 900}),
     ]
 return [Estimate(family, 0.2 + n / 100, {"n": n}, se=0.02, n={"tasks": 4}) for n in (5, 20)]
