@@ -20,13 +20,16 @@ Said = str | tuple[str, int]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit status: 1 for a red gate, 2 for what cannot be used."""
+    """Run the command; return its exit status: 1 for a red gate, 2 for what cannot be used.
+
+    `doctor` returns 1 where something smells, and 4 for what cannot be used.
+    """
     chosen = _parser().parse_args(arguments)
     try:
         said: Said = chosen.run(chosen)
     except PytestSAEError as error:
         sys.stderr.write(f"pytest-sae: {error}\n")
-        return 2
+        return int(getattr(chosen, "unusable", 2))
     text, status = said if isinstance(said, tuple) else (said, 0)
     sys.stdout.write(text)
     return status
@@ -46,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_merge(commands)
     _add_compare(commands)
     _add_check(commands)
+    _add_doctor(commands)
     _add_record(commands)
     _add_fit(commands)
     _add_audit(commands)
@@ -110,6 +114,23 @@ def _add_check(commands: Any) -> None:
     add("--baseline", type=Path, metavar="PATH", help="file or directory")
     add("--suite", default="standard", choices=SUITES, help="whose sizes the texts have to fill")
     check.set_defaults(run=_check)
+
+
+def _add_doctor(commands: Any) -> None:
+    doctor = commands.add_parser(
+        "doctor", help="say what was understood of SAEs, and what is wrong where something smells"
+    )
+    add = doctor.add_argument
+    add("--sae", action="append", default=[], metavar="PATH", help="as of a run; repeatable")
+    add("--model", metavar="NAME", help="as --sae-model of a run")
+    told = "another model, or revision, that the SAE may be of; repeatable"
+    add("--try-model", action="append", default=[], metavar="NAME", help=told)
+    add("--data", metavar="FILE", help="as --sae-data (default the bundled texts)")
+    add("--device", default="auto", metavar="DEVICE", help="where to compute")
+    add("--dtype", default="float32", choices=DTYPES, help="type to compute in")
+    add("--threads", default=1, type=int, metavar="N", help="CPU threads")
+    add("--json", action="store_true", help="for programs")
+    doctor.set_defaults(run=_doctor, unusable=4)
 
 
 def _add_record(commands: Any) -> None:
@@ -262,6 +283,17 @@ def _check(chosen: argparse.Namespace) -> Said:
     found = list(check(chosen.sae, chosen.thresholds, chosen.data, chosen.baseline, chosen.suite))
     text = "".join(f"{each.line}\n" for each in found)
     return text, 0 if all(each.good for each in found) else 1
+
+
+def _doctor(chosen: argparse.Namespace) -> Said:
+    from pytest_sae.doctor.examine import Wanted
+    from pytest_sae.doctor.screen import as_json, screen
+    from pytest_sae.doctor.visit import visit
+
+    wanted = Wanted((), chosen.model, chosen.try_model, chosen.device, chosen.dtype)
+    found = visit(chosen.sae, chosen.data, wanted, chosen.threads)
+    text = as_json(found) if chosen.json else "\n".join(screen(each) for each in found)
+    return text, 1 if any(each.findings for each in found) else 0
 
 
 def _schema(chosen: argparse.Namespace) -> str:
