@@ -105,14 +105,17 @@ def _add_compare(commands: Any) -> None:
 
 def _add_check(commands: Any) -> None:
     check = commands.add_parser(
-        "check", help="look at bounds, baseline, texts and SAEs without measuring anything"
+        "check", help="find all that is wrong before a run, without measuring anything"
     )
     add = check.add_argument
     add("--sae", action="append", default=[], metavar="PATH", help="as of a run; repeatable")
     add("--thresholds", type=Path, metavar="FILE", help="default: the shipped ones")
-    add("--data", type=Path, metavar="FILE", help="task file (default the bundled texts)")
+    add("--model", metavar="NAME", help="as --sae-model of a run")
+    add("--data", metavar="FILE", help="as --sae-data (default the bundled texts)")
     add("--baseline", type=Path, metavar="PATH", help="file or directory")
     add("--suite", default="standard", choices=SUITES, help="whose sizes the texts have to fill")
+    add("--judge", metavar="MODEL", help="as --sae-judge of a run")
+    add("--judge-api-base", metavar="URL", help="as --sae-judge-api-base of a run")
     check.set_defaults(run=_check)
 
 
@@ -278,9 +281,19 @@ def _told(report: Report) -> str:
 
 
 def _check(chosen: argparse.Namespace) -> Said:
-    from pytest_sae.run.check import check
+    from pytest_sae.run.check import Wanted, check
 
-    found = list(check(chosen.sae, chosen.thresholds, chosen.data, chosen.baseline, chosen.suite))
+    wanted = Wanted(
+        chosen.sae,
+        chosen.thresholds,
+        chosen.data,
+        chosen.baseline,
+        chosen.suite,
+        chosen.model,
+        chosen.judge,
+        chosen.judge_api_base,
+    )
+    found = list(check(wanted))
     text = "".join(f"{each.line}\n" for each in found)
     return text, 0 if all(each.good for each in found) else 1
 

@@ -13,8 +13,8 @@ from pytest_sae.doctor.weights import Look
 #: Causes, the likelier first where two explain an SAE equally well.
 CAUSES = (
     "wrong layer",
-    "wrong site",
     "processed weights",
+    "wrong site",
     "transposed",
     "permuted decoder",
     "wrong dtype",
@@ -106,9 +106,10 @@ def suspicions(
 ) -> list[Finding]:
     """Return what smells, the cause first; nothing where all is well.
 
-    An SAE that explains less than the components of its own sparsity and whose rows lie like random
-    ones was hardly trained, whatever else seems to help. Of what was tried, that is right which
-    explains more than components do and leaves much less unexplained than the SAE as it stands.
+    An SAE that explains less than components chosen for each token and whose rows lie like random
+    ones was hardly trained, unless something else helps much. Of what was tried, that is right
+    which explains more than components do and leaves much less unexplained than the SAE as it
+    stands.
 
     Args:
         measured: the dictionary as it stands; None where it cannot be loaded or placed.
@@ -121,7 +122,7 @@ def suspicions(
     good = [each for each in right if each.measured.left <= _EQUAL * best]
     chosen = min(good, key=lambda each: CAUSES.index(each.cause), default=None)
     if look is not None and measured is not None and look.untrained:
-        convincing = chosen is not None and chosen.measured.ev > chosen.measured.largest
+        convincing = chosen is not None and chosen.measured.left < _MENDS
         if measured.ev < measured.largest and not convincing:
             return [_untrained(measured, look)]
     if chosen is not None:
