@@ -233,6 +233,11 @@ def rotation(saes: Path, directory: Path) -> Path:
             "b_enc": torch.zeros(128),
             "b_dec": tensors["b_dec"],
         },
-        {**config, "architecture": "abstopk", "d_sae": 128, "k": 64},
+        {
+            **spoil.with_metadata(config, l0=64),
+            "architecture": "abstopk",
+            "d_sae": 128,
+            "k": 64,
+        },
     )
     return directory
