@@ -20,7 +20,7 @@ from torch import Tensor
 
 from pytest_sae.dictionaries.base import DictionaryInfo
 from pytest_sae.doctor.figures import Components, components, ordinary
-from pytest_sae.errors import SiteError
+from pytest_sae.errors import ModelError, SiteError
 from pytest_sae.models import blocks, hub, processing
 from pytest_sae.models.model import LanguageModel
 from pytest_sae.models.processing import Processing
@@ -83,6 +83,10 @@ class Seen:
 
 def declared(model: LanguageModel, info: DictionaryInfo) -> Place:
     """Return where the dictionary says that it belongs.
+
+    Args:
+        model: whose sites they are.
+        info: of the dictionary, with the hooks that it declares.
 
     Raises:
         SiteError: the model has no such place.
@@ -184,6 +188,9 @@ def seen(
         bos: whether texts begin with BOS.
         context: tokens per text at most.
         prepare: what a dictionary that knows the earlier tokens makes of (text, pos, d).
+
+    Raises:
+        ModelError: there are no finite activations.
     """
     read, first = _tokens(model, [each.site for each in places], texts[0], bos, context, prepare)
     written, _ = _tokens(model, [each.site_out for each in places], texts[0], bos, context)
@@ -191,10 +198,13 @@ def seen(
     found = []
     for each in places:
         x, y, other = read[each.site], written[each.site_out], beside[each.site_out]
-        kept = ordinary(y)
-        found.append(
-            Seen(x[kept], y[kept], first[kept], other[ordinary(other)], int((~kept).sum()))
-        )
+        kept, other_kept = ordinary(y), ordinary(other)
+        if not (kept.any() and other_kept.any()):
+            raise ModelError(
+                f"{model.name} gives no finite activations at {each.site_out.hook_name} in "
+                f"{str(model.dtype).removeprefix('torch.')}. Expected numbers: compute in float32."
+            )
+        found.append(Seen(x[kept], y[kept], first[kept], other[other_kept], int((~kept).sum())))
     return found
 
 

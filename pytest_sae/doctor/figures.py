@@ -27,9 +27,9 @@ def explained(y: Tensor, y_hat: Tensor, mean: Tensor | None = None) -> float:
     Returns:
         At most 1; minus infinity where the reconstruction is not finite.
     """
-    wide = y.double()
-    middle = wide.mean(0) if mean is None else mean.double()
-    apart = (wide - y_hat.double()).pow(2).sum()
+    wide = _wide(y)
+    middle = wide.mean(0) if mean is None else _wide(mean)
+    apart = (wide - _wide(y_hat)).pow(2).sum()
     share = 1 - float(apart / (wide - middle).pow(2).sum())
     return share if share > -float("inf") else -float("inf")
 
@@ -73,7 +73,7 @@ class Components:
         return explained(x, self.mean + kept @ self.axes)
 
     def _coefficients(self, x: Tensor) -> Tensor:
-        return (x.double() - self.mean) @ self.axes.T
+        return (_wide(x) - self.mean) @ self.axes.T
 
 
 def components(x: Tensor, count: int, seed: int = 0) -> Components:
@@ -87,13 +87,18 @@ def components(x: Tensor, count: int, seed: int = 0) -> Components:
     Returns:
         Orthonormal axes, the largest variance first.
     """
-    wide = x.double()
+    wide = _wide(x)
     mean = wide.mean(0)
     centred = wide - mean
     count = min(count, *centred.shape)
     generator = torch.Generator().manual_seed(seed)
-    basis = torch.randn(x.shape[1], count, generator=generator, dtype=torch.float64).to(x.device)
+    basis = torch.randn(x.shape[1], count, generator=generator, dtype=torch.float64)
     for _ in range(_ROUNDS):
         basis = torch.linalg.qr(centred.T @ (centred @ basis)).Q
     _, _, turned = torch.linalg.svd(centred @ basis, full_matrices=False)
     return Components(mean, turned @ basis.T)
+
+
+def _wide(x: Tensor) -> Tensor:
+    """In double precision, on the CPU: not every device has it, and these are few tokens."""
+    return x.cpu().double()

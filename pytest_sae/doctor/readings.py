@@ -55,7 +55,12 @@ class Reading:
 
 
 def applied(rebuild: Rebuild, x: Tensor) -> Tensor:
-    """Return what is made of x (token, d_in), some tokens at a time."""
+    """Return what is made of x, some tokens at a time.
+
+    Args:
+        rebuild: what makes it.
+        x: (token, d_in).
+    """
     return torch.cat([rebuild(piece) for piece in x.split(_PIECE)])
 
 
@@ -122,10 +127,10 @@ def _read_scale(dictionary: Dictionary, x: Tensor, y: Tensor) -> Iterator[Readin
 
 def _written_scale(dictionary: Dictionary, x: Tensor, y: Tensor) -> Iterator[Reading]:
     """Its decoder's rows, or its latents, were multiplied by a factor."""
-    const = applied(dictionary.const, x).double()
-    written = applied(dictionary.reconstruct, x).double() - const
+    const = applied(dictionary.const, x).cpu().double()
+    written = applied(dictionary.reconstruct, x).cpu().double() - const
     power = float(written.pow(2).sum())
-    factor = float(((y.double() - const) * written).sum()) / power if power else 0.0
+    factor = float(((y.cpu().double() - const) * written).sum()) / power if power else 0.0
     if factor > 0 and _is_factor(factor):
         yield Reading(
             "scaled",

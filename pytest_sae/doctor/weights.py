@@ -53,13 +53,13 @@ def look(encoder: Tensor | None, decoder: Tensor, seed: int = 0) -> Look:
         decoder: (latent, d); rows of zeros are left out.
         seed: of the random rows.
     """
-    rows = _sample(normalize(decoder[decoder.any(1)].double(), dim=1))
+    rows = normalize(_sample(decoder[decoder.any(1)]).cpu().double(), dim=1)
     generator = torch.Generator().manual_seed(seed)
-    random = torch.randn(rows.shape, generator=generator, dtype=torch.float64).to(rows.device)
+    random = torch.randn(rows.shape, generator=generator, dtype=torch.float64)
     random = normalize(random, dim=1)
     tied = None
     if encoder is not None and encoder.shape == decoder.shape:
-        tied = float(cosine_similarity(encoder.double(), decoder.double(), dim=1).median())
+        tied = float(cosine_similarity(encoder.float(), decoder.float(), dim=1).median())
     return Look(_spread(rows) / _spread(random), _nearness(rows) / _nearness(random), tied)
 
 

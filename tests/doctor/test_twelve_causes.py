@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from pytest_sae import bundled_world
 from pytest_sae.dictionaries.spec import resolve
@@ -241,3 +241,23 @@ def rotation(saes: Path, directory: Path) -> Path:
         },
     )
     return directory
+
+
+def test_a_type_in_which_activations_overflow_is_told(
+    look: Look, saes: Path, tmp_path: Path
+) -> None:
+    """The same model and SAE on a stream that is 100 000 times as large."""
+    large = 1e5
+    shutil.copytree(WORLD, tmp_path / "large")
+    weights = load_file(WORLD / "model.safetensors")
+    for name, tensor in weights.items():
+        if name.endswith(("embed_tokens.weight", "o_proj.weight", "down_proj.weight")):
+            weights[name] = tensor.float() * large
+    save_file(weights, tmp_path / "large" / "model.safetensors", {"format": "pt"})
+    tensors, config = spoil.as_trained_on(large)(*spoil.whole(saes / "relu"))
+    config = spoil.with_metadata(config, model_name=str(tmp_path / "large"))
+    written(tmp_path / "sae", tensors, config)
+    found = look(tmp_path / "sae", dtype="float16")
+    assert causes(found) == ["wrong dtype"]
+    assert found.findings[-1].line == "--sae-dtype=float32"
+    assert look(tmp_path / "sae").findings == []

@@ -82,7 +82,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory, model: Path, texts: list
     config = json.loads((model / "config.json").read_text())
     hook = f"model.layers.{config['num_hidden_layers'] // 2}"
     width = str(config["hidden_size"])
-    settings = [NAME, hook, width, "600000", str(directory / "train.json"), str(directory / "sae")]
+    settings = [NAME, hook, width, "250000", str(directory / "train.json"), str(directory / "sae")]
     run(directory, "-c", TRAIN, *settings)
     return directory
 
@@ -121,9 +121,9 @@ def test_the_doctor_finds_nothing_wrong(directory: Path) -> None:
 
 
 def bounds(directory: Path) -> Path:
-    """What an SAE of a minute must reach: that it was measured, and is better than its mean."""
+    """What an SAE that was trained for a minute must reach."""
     path = directory / "bounds.toml"
-    path.write_text("version = 1\n[metrics.explained_variance]\nmin = 0.3\nmax = 1.0\n")
+    path.write_text("version = 1\n[metrics.explained_variance]\nmin = 0.3\n")
     return path
 
 
