@@ -2,5 +2,5 @@
 
 `figures`, `weights`, `readings` and `suspicion` are pure: arrays in, findings out. `elsewhere` and
 `stored` make what is tried from a model and from the SAE's files, `examine` does it all in order,
-and `screen` tells it.
+`understood` and `screen` tell it.
 """

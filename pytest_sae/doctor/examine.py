@@ -6,11 +6,10 @@ examine(spec, wanted) -> Examination
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -19,7 +18,7 @@ from pytest_sae.dictionaries.base import Contextual, Dictionary, DictionaryInfo,
 from pytest_sae.dictionaries.content import COMMON
 from pytest_sae.dictionaries.load import load, read
 from pytest_sae.dictionaries.preflight import require_site
-from pytest_sae.doctor import elsewhere, stored
+from pytest_sae.doctor import elsewhere, stored, understood
 from pytest_sae.doctor.elsewhere import Place, Seen
 from pytest_sae.doctor.figures import explained
 from pytest_sae.doctor.readings import Reading, Rebuild, applied, readings
@@ -36,7 +35,6 @@ from pytest_sae.doctor.weights import Look, look
 from pytest_sae.errors import DictionaryError, ModelError, PytestSAEError
 from pytest_sae.models.load import load as load_model
 from pytest_sae.models.model import LanguageModel
-from pytest_sae.models.processing import declared as declared_processing
 
 if TYPE_CHECKING:
     from pytest_sae.dictionaries.content import Content
@@ -44,10 +42,7 @@ if TYPE_CHECKING:
 
 TEXTS = 10
 OTHERS = 30  # whose principal components are compared with
-CONTEXT = 128
 _HALF = ("bfloat16", "float16")
-_L0_KEYS = ("l0", "average_l0", "mean_l0", "k", "kval_topk")
-_L0_PATH = re.compile(r"(?:average_)?l0[_-](\d+)")
 
 
 @dataclass(frozen=True)
@@ -122,10 +117,11 @@ class _Patient:
         first = dictionary or next((each.dictionary for each in others), self._exact())
         if first is None:
             return self._told(None, None)
-        self.l0 = _declared_l0(self.content, first, self.spec.path)
-        self.understood |= self._of_files(first)
+        self.l0 = understood.declared_l0(self.content, first, self.spec.path)
+        self.understood |= understood.of_files(first, self.content, self.spec, self.wanted.dtype)
         model = self._model_of(first.info)
         if model is None:
+            self._try_models(first, of_other_names=False)
             return self._told(None, _look_at(first))
         measured = self._measured(dictionary, others, first, model)
         found = suspicions(measured, self.tried, _look_at(first), self.l0)
@@ -198,7 +194,7 @@ class _Patient:
         here = there.pop(0) if places[0].cause == "" else None
         measured = None
         if here is not None:
-            self.understood["texts"] = self._of_texts(here)
+            self.understood["texts"] = _of_texts(here, self.wanted.texts)
             if dictionary is not None:
                 measured = self._figures(dictionary, here)
                 self._try_readings(dictionary, here)
@@ -214,7 +210,7 @@ class _Patient:
         found = []
         try:
             here = elsewhere.declared(model, dictionary.info)
-            self.understood["site"] = _site_words(here)
+            self.understood["site"] = understood.of_site(here)
             found.append(here)
         except ModelError as error:
             self.refused = self.refused or str(error)
@@ -238,10 +234,11 @@ class _Patient:
         self, model: LanguageModel, places: Sequence[Place], dictionary: Dictionary, bos: bool
     ) -> list[Seen]:
         texts = self.wanted.texts[:TEXTS], self.wanted.texts[TEXTS : TEXTS + OTHERS]
-        limits = (CONTEXT, dictionary.info.context_size, model.positions)
+        limits = (understood.CONTEXT, dictionary.info.context_size, model.positions)
         context = min(limit for limit in limits if limit)
         prepare = dictionary.in_context if isinstance(dictionary, Contextual) else None
-        return elsewhere.seen(model, places, texts, bos, context, prepare)
+        found = elsewhere.seen(model, places, texts, bos, context, prepare)
+        return [replace(each, x=each.x.to(dictionary.device, dictionary.dtype)) for each in found]
 
     def _figures(self, reading: Dictionary | Reading, seen: Seen) -> Measured:
         rebuild = reading.rebuild if isinstance(reading, Reading) else reading.reconstruct
@@ -328,6 +325,7 @@ class _Patient:
                     figures = self._figures(dictionary, seen)
                     what, line = f"on {each.name}", f"--sae-model={each.name}"
                     self.tried.append(Tried(each.cause, what, figures, line))
+            self._models.pop((each.pinned, self.wanted.dtype), None)  # one at a time
 
     def _candidates(self, dictionary: Dictionary) -> Iterator[elsewhere.Candidate]:
         name = self.wanted.model or str(dictionary.info.model)
@@ -373,34 +371,6 @@ class _Patient:
             return self.wanted.device
         return "cuda" if torch.cuda.is_available() else "cpu"
 
-    def _of_files(self, dictionary: Dictionary) -> dict[str, str]:
-        """What the files were understood to say."""
-        info = dictionary.info
-        forced = "as --sae says" if self.spec.family else "recognised by its content"
-        k = f", k {info.k}" if info.k else ""
-        bos = {None: "not declared, so texts begin with it", True: "texts begin with it",
-               False: "texts do not begin with it"}[info.prepend_bos]  # fmt: skip
-        context = f"{CONTEXT} tokens"
-        if info.context_size:
-            context = f"{min(CONTEXT, info.context_size)} tokens of {info.context_size} in training"
-        written = "" if info.hook_out in (None, info.hook_in) else f", writes {info.hook_out}"
-        return {
-            "format": f"{info.family}, {forced}",
-            "architecture": f"{dictionary.d_sae} latents of {site_width(dictionary)} inputs{k}",
-            "site": f"{info.hook_in}{written}",
-            "model": str(self.wanted.model or info.model),
-            "normalisation": _normalisation(self.content),
-            "processing": _processing(info),
-            "BOS": bos,
-            "context": context,
-            "dtype": f"stored in {_stored_types(self.content)}, computed in {self.wanted.dtype}",
-        }
-
-    def _of_texts(self, seen: Seen) -> str:
-        out = f", {seen.left_out} far larger tokens left out" if seen.left_out else ""
-        texts = min(TEXTS, len(self.wanted.texts))
-        return f"{texts} texts, {len(seen.x)} tokens{out}; components of {len(seen.others)} others"
-
 
 def _l0(encode: Rebuild, x: Tensor) -> float:
     return float((applied(lambda piece: (encode(piece) != 0).sum(1), x)).double().mean())
@@ -416,63 +386,7 @@ def _look_at(dictionary: Dictionary) -> Look | None:
     return None if rows is None else look(dictionary.encoder_rows, rows)
 
 
-def _site_words(place: Place) -> str:
-    read = f"{place.site.hook_name} ({place.site.module}, {place.site.reads})"
-    if place.site_out is place.site:
-        return read
-    return f"{read}, writes {place.site_out.hook_name} ({place.site_out.module})"
-
-
-def _stored_types(content: Content | None) -> str:
-    tensors = content.tensors.values() if content else ()
-    return ", ".join(sorted({str(t.dtype).removeprefix("torch.") for t in tensors})) or "unknown"
-
-
-def _normalisation(content: Content | None) -> str:
-    """What is said about the normalisation of activations, and by whom."""
-    if content is None:
-        return "the affair of its package"
-    said = {f"{name} = {value}": "--sae" for name, value in content.settings.items() if _norm(name)}
-    said |= {
-        f"{name} = {value}": "its configuration"
-        for name, value in _flat(content.config)
-        if _norm(name) and f"{name} = {value}" not in said
-    }
-    told = [f"{each} ({by})" for each, by in said.items()]
-    return ", ".join(told) or "none, for its files say nothing of it"
-
-
-def _norm(name: str) -> bool:
-    return "norm" in name and "decoder" not in name and "init" not in name
-
-
-def _processing(info: DictionaryInfo) -> str:
-    done = declared_processing(info.trained_on)
-    on = [name for name, value in vars(done).items() if value]
-    if on:
-        return f"{', '.join(on)} (declared)"
-    kind = info.trained_on.get("model_class_name")
-    if kind not in (None, "HookedTransformer"):
-        return f"none: a model of the class {kind} has none"
-    return "none, for none is declared"
-
-
-def _declared_l0(content: Content | None, dictionary: Dictionary, path: str) -> float | None:
-    values = dict(reversed(list(_flat(content.config)))) if content else {}
-    for key in _L0_KEYS:
-        value = values.get(key)
-        if isinstance(value, int | float) and not isinstance(value, bool) and value >= 1:
-            return float(value)
-    in_path = _L0_PATH.search(path)
-    if dictionary.info.k or in_path is None:
-        return float(dictionary.info.k) if dictionary.info.k else None
-    return float(in_path[1])
-
-
-def _flat(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Every plain value of a configuration, however deep, by its own name."""
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value)
-        elif value is not None:
-            yield name, value
+def _of_texts(seen: Seen, texts: Sequence[str]) -> str:
+    out = f", {seen.left_out} far larger tokens left out" if seen.left_out else ""
+    measured = f"{min(TEXTS, len(texts))} texts, {len(seen.x)} tokens{out}"
+    return f"{measured}; components of {len(seen.others)} others"

@@ -73,6 +73,15 @@ def test_what_cannot_be_used_is_a_finding_and_no_traceback(
     assert f"no model at {tmp_path / 'nowhere'}" in absent
 
 
+def test_a_model_that_is_tried_makes_up_for_one_that_is_absent(
+    tmp_path: Path, saes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = spoiled(saes / "topk", tmp_path / "bad", spoil.on(str(tmp_path / "nowhere")))
+    world = str(saes.parent / "model")
+    assert main(["doctor", f"--sae={bad}", f"--try-model={world}", "--device=cpu"]) == 1
+    assert f"try: --sae-model={world}" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("wrong", ["--sae=nowhere", "--data=nowhere.toml"])
 def test_wrong_usage_has_a_status_of_its_own(
     wrong: str, capsys: pytest.CaptureFixture[str]
