@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_sae.dictionaries.base import Dictionary, DictionaryInfo, site_width
 from pytest_sae.doctor.elsewhere import Place
+from pytest_sae.errors import SiteError
 from pytest_sae.models.processing import declared
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def of_files(
         "BOS": _BOS[info.prepend_bos],
         "context": context,
         "dtype": f"stored in {_stored_types(content)}, computed in {dtype}",
+        **({"remarks": "; ".join(info.remarks)} if info.remarks else {}),
     }
 
 
@@ -115,10 +117,15 @@ def _norm(name: str) -> bool:
 
 
 def _processing(info: DictionaryInfo) -> str:
-    done = declared(info.trained_on)
+    try:
+        done = declared(info.trained_on)
+    except SiteError as error:
+        return str(error)
     on = [name for name, value in vars(done).items() if value]
     if on:
         return f"{', '.join(on)} (declared)"
+    if info.perhaps:
+        return f"none is assumed, and nothing says whether there was {', '.join(info.perhaps)}"
     kind = info.trained_on.get("model_class_name")
     if kind not in (None, "HookedTransformer"):
         return f"none: a model of the class {kind} has none"

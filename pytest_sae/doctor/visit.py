@@ -11,7 +11,7 @@ from pytest_sae.data.tasks import Sizes
 from pytest_sae.dictionaries.spec import resolve
 from pytest_sae.doctor.examine import OTHERS, TEXTS, Examination, Wanted, examine
 from pytest_sae.errors import DataError
-from pytest_sae.measure.erasure import erasure_texts
+from pytest_sae.measure.scr_and_tpp import erasure_texts
 from pytest_sae.session.suites import SUITES
 from pytest_sae.session.threads import threads
 

@@ -106,14 +106,13 @@ def known_price(model: str, usage: Usage) -> float:
     return cost
 
 
-def missing_keys(model: str, api_base: str | None = None) -> list[str]:
+def missing_keys(model: str) -> list[str]:
     """Return the environment variables that a provider wants and that are not set.
 
     Args:
         model: as litellm names it.
-        api_base: URL of a server of one's own, None for the provider's.
     """
-    found = litellm().validate_environment(model=model, api_base=api_base)
+    found = litellm().validate_environment(model=model)
     return [] if found["keys_in_environment"] else [str(each) for each in found["missing_keys"]]
 
 

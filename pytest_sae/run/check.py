@@ -65,7 +65,7 @@ def check(wanted: Wanted) -> Iterator[Checked]:
     gating = [rule for rule in rules.rules.values() if rule.gate] if rules else []
     if tasks is not None:
         yield from check_data.needed(tasks, gating)
-    yield from _judge(wanted, gating)
+    yield from _judge(wanted)
     yield from _extras()
     outlines, words = check_saes.Outlines(), _words(tasks, gating, wanted.suite)
     for text in wanted.saes or [str(bundled_sae())]:
@@ -99,7 +99,7 @@ def _baseline(path: Path) -> str:
     return f"{len(found.entries)} values of {len({entry.sae for entry in found.entries})} SAEs"
 
 
-def _judge(wanted: Wanted, gating: Sequence[Rule]) -> Iterator[Checked]:
+def _judge(wanted: Wanted) -> Iterator[Checked]:
     """Who judges: whether there is a key, and what nobody judges otherwise."""
     from pytest_sae.families.registry import cards
     from pytest_sae.judge.settings import JudgeSettings
@@ -125,11 +125,12 @@ def _key(judge: str, api_base: str | None) -> str:
     from pytest_sae.errors import JudgeError
     from pytest_sae.judge.provider import missing_keys
 
-    missing = missing_keys(judge, api_base)
+    if api_base is not None:
+        return f"asked at {api_base}, which may want no key"
+    missing = missing_keys(judge)
     if not missing:
-        return "its key is there" if api_base is None else f"asked at {api_base}"
-    dummy = " (a server of your own may take any text)" if api_base else ""
-    raise JudgeError(f"{' and '.join(missing)} not set. Expected the key of its provider{dummy}.")
+        return "its key is there"
+    raise JudgeError(f"{' and '.join(missing)} not set. Expected the key of its provider.")
 
 
 def _extras() -> Iterator[Checked]:

@@ -156,6 +156,9 @@ def test_the_key_of_a_judge_is_looked_for(
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-a-test")
     (line,) = told(*GOOD, "--judge=openai/gpt-4o-mini", beginning="ok   judge", status=0)
     assert "sk-of-a-test" not in line
+    monkeypatch.delenv("OPENAI_API_KEY")
+    own = "--judge-api-base=http://localhost:8000/v1"
+    assert told(*GOOD, "--judge=openai/mine", own, status=0) == []
 
 
 def test_what_nobody_judges_is_said(here: Path, told: Told) -> None:
