@@ -20,7 +20,10 @@ Said = str | tuple[str, int]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit status: 1 for a red gate, 2 for what cannot be used."""
+    """Run the command; return its exit status: 1 for a red gate, 2 for what cannot be used.
+
+    `doctor` returns 1 where something smells, and 4 for what cannot be used.
+    """
     parser = _parser()
     chosen, more = parser.parse_known_args(arguments)
     if more and chosen.run is not _calibrate:
@@ -30,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         said: Said = chosen.run(chosen)
     except PytestSAEError as error:
         sys.stderr.write(f"pytest-sae: {error}\n")
-        return 2
+        return int(getattr(chosen, "unusable", 2))
     text, status = said if isinstance(said, tuple) else (said, 0)
     sys.stdout.write(text)
     return status
@@ -51,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_compare(commands)
     _add_check(commands)
     _add_calibrate(commands)
+    _add_doctor(commands)
     _add_record(commands)
     _add_fit(commands)
     _add_audit(commands)
@@ -106,14 +110,17 @@ def _add_compare(commands: Any) -> None:
 
 def _add_check(commands: Any) -> None:
     check = commands.add_parser(
-        "check", help="look at bounds, baseline, texts and SAEs without measuring anything"
+        "check", help="find all that is wrong before a run, without measuring anything"
     )
     add = check.add_argument
     add("--sae", action="append", default=[], metavar="PATH", help="as of a run; repeatable")
     add("--thresholds", type=Path, metavar="FILE", help="default: the shipped ones")
-    add("--data", type=Path, metavar="FILE", help="task file (default the bundled texts)")
+    add("--model", metavar="NAME", help="as --sae-model of a run")
+    add("--data", metavar="FILE", help="as --sae-data (default the bundled texts)")
     add("--baseline", type=Path, metavar="PATH", help="file or directory")
     add("--suite", default="standard", choices=SUITES, help="whose sizes the texts have to fill")
+    add("--judge", metavar="MODEL", help="as --sae-judge of a run")
+    add("--judge-api-base", metavar="URL", help="as --sae-judge-api-base of a run")
     check.set_defaults(run=_check)
 
 
@@ -139,6 +146,23 @@ def _add_calibrate(commands: Any) -> None:
     add("--one-recipe", action="store_true", help=told)
     add("--force", action="store_true", help="replace the file that is there")
     calibrate.set_defaults(run=_calibrate)
+
+
+def _add_doctor(commands: Any) -> None:
+    doctor = commands.add_parser(
+        "doctor", help="say what was understood of SAEs, and what is wrong where something smells"
+    )
+    add = doctor.add_argument
+    add("--sae", action="append", default=[], metavar="PATH", help="as of a run; repeatable")
+    add("--model", metavar="NAME", help="as --sae-model of a run")
+    told = "another model, or revision, that the SAE may be of; repeatable"
+    add("--try-model", action="append", default=[], metavar="NAME", help=told)
+    add("--data", metavar="FILE", help="as --sae-data (default the bundled texts)")
+    add("--device", default="auto", metavar="DEVICE", help="where to compute")
+    add("--dtype", default="float32", choices=DTYPES, help="type to compute in")
+    add("--threads", default=1, type=int, metavar="N", help="CPU threads")
+    add("--json", action="store_true", help="for programs")
+    doctor.set_defaults(run=_doctor, unusable=4)
 
 
 def _add_record(commands: Any) -> None:
@@ -286,9 +310,19 @@ def _told(report: Report) -> str:
 
 
 def _check(chosen: argparse.Namespace) -> Said:
-    from pytest_sae.run.check import check
+    from pytest_sae.run.check import Wanted, check
 
-    found = list(check(chosen.sae, chosen.thresholds, chosen.data, chosen.baseline, chosen.suite))
+    wanted = Wanted(
+        chosen.sae,
+        chosen.thresholds,
+        chosen.data,
+        chosen.baseline,
+        chosen.suite,
+        chosen.model,
+        chosen.judge,
+        chosen.judge_api_base,
+    )
+    found = list(check(wanted))
     text = "".join(f"{each.line}\n" for each in found)
     return text, 0 if all(each.good for each in found) else 1
 
@@ -310,6 +344,17 @@ def _calibrate(chosen: argparse.Namespace) -> Said:
     write_whole(output, found.text())
     text = "".join(f"{line}\n" for line in (*found.told(), str(output)))
     return text, 1 if found.uncaught else 0
+
+
+def _doctor(chosen: argparse.Namespace) -> Said:
+    from pytest_sae.doctor.examine import Wanted
+    from pytest_sae.doctor.screen import as_json, screen
+    from pytest_sae.doctor.visit import visit
+
+    wanted = Wanted((), chosen.model, chosen.try_model, chosen.device, chosen.dtype)
+    found = visit(chosen.sae, chosen.data, wanted, chosen.threads)
+    text = as_json(found) if chosen.json else "\n".join(screen(each) for each in found)
+    return text, 1 if any(each.findings for each in found) else 0
 
 
 def _schema(chosen: argparse.Namespace) -> str:

@@ -106,6 +106,16 @@ def known_price(model: str, usage: Usage) -> float:
     return cost
 
 
+def missing_keys(model: str) -> list[str]:
+    """Return the environment variables that a provider wants and that are not set.
+
+    Args:
+        model: as litellm names it.
+    """
+    found = litellm().validate_environment(model=model)
+    return [] if found["keys_in_environment"] else [str(each) for each in found["missing_keys"]]
+
+
 class Chat:
     """Asks a model; what its provider cannot take is remembered and not sent again.
 

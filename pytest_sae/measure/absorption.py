@@ -6,6 +6,7 @@ measure(given) -> list[Estimate]
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,12 +79,7 @@ def measure(given: Given) -> list[Estimate]:
     vocabulary = _enough(_chosen(_vocabulary(latents.model.tokenizer, spelling), seed, most))
     alphabet, letters = np.unique(vocabulary.initials, return_inverse=True)
     if len(alphabet) < MIN_LETTERS:
-        reason = (
-            f"{len(alphabet)} letters begin {FEWEST} or more one-token words: "
-            f"{', '.join(alphabet) or 'none'}. Expected {MIN_LETTERS} or more: name a file of "
-            "words in the [spelling] table of --sae-data"
-        )
-        return [undefined(name, reason) for name in NAMES]
+        return [undefined(name, _too_few(alphabet.tolist())) for name in NAMES]
     tokens = _prompts(latents, vocabulary, spelling.examples, seed)
     sites = list(dict.fromkeys((latents.site, latents.written_site)))
     read, *elsewhere = last_rows(latents.model, sites, tokens, latents.store)
@@ -93,6 +89,28 @@ def measure(given: Given) -> list[Estimate]:
     z = encode_rows(latents.dictionary, read, latents.store.work)
     words = SpelledWords(letters, folds, x, z, rows.detach().float().cpu().numpy())
     return estimates(absorbed(words, probes), alphabet.tolist(), seed)
+
+
+def why_not(tokenizer: Any, spelling: Spelling, most: int | None, seed: int) -> str:
+    """Return why words of a vocabulary do not do for this family, empty where they do.
+
+    Args:
+        tokenizer: of the model.
+        spelling: of the run's data.
+        most: words that are taken at most.
+        seed: of the choice.
+    """
+    vocabulary = _enough(_chosen(_vocabulary(tokenizer, spelling), seed, most))
+    alphabet = sorted(set(vocabulary.initials))
+    return "" if len(alphabet) >= MIN_LETTERS else _too_few(alphabet)
+
+
+def _too_few(alphabet: Sequence[str]) -> str:
+    return (
+        f"{len(alphabet)} letters begin {FEWEST} or more one-token words: "
+        f"{', '.join(alphabet) or 'none'}. Expected {MIN_LETTERS} or more: name a file of "
+        "words in the [spelling] table of --sae-data"
+    )
 
 
 def _vocabulary(tokenizer: Any, spelling: Spelling) -> Vocabulary:

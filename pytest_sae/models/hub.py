@@ -11,6 +11,12 @@ from pytest_sae.errors import ModelError
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _CONFIG = "config.json"  # what every model has at its root
+_WEIGHTS = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
 
 
 class HubName(NamedTuple):
@@ -59,6 +65,22 @@ def pinned(named: HubName) -> HubName:
         f"{named}: its {_CONFIG} lies in the hub's cache at {path}. Expected it in the directory "
         "of a commit: download the model and pass its path"
     )
+
+
+def weights_cached(name: str) -> bool:
+    """Return whether the hub's cache has weights of a model, all or some of them.
+
+    Args:
+        name: as it is parsed.
+
+    Raises:
+        ModelError: neither hub nor cache has the model.
+    """
+    from huggingface_hub import try_to_load_from_cache
+
+    repo, revision = pinned(parse(name))
+    found = (try_to_load_from_cache(repo, each, revision=revision) for each in _WEIGHTS)
+    return any(isinstance(each, str) for each in found)
 
 
 def explain(error: BaseException, named: HubName) -> str:

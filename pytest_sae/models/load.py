@@ -14,6 +14,7 @@ import torch
 from pytest_sae.errors import ModelError
 from pytest_sae.models import hub
 from pytest_sae.models.model import LanguageModel
+from pytest_sae.models.outline import with_norms
 
 WORLD = "pytest-sae/world"
 
@@ -52,6 +53,38 @@ def load(
     fingerprint = _of_files(path) if path else _of_commit(source)
     described = _of_tokenizer(tokenizer)
     return LanguageModel(hf, tokenizer, name_or_path, fingerprint, described, predicts)
+
+
+def outline(name_or_path: str) -> LanguageModel:
+    """Return a model of its configuration alone: its modules have sizes, and no weights.
+
+    Its sites can be named, and `outline.width` says how wide they are, whatever its size.
+
+    Args:
+        name_or_path: as `load` takes it.
+
+    Raises:
+        ModelError: as `load`, but for what only the weights tell.
+    """
+    from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
+
+    path = _directory(name_or_path)
+    source = hub.HubName(str(path)) if path else hub.pinned(hub.parse(name_or_path))
+    with _quiet_transformers():
+        tokenizer = _tokenizer(source, name_or_path)
+        try:
+            config = AutoConfig.from_pretrained(
+                source.repo, revision=source.revision or "main", trust_remote_code=False
+            )
+            encodes = _is_encoder(config)
+            kind: Any = AutoModel if encodes else AutoModelForCausalLM
+            with torch.device("meta"):
+                hf = kind.from_config(config, trust_remote_code=False)
+        except Exception as error:  # as for weights
+            raise _cannot_load("model", name_or_path, error) from error
+    with_norms(hf)
+    described = _of_tokenizer(tokenizer)
+    return LanguageModel(hf.eval(), tokenizer, name_or_path, "", described, not encodes)
 
 
 @cache

@@ -1,81 +1,91 @@
-"""What can be known before anything is measured: bounds, baseline, texts and dictionaries."""
+"""What can be known before anything is measured: bounds, baseline, texts, judge, dictionaries."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_sae.errors import DataError, PytestSAEError
+from pytest_sae.numbers.keys import parse_key
+from pytest_sae.run.checked import Checked, checked
 
 if TYPE_CHECKING:
-    from pytest_sae.dictionaries.spec import SAESpec
+    from pytest_sae.data.tasks import Tasks
+    from pytest_sae.families.card import Card
+    from pytest_sae.gate.rules import Rule, Thresholds
+    from pytest_sae.run.check_saes import Words
 
 
 @dataclass(frozen=True)
-class Checked:
-    """One thing that was looked at.
-
-    Args:
-        what: its name.
-        said: what there is, or what is wrong with it and what to do.
-        good: whether a run can use it.
-    """
-
-    what: str
-    said: str
-    good: bool
-
-    @property
-    def line(self) -> str:
-        """What is printed."""
-        return f"{'ok ' if self.good else 'bad'}  {self.what}: {self.said}"
-
-
-def check(
-    saes: Sequence[str],
-    thresholds: Path | None = None,
-    data: Path | None = None,
-    baseline: Path | None = None,
-    suite: str = "standard",
-) -> Iterator[Checked]:
-    """Look at everything that a run would use, all of it, without running a model.
+class Wanted:
+    """What a run would be given.
 
     Args:
         saes: values of `--sae`; none for the bundled one.
         thresholds: file of bounds, None for the shipped ones.
-        data: task file, None for the bundled texts.
+        data: as --sae-data names it, None for the bundled texts.
         baseline: file or directory, None for none.
         suite: whose sizes the texts have to fill.
+        model: in place of the one that SAEs declare, None for that.
+        judge: as --sae-judge names it, None for none.
+        judge_api_base: URL of the judge's server, None for its provider's.
+    """
+
+    saes: Sequence[str] = ()
+    thresholds: Path | None = None
+    data: str | None = None
+    baseline: Path | None = None
+    suite: str = "standard"
+    model: str | None = None
+    judge: str | None = None
+    judge_api_base: str | None = None
+
+
+def check(wanted: Wanted) -> Iterator[Checked]:
+    """Look at everything that a run would use, all of it, without running a model.
+
+    Args:
+        wanted: what the run would be given.
 
     Yields:
         What was found, dictionaries last, for they take longest.
     """
+    from pytest_sae.run import check_data, check_saes
     from pytest_sae.run.run import bundled_sae, shipped_thresholds
 
-    bounds = thresholds or shipped_thresholds()
-    yield _checked(f"thresholds {bounds}", lambda: _thresholds(bounds))
-    if baseline is not None:
-        yield _checked(f"baseline {baseline}", lambda: _baseline(baseline))
-    yield _checked(f"data {data or 'bundled'}", lambda: _data(data, suite))
-    for text in saes or [str(bundled_sae())]:
-        yield from _saes(text)
+    bounds = wanted.thresholds or shipped_thresholds()
+    rules, found = _read_thresholds(bounds)
+    yield found
+    if wanted.baseline is not None:
+        baseline = wanted.baseline
+        yield checked(f"baseline {baseline}", lambda: _baseline(baseline))
+    tasks, of_data = check_data.data(wanted.data, wanted.suite)
+    yield from of_data
+    gating = [rule for rule in rules.rules.values() if rule.gate] if rules else []
+    if tasks is not None:
+        yield from check_data.needed(tasks, gating)
+    yield from _judge(wanted)
+    yield from _extras()
+    outlines, words = check_saes.Outlines(), _words(tasks, gating, wanted.suite)
+    for text in wanted.saes or [str(bundled_sae())]:
+        yield from check_saes.saes(text, wanted.model, words, outlines)
 
 
-def _checked(what: str, look: Callable[[], str]) -> Checked:
-    try:
-        return Checked(what, look(), good=True)
-    except PytestSAEError as error:
-        return Checked(what, str(error), good=False)
-    except OSError as error:
-        return Checked(what, f"cannot be read: {error.strerror}", good=False)
-
-
-def _thresholds(path: Path) -> str:
+def _read_thresholds(path: Path) -> tuple[Thresholds | None, Checked]:
     from pytest_sae.gate.bounds import load_thresholds
 
-    found = load_thresholds(path)
+    read: list[Thresholds] = []
+
+    def look() -> str:
+        read.append(load_thresholds(path))
+        return _told(read[0])
+
+    found = checked(f"thresholds {path}", look)
+    return (read[0] if read else None), found
+
+
+def _told(found: Thresholds) -> str:
     gating = sum(rule.gate for rule in found.rules.values())
     overrides = f", {len(found.overrides)} overrides" if found.overrides else ""
     count = len(found.rules)
@@ -89,40 +99,62 @@ def _baseline(path: Path) -> str:
     return f"{len(found.entries)} values of {len({entry.sae for entry in found.entries})} SAEs"
 
 
-def _data(path: Path | None, suite: str) -> str:
-    from pytest_sae.data.sources import bundled_tasks, load_tasks
-    from pytest_sae.session.suites import SUITES
+def _judge(wanted: Wanted) -> Iterator[Checked]:
+    """Who judges: whether there is a key, and what nobody judges otherwise."""
+    from pytest_sae.families.registry import cards
+    from pytest_sae.judge.settings import JudgeSettings
+    from pytest_sae.option_values import RULES
 
-    sizes = SUITES[suite].sizes
-    tasks = bundled_tasks(sizes, seed=0) if path is None else load_tasks(path, sizes, seed=0)
-    if tasks.left_out:
-        raise DataError("; ".join(f"{each.told}: {each.reason}" for each in tasks.left_out))
-    texts = len(tasks.corpus.texts) if tasks.corpus else 0
-    return f"{texts} held-out texts, {len(tasks.scr)} SCR and {len(tasks.tpp)} TPP tasks"
+    if wanted.judge not in (None, RULES):
+        judge = str(wanted.judge)
 
+        def look() -> str:
+            JudgeSettings(judge, wanted.judge_api_base)
+            return _key(judge, wanted.judge_api_base)
 
-def _saes(text: str) -> Iterator[Checked]:
-    from pytest_sae.dictionaries.spec import resolve
-
-    try:
-        specs = resolve([text])
-    except PytestSAEError as error:
-        yield Checked(f"SAE {text}", str(error), good=False)
+        yield checked(f"judge {judge}", look)
         return
-    for spec in specs:
-        yield _checked(f"SAE {spec.id}", lambda spec=spec: _dictionary(spec))  # type: ignore[misc]
+    if not wanted.saes and wanted.model is None:
+        return  # the bundled rules judge the bundled model
+    judged = [card for card in cards() if card.judged]
+    who = "on the bundled model alone" if wanted.judge == RULES else "on the bundled model at most"
+    yield Checked("judge", f"none is named: {_count(judged)} are measured {who}", "note")
 
 
-def _dictionary(spec: SAESpec) -> str:
-    from pytest_sae.dictionaries.base import site_width
-    from pytest_sae.dictionaries.load import load
-    from pytest_sae.dictionaries.preflight import require_site
+def _key(judge: str, api_base: str | None) -> str:
+    from pytest_sae.errors import JudgeError
+    from pytest_sae.judge.provider import missing_keys
 
-    dictionary = load(spec.path, family=spec.family, settings=spec.settings)
-    require_site(dictionary.info)
-    info = dictionary.info
-    written = "" if info.hook_out in (None, info.hook_in) else f" to {info.hook_out}"
-    return (
-        f"{info.family}, {dictionary.d_sae} latents of {site_width(dictionary)} inputs, "
-        f"{info.hook_in}{written} of {info.model}"
-    )
+    if api_base is not None:
+        return f"asked at {api_base}, which may want no key"
+    missing = missing_keys(judge)
+    if not missing:
+        return "its key is there"
+    raise JudgeError(f"{' and '.join(missing)} not set. Expected the key of its provider.")
+
+
+def _extras() -> Iterator[Checked]:
+    """What packages that are not installed leave out."""
+    from pytest_sae.data.sae_probes import missing
+    from pytest_sae.families.registry import card_of
+
+    lacking = missing()
+    if lacking:
+        left = _count([card_of("last_token_probing")])
+        yield Checked("extra probes", f"{left} are not measured: {lacking}", "note")
+
+
+def _count(cards: Sequence[Card]) -> str:
+    figures = sum(len(list(card.named)) for card in cards)
+    return f"{figures} figures of {', '.join(card.name for card in cards)}"
+
+
+def _words(tasks: Tasks | None, gating: Sequence[Rule], suite: str) -> Words | None:
+    from pytest_sae.families.absorption import CARD
+    from pytest_sae.run.check_data import card_of_metric
+    from pytest_sae.run.check_saes import Words
+
+    if tasks is None:
+        return None
+    gates = any(card_of_metric(parse_key(rule.name)[0]) == CARD for rule in gating)
+    return Words(tasks.spelling, CARD.sizes[suite]["words"], gates)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pytest_sae import bundled_world
 from pytest_sae.cli import main
+from tests.dictionaries.hub.hub_cache_files import cache, files_in
 from tests.labelled import labelled_data
 from tests.tiny import tiny_sae
 
@@ -17,9 +20,10 @@ BASELINE = '{"baseline_version": 1, "saes": {}, "made": {}, "values": []}'
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model_dir: Path) -> Path:
     """A directory with an SAE, texts, bounds and a baseline, each of them usable."""
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny").symlink_to(model_dir)
     tiny_sae(tmp_path / "good")
     labelled_data(tmp_path)
     (tmp_path / "bounds.toml").write_text("version = 1\n[metrics.l0]\nmax = 50\n")
@@ -28,40 +32,172 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 GOOD = ["--sae=good", "--thresholds=bounds.toml", "--data=tasks.toml", "--baseline=kept.json"]
+Told = Callable[..., list[str]]
 
 
-def test_what_is_good_is_said_to_be(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["check", *GOOD, "--suite=smoke"]) == 0
-    assert capsys.readouterr().out.splitlines() == [
+@pytest.fixture
+def told(capsys: pytest.CaptureFixture[str]) -> Told:
+    """The lines that begin with a word, of the command with these arguments."""
+
+    def lines(*arguments: str, beginning: str = "bad", status: int = 1) -> list[str]:
+        assert main(["check", "--suite=smoke", *arguments]) == status
+        found = capsys.readouterr().out.splitlines()
+        return [line for line in found if line.startswith(beginning)]
+
+    return lines
+
+
+def test_what_is_good_is_said_to_be(here: Path, told: Told) -> None:
+    assert told(*GOOD, beginning="ok", status=0) == [
         "ok   thresholds bounds.toml: 1 rule, of which 1 gate",
         "ok   baseline kept.json: 0 values of 0 SAEs",
-        "ok   data tasks.toml: 60 held-out texts, 1 SCR and 1 TPP tasks",
+        "ok   data tasks.toml: 60 held-out texts of the 200 that smoke takes, 1 SCR and 1 TPP "
+        "tasks",
         "ok   SAE good: sae_lens.topk, 96 latents of 32 inputs, blocks.1.hook_resid_post of tiny",
+        "ok   model tiny of good: LlamaForCausalLM of 3 blocks, has blocks.1.hook_resid_post "
+        "(output)",
     ]
 
 
-def test_the_bundled_world_is_good(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["check"]) == 0
-    told = capsys.readouterr().out
-    assert told.count("ok ") == 3
-    assert "SAE topk: sae_lens.topk, 1024 latents of 128 inputs" in told
+def test_the_bundled_world_is_good(told: Told) -> None:
+    lines = told(beginning="ok", status=0)
+    assert len(lines) == 4
+    assert "SAE topk: sae_lens.topk, 1024 latents of 128 inputs" in lines[2]
 
 
-def test_all_that_is_bad_is_said_at_once(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_hook_that_no_such_model_has_is_bad(here: Path, told: Told) -> None:
+    tiny_sae(here / "deep", hook="blocks.7.hook_resid_post")
+    tiny_sae(here / "odd", hook="blocks.1.hook_resid_poost")
+    tiny_sae(here / "wide", d_in=48)
+    deep, odd, wide = told(*GOOD, "--sae=deep", "--sae=odd", "--sae=wide")
+    assert "LlamaForCausalLM has 3 blocks, 0 to 2" in deep
+    assert "no module of LlamaForCausalLM emits hook_resid_poost" in odd
+    assert "is 32 wide there, and the SAE has d_in 48" in wide
+
+
+def test_a_model_that_is_not_cached_is_bad(here: Path, told: Told, home: Path) -> None:
+    tiny_sae(here / "absent", model="lab/absent")
+    tiny_sae(here / "revision", model="lab/tiny@step9")
+    files = files_in(here / "tiny")
+    cache(home, "lab/tiny", files)
+    del files["model.safetensors"]
+    cache(home, "lab/weightless", files)
+    tiny_sae(here / "weightless", model="lab/weightless")
+    (here / "bounds.toml").rename(here / "kept.toml")
+    bounds = "--thresholds=kept.toml"
+    saes = [f"--sae={here / name}" for name in ("absent", "revision", "weightless")]
+    absent, revision, weightless = told(bounds, f"--data={here / 'tasks.toml'}", *saes)
+    assert "hf download lab/absent" in absent
+    assert "hf download lab/tiny --revision step9" in revision
+    assert "weights of model lab/weightless" in weightless
+    assert "HF_HUB_OFFLINE is set" in weightless
+
+
+def test_the_model_of_the_command_line_counts(here: Path, told: Told) -> None:
+    tiny_sae(here / "absent", model="lab/absent")
+    assert told("--sae=absent", *GOOD[1:], "--model=tiny", status=0) == []
+
+
+def test_a_rule_without_its_table_is_bad_unless_it_is_optional(here: Path, told: Told) -> None:
+    bounds = "[metrics.{}]\nmin = 0.1\n"
+    needs = [bounds.format(name) for name in ("ravel", '"tpp.rescaled"', "explained_variance")]
+    (here / "bounds.toml").write_text("version = 1\n" + "".join(needs))
+    (ravel,) = told(*GOOD)
+    assert ravel == (
+        "bad  rule ravel (bounds.toml:2): tasks.toml has no [[ravel]] table. Expected one, or "
+        "optional = true in the rule, or gate = false with a reason"
+    )
+    (here / "bounds.toml").write_text("version = 1\n[metrics.ravel]\nmin = 0.1\noptional = true\n")
+    (note,) = (line for line in told(*GOOD, beginning="note", status=0) if "ravel" in line)
+    assert "not judged: tasks.toml has no [[ravel]] table" in note
+
+
+def test_held_out_texts_that_a_rule_needs_are_missed(here: Path, told: Told) -> None:
+    tasks = (here / "tasks.toml").read_text()
+    (here / "tasks.toml").write_text(
+        tasks.replace('[corpus]\nfile = "corpus.jsonl"\ntext = "text"', "")
+    )
+    (line,) = told(*GOOD)
+    assert "rule l0 (bounds.toml:2): tasks.toml has no [corpus] table" in line
+
+
+def test_every_task_with_too_few_texts_is_named(here: Path, told: Told) -> None:
+    rows = [json.loads(line) for line in (here / "test.jsonl").read_text().splitlines()]
+    bakers = [row for row in rows if row["job"] == "baker"]
+    kept = [row for row in rows if row["job"] != "baker"] + bakers[:4]
+    (here / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in kept))
+    scr, tpp = told(*GOOD)
+    assert "[[scr]] baker_judge" in scr
+    assert "[[tpp]] jobs" in tpp
+    for line in (scr, tpp):
+        assert "4 usable texts with job=baker" in line
+        assert "Expected at least 10" in line
+
+
+@pytest.mark.parametrize(("gates", "beginning"), [(True, "bad"), (False, "note")])
+def test_letters_that_a_vocabulary_lacks_are_counted(
+    here: Path, told: Told, gates: bool, beginning: str
+) -> None:
+    rule = "version = 1\n[metrics.absorption]\nmax = 0.5\n"
+    recorded = "" if gates else 'gate = false\nreason = "shown"\n'
+    (here / "bounds.toml").write_text(rule + recorded)
+    lines = told(*GOOD, beginning=beginning, status=1 if gates else 0)
+    (line,) = (line for line in lines if "absorption" in line)
+    assert "0 letters begin" in line
+    assert "Expected 20 or more" in line
+
+
+def test_the_key_of_a_judge_is_looked_for(
+    here: Path, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    (line,) = told(*GOOD, "--judge=openai/gpt-4o-mini")
+    assert line.startswith("bad  judge openai/gpt-4o-mini: OPENAI_API_KEY not set.")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-a-test")
+    (line,) = told(*GOOD, "--judge=openai/gpt-4o-mini", beginning="ok   judge", status=0)
+    assert "sk-of-a-test" not in line
+    monkeypatch.delenv("OPENAI_API_KEY")
+    own = "--judge-api-base=http://localhost:8000/v1"
+    assert told(*GOOD, "--judge=openai/mine", own, status=0) == []
+
+
+def test_what_nobody_judges_is_said(here: Path, told: Told) -> None:
+    lines = told(*GOOD, beginning="note judge", status=0)
+    assert len(lines) == 1
+    assert "figures of shift, autointerp, judge_calibration" in lines[0]
+
+
+def test_what_an_absent_extra_leaves_out_is_said(
+    here: Path, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lacking = "sae_probes not installed: pip install 'pytest-sae[probes]'"
+    monkeypatch.setattr("pytest_sae.data.sae_probes.missing", lambda: lacking)
+    lines = told(*GOOD, beginning="note extra probes", status=0)
+    assert lines == [
+        f"note extra probes: 33 figures of last_token_probing are not measured: {lacking}"
+    ]
+    monkeypatch.setattr("pytest_sae.data.sae_probes.missing", lambda: None)
+    assert told(*GOOD, beginning="note extra probes", status=0) == []
+
+
+def test_all_that_is_bad_is_said_at_once(
+    here: Path, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     (here / "bounds.toml").write_text("version = 1\n[metrics.l0]\nmaks = 50\n")
     (here / "kept.json").write_text("{}")
     (here / "corpus.jsonl").unlink()
     (here / "good" / "sae_weights.safetensors").write_bytes(b"no weights")
-    assert main(["check", *GOOD, "--sae=nowhere"]) == 1
-    lines = capsys.readouterr().out.splitlines()
-    assert [line[:4] for line in lines] == ["bad "] * 5
+    tiny_sae(here / "deep", hook="blocks.7.hook_resid_post")
     for line, says in zip(
-        lines,
+        told(*GOOD, "--sae=deep", "--sae=nowhere", "--judge=openai/gpt-4o-mini"),
         (
             "bounds.toml:3: unknown key 'maks'",
             "is no baseline",
             "corpus.jsonl",
+            "OPENAI_API_KEY",
             "SAE good",
+            "has 3 blocks, 0 to 2",
             "SAE nowhere",
         ),
         strict=True,
