@@ -310,9 +310,9 @@ def _told(report: Report) -> str:
 
 
 def _check(chosen: argparse.Namespace) -> Said:
-    from pytest_sae.run.check import Wanted, check
+    from pytest_sae.run.check import CheckRequest, check
 
-    wanted = Wanted(
+    wanted = CheckRequest(
         chosen.sae,
         chosen.thresholds,
         chosen.data,
@@ -347,11 +347,11 @@ def _calibrate(chosen: argparse.Namespace) -> Said:
 
 
 def _doctor(chosen: argparse.Namespace) -> Said:
-    from pytest_sae.doctor.examine import Wanted
+    from pytest_sae.doctor.examine import DoctorRequest
     from pytest_sae.doctor.screen import as_json, screen
     from pytest_sae.doctor.visit import visit
 
-    wanted = Wanted((), chosen.model, chosen.try_model, chosen.device, chosen.dtype)
+    wanted = DoctorRequest((), chosen.model, chosen.try_model, chosen.device, chosen.dtype)
     found = visit(chosen.sae, chosen.data, wanted, chosen.threads)
     text = as_json(found) if chosen.json else "\n".join(screen(each) for each in found)
     return text, 1 if any(each.findings for each in found) else 0

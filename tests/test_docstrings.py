@@ -86,7 +86,7 @@ def _protocol() -> dict[str, list[str]]:
     """By method, the arguments of what every module of a format offers."""
     registry = ast.parse((ROOT / FORMATS / "registry.py").read_text())
     family = next(
-        each for each in registry.body if isinstance(each, ast.ClassDef) and each.name == "Family"
+        each for each in registry.body if isinstance(each, ast.ClassDef) and each.name == "Format"
     )
     methods = [each for each in family.body if isinstance(each, ast.FunctionDef)]
     return {each.name: _arguments(each)[1:] for each in methods}

@@ -1,6 +1,6 @@
 """What a model has where an SAE may read: at the declared site, at others, with BOS and without.
 
-others(model, info, d_in) -> Iterator[Place]
+others(model, info, d_in) -> Iterator[OtherSite]
 seen(model, places, texts, bos, context, prepare) -> list[Seen]
 candidates(name, width) -> Iterator[Candidate]
 """
@@ -33,7 +33,7 @@ MODELS = 12  # that are tried of a cache, the smallest first
 
 
 @dataclass(frozen=True)
-class Place:
+class OtherSite:
     """Where a dictionary may read and write.
 
     Args:
@@ -81,7 +81,7 @@ class Seen:
         return self.leading[count]
 
 
-def declared(model: LanguageModel, info: DictionaryInfo) -> Place:
+def declared(model: LanguageModel, info: DictionaryInfo) -> OtherSite:
     """Return where the dictionary says that it belongs.
 
     Args:
@@ -91,10 +91,10 @@ def declared(model: LanguageModel, info: DictionaryInfo) -> Place:
     Raises:
         SiteError: the model has no such place.
     """
-    return Place("", "as declared", *sites_of(info, model))
+    return OtherSite("", "as declared", *sites_of(info, model))
 
 
-def others(model: LanguageModel, info: DictionaryInfo) -> Iterator[Place]:
+def others(model: LanguageModel, info: DictionaryInfo) -> Iterator[OtherSite]:
     """Give all other places that the dictionary may have been trained on.
 
     Args:
@@ -111,7 +111,7 @@ def others(model: LanguageModel, info: DictionaryInfo) -> Iterator[Place]:
             yield place
 
 
-def _layers(model: LanguageModel, info: DictionaryInfo) -> Iterator[Place]:
+def _layers(model: LanguageModel, info: DictionaryInfo) -> Iterator[OtherSite]:
     """The same hooks in every other layer."""
     for layer in range(model.layers):
         moved = replace(
@@ -122,7 +122,7 @@ def _layers(model: LanguageModel, info: DictionaryInfo) -> Iterator[Place]:
         yield from _placed("wrong layer", f"at {moved.hook_in}", model, moved)
 
 
-def _beside(model: LanguageModel, info: DictionaryInfo) -> Iterator[Place]:
+def _beside(model: LanguageModel, info: DictionaryInfo) -> Iterator[OtherSite]:
     """Other hooks in its layer, for a dictionary of one site."""
     found = re.fullmatch(r"blocks\.(\d+)\..+", str(info.hook_in))
     if found is None or info.hook_out not in (None, info.hook_in):
@@ -135,7 +135,7 @@ def _beside(model: LanguageModel, info: DictionaryInfo) -> Iterator[Place]:
         yield from _placed("wrong site", f"at {name}", model, moved)
 
 
-def _processed(model: LanguageModel, info: DictionaryInfo) -> Iterator[Place]:
+def _processed(model: LanguageModel, info: DictionaryInfo) -> Iterator[OtherSite]:
     """The declared site, of a model whose weights were processed otherwise."""
     with suppress(SiteError):
         own = processing.declared(info.trained_on)
@@ -155,13 +155,13 @@ def _placed(
     model: LanguageModel,
     info: DictionaryInfo,
     settings: Mapping[str, str] | None = None,
-) -> Iterator[Place]:
+) -> Iterator[OtherSite]:
     if settings is None:
         settings = {"site": str(info.hook_in)}
         if info.hook_out not in (None, info.hook_in):
             settings["site_out"] = str(info.hook_out)
     with suppress(SiteError):
-        yield Place(cause, what, *sites_of(info, model), settings)
+        yield OtherSite(cause, what, *sites_of(info, model), settings)
 
 
 def _in_layer(hook: str, layer: int, model: LanguageModel) -> str:
@@ -173,7 +173,7 @@ def _in_layer(hook: str, layer: int, model: LanguageModel) -> str:
 @torch.no_grad()
 def seen(
     model: LanguageModel,
-    places: Sequence[Place],
+    places: Sequence[OtherSite],
     texts: tuple[Sequence[str], Sequence[str]],
     bos: bool,
     context: int,

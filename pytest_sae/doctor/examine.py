@@ -19,7 +19,7 @@ from pytest_sae.dictionaries.content import COMMON
 from pytest_sae.dictionaries.load import load, read
 from pytest_sae.dictionaries.preflight import require_site
 from pytest_sae.doctor import elsewhere, stored, understood
-from pytest_sae.doctor.elsewhere import Place, Seen
+from pytest_sae.doctor.elsewhere import OtherSite, Seen
 from pytest_sae.doctor.figures import explained
 from pytest_sae.doctor.readings import Reading, Rebuild, applied, readings
 from pytest_sae.doctor.suspicion import (
@@ -46,7 +46,7 @@ _HALF = ("bfloat16", "float16")
 
 
 @dataclass(frozen=True)
-class Wanted:
+class DoctorRequest:
     """What the user says.
 
     Args:
@@ -88,7 +88,7 @@ class Examination:
 
 
 @torch.no_grad()
-def examine(spec: SAESpec, wanted: Wanted) -> Examination:
+def examine(spec: SAESpec, wanted: DoctorRequest) -> Examination:
     """Return what was understood of an SAE, and what smells.
 
     Args:
@@ -103,7 +103,7 @@ class _Patient:
     """One SAE while it is examined."""
 
     spec: SAESpec
-    wanted: Wanted
+    wanted: DoctorRequest
     content: Content | None = None
     refused: str = ""
     understood: dict[str, str] = field(default_factory=dict)
@@ -205,7 +205,7 @@ class _Patient:
             self._try(place.cause, place.what, first, seen, place.settings)
         return measured
 
-    def _places(self, dictionary: Dictionary, model: LanguageModel) -> list[Place]:
+    def _places(self, dictionary: Dictionary, model: LanguageModel) -> list[OtherSite]:
         """The declared place first, if the model has it and it is as wide."""
         found = []
         try:
@@ -217,7 +217,7 @@ class _Patient:
         found += elsewhere.others(model, dictionary.info)
         return [each for each in found if self._fits(dictionary, model, each)]
 
-    def _fits(self, dictionary: Dictionary, model: LanguageModel, place: Place) -> bool:
+    def _fits(self, dictionary: Dictionary, model: LanguageModel, place: OtherSite) -> bool:
         with suppress(ModelError):
             widths = model.width(place.site), model.width(place.site_out)
             if widths == (site_width(dictionary), dictionary.d_out):
@@ -231,7 +231,7 @@ class _Patient:
         return False
 
     def _seen(
-        self, model: LanguageModel, places: Sequence[Place], dictionary: Dictionary, bos: bool
+        self, model: LanguageModel, places: Sequence[OtherSite], dictionary: Dictionary, bos: bool
     ) -> list[Seen]:
         texts = self.wanted.texts[:TEXTS], self.wanted.texts[TEXTS : TEXTS + OTHERS]
         limits = (understood.CONTEXT, dictionary.info.context_size, model.positions)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pytest_sae.dictionaries.base import Dictionary, DictionaryInfo, site_width
-from pytest_sae.doctor.elsewhere import Place
+from pytest_sae.doctor.elsewhere import OtherSite
 from pytest_sae.errors import SiteError
 from pytest_sae.models.processing import declared
 
@@ -57,7 +57,7 @@ def of_files(
     }
 
 
-def of_site(place: Place) -> str:
+def of_site(place: OtherSite) -> str:
     """Return where it reads and writes, as hook and module.
 
     Args:

@@ -9,7 +9,7 @@ from pytest_sae import bundled_world
 from pytest_sae.data.sources import named_tasks
 from pytest_sae.data.tasks import Sizes
 from pytest_sae.dictionaries.spec import resolve
-from pytest_sae.doctor.examine import OTHERS, TEXTS, Examination, Wanted, examine
+from pytest_sae.doctor.examine import OTHERS, TEXTS, DoctorRequest, Examination, examine
 from pytest_sae.errors import DataError
 from pytest_sae.measure.scr_and_tpp import erasure_texts
 from pytest_sae.session.suites import SUITES
@@ -17,7 +17,7 @@ from pytest_sae.session.threads import threads
 
 
 def visit(
-    saes: Sequence[str], data: str | None, wanted: Wanted, cpu_threads: int = 1
+    saes: Sequence[str], data: str | None, wanted: DoctorRequest, cpu_threads: int = 1
 ) -> list[Examination]:
     """Return what was found out about each SAE.
 

@@ -1,7 +1,7 @@
 """Bounds with one number left open, and what a row surely keeps of each.
 
 forms(rows) -> the forms that a metric's bound can have, the one that travels best first
-Form.strictest(row) -> the largest number that the gate would surely let this row pass with
+BoundForm.strictest(row) -> the largest number that the gate would surely let this row pass with
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Reached:
 
 
 @dataclass(frozen=True)
-class Form:
+class BoundForm:
     """A bound with one number left open, of which a larger one asks for more.
 
     Args:
@@ -58,7 +58,7 @@ class Form:
     relative: bool = False
 
 
-def forms(rows: Sequence[Row]) -> Iterator[Form]:
+def forms(rows: Sequence[Row]) -> Iterator[BoundForm]:
     """Give the forms that a bound can have, the one that travels best first.
 
     Args:
@@ -82,7 +82,7 @@ def _told(starts: Sequence[str], metric: str) -> str:
     return json.dumps("controls" if list(starts) == every else list(starts))
 
 
-def _share(starts: tuple[str, ...], told: str) -> Form:
+def _share(starts: tuple[str, ...], told: str) -> BoundForm:
     def strictest(row: Row) -> Reached | None:
         def held(share: float) -> Margin | None:
             return _margin(row, Relative(starts, "pca", share))
@@ -91,7 +91,7 @@ def _share(starts: tuple[str, ...], told: str) -> Form:
             return None
         return Reached(_largest(held, lambda margin: margin.low), _largest(held, _middle))
 
-    return Form(
+    return BoundForm(
         lambda share: f'bound = {{ share = {share!r}, from = {told}, to = "pca" }}',
         strictest,
         " of the way from the worthless controls to pca",
@@ -110,12 +110,12 @@ def _largest(held: Callable[[float], Margin | None], end: Callable[[Margin], flo
     return low
 
 
-def _beyond(starts: tuple[str, ...], told: str, word: str) -> Form:
+def _beyond(starts: tuple[str, ...], told: str, word: str) -> BoundForm:
     def strictest(row: Row) -> Reached | None:
         margin = _margin(row, Relative(starts))
         return Reached(margin.low, _middle(margin)) if margin else None
 
-    return Form(
+    return BoundForm(
         lambda by: f"bound = {{ {word} = {told}, by = {by!r} }}",
         strictest,
         f" {word} the worthless controls",
@@ -144,17 +144,17 @@ def _middle(margin: Margin) -> float:
     return (margin.low + margin.high) / 2
 
 
-def _least() -> Form:
+def _least() -> BoundForm:
     def strictest(row: Row) -> Reached | None:
         value = as_number(row.value)
         return None if value is None else Reached(interval(estimate_of(row), value)[0], value)
 
-    return Form(lambda least: f"min = {least!r}", strictest)
+    return BoundForm(lambda least: f"min = {least!r}", strictest)
 
 
-def _most() -> Form:
+def _most() -> BoundForm:
     def strictest(row: Row) -> Reached | None:
         value = as_number(row.value)
         return None if value is None else Reached(-interval(estimate_of(row), value)[1], -value)
 
-    return Form(lambda most: f"max = {-most!r}", strictest, shown=lambda most: -most)
+    return BoundForm(lambda most: f"max = {-most!r}", strictest, shown=lambda most: -most)

@@ -293,7 +293,7 @@ def _check_forbids(rule: Rule, spec: MetricSpec) -> None:
         _check_tolerance(rule, rule.regression, spec)
 
 
-def _check_tolerance(rule: Rule, regression: row.Regression, spec: MetricSpec) -> None:
+def _check_tolerance(rule: Rule, regression: row.Tolerance, spec: MetricSpec) -> None:
     span = math.inf if spec.low is None or spec.high is None else spec.high - spec.low
     for key, allowed, least in (
         ("abs", regression.abs, min(span, _BEYOND)),

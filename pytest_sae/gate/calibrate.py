@@ -17,7 +17,7 @@ from scipy.stats import t as students_t
 from pytest_sae.errors import ReportError, ThresholdsError
 from pytest_sae.families.registry import expected_of, known, place_of, spec_of
 from pytest_sae.gate.baseline import differences
-from pytest_sae.gate.bound_forms import Form, Reached, forms
+from pytest_sae.gate.bound_forms import BoundForm, Reached, forms
 from pytest_sae.gate.bounds import parse_thresholds
 from pytest_sae.gate.calibrated import Calibrated, Calibration, table
 from pytest_sae.gate.judged import rejudged_against
@@ -209,7 +209,7 @@ class _Trial:
     """One form of bound for one metric at one setting, tried on all SAEs."""
 
     key: str
-    form: Form
+    form: BoundForm
     good: tuple[Known, ...]
     bad: tuple[Known, ...]
     rate: float

@@ -17,7 +17,7 @@ from pytest_sae.records.row import AppliedRule, Undecided
 
 
 @dataclass(frozen=True)
-class Regression(row.Regression):
+class Regression(row.Tolerance):
     """How much worse than a baseline is too much, as a file says it: what it leaves out is known.
 
     A run is red if a single metric is: at two standard errors of noise, with the nine metrics that
@@ -66,7 +66,7 @@ class Rule:
     gate: bool = True
     optional: bool | None = None
     reason: str = ""
-    regression: row.Regression | None = None
+    regression: row.Tolerance | None = None
     override: str = ""
     file: str = ""
     lines: Mapping[str, int] = field(default_factory=dict)
@@ -79,7 +79,7 @@ class Rule:
         """Return `file:line` of a key, or of the table's header."""
         return f"{self.file}:{self.line(key)}"
 
-    def allowed(self, direction: Direction) -> row.Regression | None:
+    def allowed(self, direction: Direction) -> row.Tolerance | None:
         """Return how much worse is too much, None where nothing says which way is worse."""
         return self.regression or (None if direction == "none" else DEFAULT)
 
@@ -96,7 +96,7 @@ class Rule:
             min=self.min,
             max=self.max,
             max_se=self.max_se,
-            regression=row.Regression(allowed.abs, allowed.rel, allowed.sigma) if allowed else None,
+            regression=row.Tolerance(allowed.abs, allowed.rel, allowed.sigma) if allowed else None,
             gate=self.gate,
             optional=self.optional,
             reason=self.reason,

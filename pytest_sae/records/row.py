@@ -30,7 +30,7 @@ ABSENT: tuple[Status, ...] = ("not_applicable", "no_data", "unable")
 
 
 @dataclass(frozen=True)
-class Regression(Strict):
+class Tolerance(Strict):
     """How much worse than a baseline is too much: more than the tolerance and than the noise.
 
     Args:
@@ -83,7 +83,7 @@ class AppliedRule(Strict):
     min: float | None
     max: float | None
     max_se: float | None
-    regression: Regression | None
+    regression: Tolerance | None
     gate: bool
     optional: bool | None
     reason: str

@@ -25,6 +25,7 @@ _PUBLISHED = {
     "Row": "Measurement",
     "AppliedRule": "Rule",
     "Relative": "Bound",
+    "Tolerance": "Regression",
     "Against": "Baseline",
     "JudgedControl": "Control",
 }

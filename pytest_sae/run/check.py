@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from pytest_sae.data.tasks import Tasks
     from pytest_sae.families.card import Card
     from pytest_sae.gate.rules import Rule, Thresholds
-    from pytest_sae.run.check_saes import Words
+    from pytest_sae.run.check_saes import NeededWords
 
 
 @dataclass(frozen=True)
-class Wanted:
+class CheckRequest:
     """What a run would be given.
 
     Args:
@@ -42,7 +42,7 @@ class Wanted:
     judge_api_base: str | None = None
 
 
-def check(wanted: Wanted) -> Iterator[Checked]:
+def check(wanted: CheckRequest) -> Iterator[Checked]:
     """Look at everything that a run would use, all of it, without running a model.
 
     Args:
@@ -99,7 +99,7 @@ def _baseline(path: Path) -> str:
     return f"{len(found.entries)} values of {len({entry.sae for entry in found.entries})} SAEs"
 
 
-def _judge(wanted: Wanted) -> Iterator[Checked]:
+def _judge(wanted: CheckRequest) -> Iterator[Checked]:
     """Who judges: whether there is a key, and what nobody judges otherwise."""
     from pytest_sae.families.registry import cards
     from pytest_sae.judge.settings import JudgeSettings
@@ -149,12 +149,12 @@ def _count(cards: Sequence[Card]) -> str:
     return f"{figures} figures of {', '.join(card.name for card in cards)}"
 
 
-def _words(tasks: Tasks | None, gating: Sequence[Rule], suite: str) -> Words | None:
+def _words(tasks: Tasks | None, gating: Sequence[Rule], suite: str) -> NeededWords | None:
     from pytest_sae.families.absorption import CARD
     from pytest_sae.run.check_data import card_of_metric
-    from pytest_sae.run.check_saes import Words
+    from pytest_sae.run.check_saes import NeededWords
 
     if tasks is None:
         return None
     gates = any(card_of_metric(parse_key(rule.name)[0]) == CARD for rule in gating)
-    return Words(tasks.spelling, CARD.sizes[suite]["words"], gates)
+    return NeededWords(tasks.spelling, CARD.sizes[suite]["words"], gates)

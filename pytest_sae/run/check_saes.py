@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Words:
+class NeededWords:
     """What absorption needs of a vocabulary.
 
     Args:
@@ -58,7 +58,7 @@ class Outlines:
 
 
 def saes(
-    text: str, model: str | None, words: Words | None, outlines: Outlines
+    text: str, model: str | None, words: NeededWords | None, outlines: Outlines
 ) -> Iterator[Checked]:
     """Give what is found of all dictionaries that a value of --sae names.
 
@@ -80,7 +80,7 @@ def saes(
 
 
 def _sae(
-    spec: SAESpec, model: str | None, words: Words | None, outlines: Outlines
+    spec: SAESpec, model: str | None, words: NeededWords | None, outlines: Outlines
 ) -> Iterator[Checked]:
     read: list[Dictionary] = []
 
@@ -116,7 +116,7 @@ def _told(dictionary: Dictionary) -> str:
 
 
 def _placed(
-    dictionary: Dictionary, name: str, what: str, words: Words | None, outlines: Outlines
+    dictionary: Dictionary, name: str, what: str, words: NeededWords | None, outlines: Outlines
 ) -> Iterator[Checked]:
     """What its model is, whether it is here, and whether it has the dictionary's sites."""
     try:
@@ -178,7 +178,7 @@ def _cached(name: str, what: str) -> Checked:
     return Checked(f"weights of {what}", said, "note")
 
 
-def _spelled(model: LanguageModel, what: str, words: Words) -> Iterator[Checked]:
+def _spelled(model: LanguageModel, what: str, words: NeededWords) -> Iterator[Checked]:
     """Whether its vocabulary has words enough for absorption."""
     from pytest_sae.measure.absorption import why_not
 

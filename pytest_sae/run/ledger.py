@@ -14,7 +14,7 @@ _FINE = frozenset({"passed", "xfailed"})
 
 
 @dataclass
-class Entry:
+class TestEntry:
     """What became of one test.
 
     Args:
@@ -40,12 +40,12 @@ class Ledger:
 
     def __init__(self, sae_ids: Callable[[], Sequence[str]]) -> None:
         self._sae_ids = sae_ids
-        self.entries: dict[str, Entry] = {}
+        self.entries: dict[str, TestEntry] = {}
 
     def expect(self, nodeids: Iterable[str]) -> None:
         """Note tests that were collected; called once per worker, with the same ids."""
         for nodeid in nodeids:
-            self.entries.setdefault(nodeid, Entry())
+            self.entries.setdefault(nodeid, TestEntry())
 
     def expects_metrics(self) -> bool:
         """Whether a collected test is one of ours by its id: it names an SAE and a metric."""
@@ -58,13 +58,13 @@ class Ledger:
 
     def started(self, nodeid: str, sae: str | None) -> None:
         """Note that a test is set up (again, if a plugin reruns it)."""
-        self.entries[nodeid] = Entry(sae=sae)
+        self.entries[nodeid] = TestEntry(sae=sae)
 
     def finished(
         self, nodeid: str, sae: str | None, outcome: Outcome, reason: str, rows: Sequence[Row]
     ) -> None:
         """Note how a test ended, with what it measured."""
-        entry = self.entries.setdefault(nodeid, Entry())
+        entry = self.entries.setdefault(nodeid, TestEntry())
         entry.sae = sae or entry.sae
         # A teardown that passes changes nothing, one that fails adds to what came before it.
         entry.outcome, entry.reason = outcome, reason
@@ -76,9 +76,9 @@ class Ledger:
 
     def _lost(self, nodeid: str, reason: str, outcome: Outcome) -> Row | None:
         sae, key = self._by_id(nodeid) or (sae_of_nodeid(nodeid, self._sae_ids()), None)
-        known = self.entries.get(nodeid, Entry()).sae
+        known = self.entries.get(nodeid, TestEntry()).sae
         row = unmeasured_row(sae, key, reason, nodeid, outcome) if sae and key else None
-        self.entries[nodeid] = Entry(known or (sae if key else None), outcome, reason)
+        self.entries[nodeid] = TestEntry(known or (sae if key else None), outcome, reason)
         self.entries[nodeid].rows += [row] if row else []
         return row
 
@@ -136,11 +136,11 @@ class Ledger:
         return (sae, key) if sae and key else None
 
 
-def _notable(entry: Entry) -> bool:
+def _notable(entry: TestEntry) -> bool:
     return not _declined(entry) and (entry.outcome != "passed" or not entry.rows)
 
 
-def _declined(entry: Entry) -> bool:
+def _declined(entry: TestEntry) -> bool:
     """Whether a test was skipped because all that it measures is declared not to exist here."""
     declined = all(row.declined for row in entry.rows)
     return entry.outcome == "skipped" and bool(entry.rows) and declined

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pytest_sae.dictionaries.spec import resolve
-from pytest_sae.doctor.examine import Wanted, examine
+from pytest_sae.doctor.examine import DoctorRequest, examine
 from pytest_sae.doctor.screen import as_json, screen
 from tests.dictionaries.formats.every_format import ROWS, D
 from tests.tiny import tiny_model
@@ -28,7 +28,7 @@ def words() -> list[str]:
 @pytest.mark.parametrize("row", ROWS)
 def test_every_format_is_examined(row: str, model: str, words: list[str], tmp_path: Path) -> None:
     spec, *_ = resolve([ROWS[row](tmp_path / row, model)])
-    found = examine(spec, Wanted(words, device="cpu"))
+    found = examine(spec, DoctorRequest(words, device="cpu"))
     assert found.measured is not None, found.findings
     assert found.measured.tokens >= 150  # some were trained on shorter texts
     assert found.understood["format"].startswith(row.partition("-")[0])

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from pytest_sae import bundled_world
 from pytest_sae.dictionaries.spec import resolve
-from pytest_sae.doctor.examine import Examination, Wanted, examine
+from pytest_sae.doctor.examine import DoctorRequest, Examination, examine
 from tests.dictionaries.hub.hub_cache_files import cache, files_in
 from tests.doctor import spoiled as spoil
 from tests.doctor.spoiled import Spoil, spoiled
@@ -51,7 +51,7 @@ def look(texts: Sequence[str]) -> Look:
 
     def of(sae: object, **said: Any) -> Examination:
         (spec,) = resolve([str(sae).removeprefix("--sae=")])
-        return examine(spec, Wanted(texts, device="cpu", **said))
+        return examine(spec, DoctorRequest(texts, device="cpu", **said))
 
     return of
 

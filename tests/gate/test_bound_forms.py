@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_sae.gate.bound_forms import Form, forms
+from pytest_sae.gate.bound_forms import BoundForm, forms
 from pytest_sae.gate.bounds import parse_thresholds
 from pytest_sae.gate.judged import rejudged_against
 from pytest_sae.numbers.control import Control
@@ -18,17 +18,17 @@ TIED = Control("random_tied", "reference", "higher", 0.3, 0.01, paired=0.01)
 PCA = Control("pca", "reference", "higher", 0.8, 0.01, paired=0.005)
 
 
-def verdict(form: Form, number: float, held: Row) -> str:
+def verdict(form: BoundForm, number: float, held: Row) -> str:
     text = f"version = 1\n[metrics.{held.metric}]\n{form.write(number)}\n"
     rule = parse_thresholds(text.encode(), "made.toml").rules[held.metric]
     return rejudged_against(held, None, rule, "").verdict
 
 
-def of(held: Row) -> list[Form]:
+def of(held: Row) -> list[BoundForm]:
     return list(forms([held]))
 
 
-def surely(form: Form, held: Row) -> float:
+def surely(form: BoundForm, held: Row) -> float:
     found = form.strictest(held)
     assert found is not None
     return found.surely

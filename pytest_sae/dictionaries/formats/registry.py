@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _TENSORS_LISTED = 12
 
 
-class Family(Protocol):
+class Format(Protocol):
     """What a module named in `NAMES` offers."""
 
     NAME: str
@@ -42,7 +42,7 @@ class Family(Protocol):
         """
 
 
-def family(name: str) -> Family:
+def family(name: str) -> Format:
     """Return one of `NAMES`.
 
     Raises:
@@ -50,7 +50,7 @@ def family(name: str) -> Family:
     """
     if name not in NAMES:
         raise DictionaryError(unknown(name))
-    return cast(Family, import_module(f"pytest_sae.dictionaries.formats.{name}"))
+    return cast(Format, import_module(f"pytest_sae.dictionaries.formats.{name}"))
 
 
 def known(name: str) -> bool:
@@ -64,7 +64,7 @@ def unknown(name: str) -> str:
     return f"no family is called {name!r}.{suggest(name, names)} Expected {', '.join(names)}."
 
 
-def recognised(content: Content) -> Family:
+def recognised(content: Content) -> Format:
     """Return the one family that recognises the content.
 
     Raises:
