@@ -1,0 +1,228 @@
+"""What the gate says of good and worthless dictionaries of models that are not the bundled one.
+
+    python -m benchmarks.gate_foreign --worlds DIR [--only NAME ...] [--suite smoke|standard] \\
+        [--controls all|cheap|off] [--thresholds FILE] [--output FILE.md]
+
+DIR is what foreign_worlds.py made. `pytest evals/` runs over all dictionaries of each world; what
+it reports becomes one table per metric that one direction is better of: every value with its
+standard error, the rule that is red with it, and what the controls of the same run got. At the end
+stand two counts: good dictionaries that are red, worthless ones that are green.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.foreign_dictionaries import DAMAGED, GOOD, NAMES, WORTHLESS
+from pytest_sae.numbers.keys import metric_key
+from pytest_sae.records.verdicts import is_red
+
+FAMILIES = ("reconstruction", "structure", "sparse_probing", "tpp", "scr", "erasure")
+KINDS = {"good": GOOD, "damaged": DAMAGED, "worthless": WORTHLESS}
+KIND = {name: kind for kind, names in KINDS.items() for name in names}
+# Why a dictionary is red that was refused, or measured by nothing: no rule says so.
+NOT_MEASURED = "not measured"
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line asks for.
+
+    Args:
+        suite: sizes of the run.
+        controls: which of them are measured.
+        thresholds: file of the rules, None for the shipped ones.
+        again: whether a report that is there is made anew.
+    """
+
+    suite: str
+    controls: str
+    thresholds: Path | None
+    again: bool
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a run said of one world.
+
+    Args:
+        world: its name.
+        rows: the measurements, by dictionary.
+    """
+
+    world: str
+    rows: Mapping[str, Sequence[Row]]
+
+    def red(self, name: str) -> list[str]:
+        """Return the rules that a dictionary is red by."""
+        if not self.rows[name]:
+            return [NOT_MEASURED]
+        return [key(row) for row in self.rows[name] if is_red(row["verdict"], "passed")]
+
+
+def evaluate(world: Path, asked: Asked) -> Seen:
+    """Run the suite over a world's dictionaries, or read what it said before.
+
+    Args:
+        world: directory of the world.
+        asked: how.
+    """
+    out = world / "report" / asked.suite
+    report = out / "partial" / "report.json"
+    if asked.again or not report.is_file():
+        names = [name for name in NAMES if (world / "saes" / name).is_dir()]
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=no"]
+        command += [f"evals/test_{family}.py" for family in FAMILIES]
+        command += ["--deselect=evals/test_sparse_probing.py::test_last_tokens"]
+        command += ["--deselect=evals/test_sparse_probing.py::test_last_tokens_as_published"]
+        command += [f"--sae={world / 'saes' / name}" for name in names]
+        command += [f"--sae-model={world / 'model'}", f"--sae-data={world / 'tasks.toml'}"]
+        command += [f"--sae-suite={asked.suite}", f"--sae-controls={asked.controls}"]
+        command += [f"--sae-report={out}", f"--sae-cache={world / 'cache'}", "--no-sae-ci"]
+        command += [f"--sae-thresholds={asked.thresholds}"] if asked.thresholds else []
+        root = Path(__file__).resolve().parents[1]
+        with (world / f"{asked.suite}.log").open("w") as log:
+            subprocess.run(command, cwd=root, check=False, stdout=log, stderr=log)
+    told = json.loads(report.read_text(encoding="utf-8"))
+    return Seen(world.name, {each["id"]: _rows_of(told, each["id"]) for each in told["saes"]})
+
+
+def _rows_of(report: Mapping[str, Any], sae: str) -> list[Row]:
+    return [row for row in report["measurements"] if row["sae"] == sae]
+
+
+def tables(seen: Sequence[Seen]) -> Iterator[str]:
+    """Give the document's parts: one table per metric, then who is red by what, then the counts."""
+    for metric in dict.fromkeys(name for world in seen for name in _metrics(world)):
+        yield _table(metric, seen)
+    yield _reds(seen)
+    yield "\n".join(f"- {line}" for line in counts(seen))
+
+
+def counts(seen: Sequence[Seen]) -> list[str]:
+    """Return the two errors that a gate can make, over all worlds, with the names."""
+    told = [(f"{world.world}/{name}", KIND[name], world.red(name)) for world in seen
+            for name in world.rows]  # fmt: skip
+    good = [name for name, kind, red in told if kind == "good" and red]
+    bad = [name for name, kind, red in told if kind == "worthless" and not red]
+    of_good, of_bad = (sum(kind == each for _, kind, _ in told) for each in ("good", "worthless"))
+    return [
+        f"good that are red: {len(good)} of {of_good}: {', '.join(good) or '-'}",
+        f"worthless that are green: {len(bad)} of {of_bad}: {', '.join(bad) or '-'}",
+    ]
+
+
+def key(row: Row) -> str:
+    """Return metric and setting of a row as thresholds spell them."""
+    return metric_key(row["metric"], row["params"])
+
+
+def _metrics(world: Seen) -> list[str]:
+    rows = [row for each in world.rows.values() for row in each if row["direction"] != "none"]
+    return list(dict.fromkeys(name for row in rows for name in figures(row)))
+
+
+def figures(row: Row) -> dict[str, Mapping[str, Any]]:
+    """Return the figures of a row: its own, and those at other n that its details hold."""
+    own = {key(row): row}
+    if "n" not in row["params"]:
+        return own
+    curve = row["details"].get("curve", {})
+    return own | {
+        metric_key(row["metric"], {**row["params"], "n": int(n)}): value
+        for n, value in curve.items()
+        if int(n) != row["params"]["n"]
+    }
+
+
+def _table(metric: str, seen: Sequence[Seen]) -> str:
+    lines = [
+        f"## {metric}",
+        "",
+        "| world | dictionary | is | value | red by | its controls |",
+        "|---|---|---|---|---|---|",
+    ]
+    for world in seen:
+        for name, rows in world.rows.items():
+            row = next((row for row in rows if metric in figures(row)), None)
+            if row is not None:
+                cells = [world.world, name, KIND[name], cell(figures(row)[metric])]
+                cells += [_verdict(row, metric), _controls(row, metric)]
+                lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def cell(figure: Mapping[str, Any]) -> str:
+    """Return a value and its standard error."""
+    if figure.get("value") is None:
+        return str(figure.get("status", "-"))
+    error = figure.get("se")
+    return f"{figure['value']:.4g}" + ("" if error is None else f" ± {error:.2g}")
+
+
+def _verdict(row: Row, metric: str) -> str:
+    if key(row) != metric or not is_red(row["verdict"], "passed"):
+        return ""
+    rule = row["rule"]
+    bounds = [f"{name} {rule[name]:g}" for name in ("min", "max", "max_se")
+              if rule and rule[name] is not None]  # fmt: skip
+    return f"**{row['verdict']}**: {row['reason']}".replace("|", "/") + f" ({', '.join(bounds)})"
+
+
+def _controls(row: Row, metric: str) -> str:
+    if key(row) != metric:
+        return ""
+    return "; ".join(f"{each['control']} {cell(each)}" for each in row["controls"])
+
+
+def _reds(seen: Sequence[Seen]) -> str:
+    lines = [
+        "## Verdicts",
+        "",
+        "| world | dictionary | is | verdict | by |",
+        "|---|---|---|---|---|",
+    ]
+    for world in seen:
+        for name in world.rows:
+            red = world.red(name)
+            verdict = "red" if red else "green"
+            lines.append(
+                f"| {world.world} | {name} | {KIND[name]} | {verdict} | {', '.join(red)} |"
+            )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Evaluate the worlds that are asked for and write the tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--worlds", type=Path, required=True, help="what foreign_worlds.py made")
+    parser.add_argument("--only", nargs="+", help="names of worlds")
+    parser.add_argument("--suite", default="standard", help="sizes, as --sae-suite")
+    parser.add_argument("--controls", default="all", help="as --sae-controls")
+    parser.add_argument("--thresholds", type=Path, help="rules other than the shipped ones")
+    parser.add_argument("--again", action="store_true", help="evaluate anew what was evaluated")
+    parser.add_argument("--output", type=Path, default=Path("gate-foreign.md"))
+    told = parser.parse_args()
+    thresholds = told.thresholds.resolve() if told.thresholds else None
+    asked = Asked(told.suite, told.controls, thresholds, told.again)
+    folders = sorted(path.parent for path in told.worlds.resolve().glob("*/tasks.toml"))
+    seen = [
+        evaluate(folder, asked) for folder in folders if not told.only or folder.name in told.only
+    ]
+    told.output.write_text("\n\n".join(tables(seen)) + "\n", encoding="utf-8")
+    print("\n".join(counts(seen)))
+
+
+if __name__ == "__main__":
+    main()
