@@ -76,7 +76,8 @@ def train(
         adam.param_groups[0]["lr"] = RATE * language_model.schedule(step, training.steps)
         adam.step()
         adam.zero_grad()
-    language_model.save(model, words, folder)
+    model.save_pretrained(folder)
+    words.save_pretrained(folder)
 
 
 def activations(

@@ -100,10 +100,10 @@ def _neox() -> World:
     )
     return World(
         partial(foreign_texts.mixed, "neox"),
-        Recipes(2, 0, makes, 1000, 200_000),
-        Training(250, 32),
+        Recipes(2, 0, makes, 800, 150_000),
+        Training(120, 32),
         config=config,
-        training=Training(500, 31),
+        training=Training(400, 31),
     )
 
 
@@ -121,10 +121,10 @@ def _gpt2() -> World:
     )
     return World(
         partial(foreign_texts.grammar, "gpt2"),
-        Recipes(1, 2, makes, 1000, 200_000),
-        Training(300, 42),
+        Recipes(1, 2, makes, 800, 150_000),
+        Training(150, 42),
         config=config,
-        training=Training(600, 41),
+        training=Training(450, 41),
     )
 
 

@@ -24,7 +24,16 @@ from benchmarks.foreign_dictionaries import DAMAGED, GOOD, NAMES, WORTHLESS
 from pytest_sae.numbers.keys import metric_key
 from pytest_sae.records.verdicts import is_red
 
-FAMILIES = ("reconstruction", "structure", "sparse_probing", "tpp", "scr", "erasure")
+# The tests of a world in two runs: with controls, and without where controls cost most of the time
+# (or where nothing that they are asked about could gate).
+WITH_CONTROLS = ("test_reconstruction.py", "test_tpp.py", "test_scr.py")
+WITHOUT = (
+    "test_structure.py::test_independence",
+    "test_structure.py::test_description_length",
+    "test_sparse_probing.py::test_few_latents_know_concepts",
+    "test_sparse_probing.py::test_few_latents_beat_few_neurons",
+    "test_erasure.py",
+)
 KINDS = {"good": GOOD, "damaged": DAMAGED, "worthless": WORTHLESS}
 KIND = {name: kind for kind, names in KINDS.items() for name in names}
 # Why a dictionary is red that was refused, or measured by nothing: no rule says so.
@@ -76,24 +85,31 @@ def evaluate(world: Path, asked: Asked) -> Seen:
         world: directory of the world.
         asked: how.
     """
-    out = world / "report" / asked.suite
+    told = [
+        _report(world, "controlled", WITH_CONTROLS, asked.controls, asked),
+        _report(world, "plain", WITHOUT, "off", asked),
+    ]
+    names = [each["id"] for each in told[0]["saes"]]
+    return Seen(world.name, {n: [row for each in told for row in _rows_of(each, n)] for n in names})
+
+
+def _report(world: Path, part: str, tests: Sequence[str], controls: str, asked: Asked) -> Any:
+    out = world / "report" / asked.suite / part
+    # A run of a part of the tests is written beside where a whole one would be.
     report = out / "partial" / "report.json"
     if asked.again or not report.is_file():
-        names = [name for name in NAMES if (world / "saes" / name).is_dir()]
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=no"]
-        command += [f"evals/test_{family}.py" for family in FAMILIES]
-        command += ["--deselect=evals/test_sparse_probing.py::test_last_tokens"]
-        command += ["--deselect=evals/test_sparse_probing.py::test_last_tokens_as_published"]
-        command += [f"--sae={world / 'saes' / name}" for name in names]
+        command += [f"evals/{test}" for test in tests]
+        command += [f"--sae={path}" for name in NAMES if (path := world / "saes" / name).is_dir()]
         command += [f"--sae-model={world / 'model'}", f"--sae-data={world / 'tasks.toml'}"]
-        command += [f"--sae-suite={asked.suite}", f"--sae-controls={asked.controls}"]
-        command += [f"--sae-report={out}", f"--sae-cache={world / 'cache'}", "--no-sae-ci"]
+        command += [f"--sae-suite={asked.suite}", f"--sae-controls={controls}", "--no-sae-ci"]
+        command += [f"--sae-report={out}", f"--sae-cache={world / 'cache'}"]
         command += [f"--sae-thresholds={asked.thresholds}"] if asked.thresholds else []
         root = Path(__file__).resolve().parents[1]
-        with (world / f"{asked.suite}.log").open("w") as log:
+        out.mkdir(parents=True, exist_ok=True)
+        with (out / "pytest.log").open("w") as log:
             subprocess.run(command, cwd=root, check=False, stdout=log, stderr=log)
-    told = json.loads(report.read_text(encoding="utf-8"))
-    return Seen(world.name, {each["id"]: _rows_of(told, each["id"]) for each in told["saes"]})
+    return json.loads(report.read_text(encoding="utf-8"))
 
 
 def _rows_of(report: Mapping[str, Any], sae: str) -> list[Row]:
