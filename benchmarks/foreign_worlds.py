@@ -7,7 +7,7 @@
 to what it was trained on, --labelled a directory of train.csv and test.csv with the columns text,
 domain and sentiment. `neox` is a small GPT-NeoX trained here on the texts of `sae-probes` (extra
 `probes`), `gpt2` a small GPT-2 trained here on other texts of the bundled grammar. What is there
-already is not made again. All of it takes some 25 minutes on one CPU thread.
+already is not made again. All of it takes some 20 CPU minutes on one thread.
 
 gate_foreign.py judges what this makes.
 """

@@ -89,8 +89,15 @@ def evaluate(world: Path, asked: Asked) -> Seen:
         _report(world, "controlled", WITH_CONTROLS, asked.controls, asked),
         _report(world, "plain", WITHOUT, "off", asked),
     ]
-    names = [each["id"] for each in told[0]["saes"]]
-    return Seen(world.name, {n: [row for each in told for row in _rows_of(each, n)] for n in names})
+    # A directory's name is not the id that is made of it.
+    names = {Path(each["path"]).name: each["id"] for each in told[0]["saes"]}
+    return Seen(
+        world.name,
+        {
+            name: [row for each in told for row in _rows_of(each, id_)]
+            for name, id_ in names.items()
+        },
+    )
 
 
 def _report(world: Path, part: str, tests: Sequence[str], controls: str, asked: Asked) -> Any:
