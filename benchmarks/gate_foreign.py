@@ -22,6 +22,7 @@ from typing import Any
 
 from benchmarks.foreign_dictionaries import DAMAGED, GOOD, NAMES, WORTHLESS
 from pytest_sae.numbers.keys import metric_key
+from pytest_sae.records.report import NAME
 from pytest_sae.records.verdicts import is_red
 
 # The tests of a world in two runs: with controls, and without where controls cost most of the time
@@ -102,9 +103,8 @@ def evaluate(world: Path, asked: Asked) -> Seen:
 
 def _report(world: Path, part: str, tests: Sequence[str], controls: str, asked: Asked) -> Any:
     out = world / "report" / asked.suite / part
-    # A run of a part of the tests is written beside where a whole one would be.
-    report = out / "partial" / "report.json"
-    if asked.again or not report.is_file():
+    found = None if asked.again else _finished(out)
+    if found is None:
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=no"]
         command += [f"evals/{test}" for test in tests]
         command += [f"--sae={path}" for name in NAMES if (path := world / "saes" / name).is_dir()]
@@ -116,7 +116,21 @@ def _report(world: Path, part: str, tests: Sequence[str], controls: str, asked: 
         out.mkdir(parents=True, exist_ok=True)
         with (out / "pytest.log").open("w") as log:
             subprocess.run(command, cwd=root, check=False, stdout=log, stderr=log)
-    return json.loads(report.read_text(encoding="utf-8"))
+        found = _finished(out)
+    if found is None:
+        raise SystemExit(f"{out} holds no finished report: {out / 'pytest.log'} says why")
+    return found
+
+
+def _finished(out: Path) -> Any:
+    """The report of a run that came to its end: of a part of the tests, or of all."""
+    for path in (out / "partial" / NAME, out / NAME):
+        if path.is_file():
+            report = json.loads(path.read_text(encoding="utf-8"))
+            # Until a run has ended its report has a status that no process ends with.
+            if report["exit_status"] >= 0:
+                return report
+    return None
 
 
 def _rows_of(report: Mapping[str, Any], sae: str) -> list[Row]:
