@@ -44,10 +44,10 @@ class Material:
     def write(self, folder: Path) -> None:
         """Write the texts and `tasks.toml` into a folder."""
         (folder / "texts").mkdir(parents=True, exist_ok=True)
-        files = {"corpus": [{"text": text} for text in self.held_out]}
+        files: dict[str, Rows] = {"corpus": [{"text": text} for text in self.held_out]}
         head = 'version = 1\n\n[corpus]\nfile = "texts/corpus.jsonl"\ntext = "text"\n'
         for name, splits in self.datasets.items():
-            files |= {f"{name}.{split}": list(rows) for split, rows in splits.items()}
+            files |= {f"{name}.{split}": rows for split, rows in splits.items()}
             head += f"\n[datasets.{name}]\n" + "".join(
                 f'{split} = "texts/{name}.{split}.jsonl"\n' for split in splits
             )
