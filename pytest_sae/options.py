@@ -286,6 +286,20 @@ def report_directory(config: pytest.Config) -> Path:
     return Path(_valued(config, flag) or config.rootpath / "sae-report")
 
 
+def baseline_path(config: pytest.Config) -> Path | None:
+    """Return what a run is compared with, None for nothing.
+
+    Args:
+        config: of the run; what it was called with is enough.
+
+    Raises:
+        OptionError: the flag has no value.
+    """
+    (flag,) = (flag for flag in FLAGS if flag.name == "baseline")
+    value = _valued(config, flag)
+    return Path(str(value)) if value else None
+
+
 def in_ci() -> bool:
     """Whether this is a run of a CI service, by the variables that such services set."""
     return ci_service() != ""

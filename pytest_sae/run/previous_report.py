@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pytest_sae.options import report_directory, typed_flags
+from pytest_sae.options import baseline_path, report_directory, typed_flags
 from pytest_sae.records.report import NAME
 from pytest_sae.run.narrowed import narrowed
 
@@ -69,8 +69,15 @@ def set_aside_early(config: pytest.Config) -> None:
         return
     asked = early.getoption("sae") or typed_flags(early)
     # A worker would take away what its controller has written.
-    if asked and "PYTEST_XDIST_WORKER" not in os.environ and not narrowed(early):
-        PreviousReport.of(config, report_directory(early)).set_aside()
+    if not asked or "PYTEST_XDIST_WORKER" in os.environ or narrowed(early):
+        return
+    directory, baseline = report_directory(early), baseline_path(early)
+    # What is compared with is read before it is set aside.
+    if baseline is None or directory.resolve() not in (
+        baseline.resolve(),
+        *baseline.resolve().parents,
+    ):
+        PreviousReport.of(config, directory).set_aside()
 
 
 def put_back(config: pytest.Config) -> None:
