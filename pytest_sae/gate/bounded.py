@@ -134,8 +134,8 @@ def _undecided(estimate: Estimate, value: float, rule: Rule, near: _Held) -> Ver
 def _remedy(estimate: Estimate, margin: Margin) -> str:
     if not margin.more < _MOST:
         return "it lies at the bound, where no number of texts will tell"
-    units = next(((unit, count) for unit, count in estimate.n.items() if count), None)
-    count = f" ({math.ceil(units[1] * margin.more)} {units[0]})" if units else ""
+    texts = estimate.n.get("texts")
+    count = f" ({math.ceil(texts * margin.more)} texts)" if texts else ""
     return f"about {margin.more:.2g} times as many texts or seeds would tell{count}"
 
 

@@ -28,7 +28,8 @@ def shown_value(row: Row | JudgedControl) -> str:
 
 def shown_bound(row: Row) -> str:
     """Return the bounds of a row, `-` where it has none."""
-    low, high = row.limits
+    # What controls set has as many digits as a float has.
+    low, high = (None if end is None else float(f"{end:.4g}") for end in row.limits)
     return "-" if low is None and high is None else bounds(low, high)
 
 
