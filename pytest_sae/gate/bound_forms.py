@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from pytest_sae.families.registry import comparable
 from pytest_sae.gate.bounded import interval
 from pytest_sae.gate.judged import estimate_of
-from pytest_sae.numbers.plain import as_number
-from pytest_sae.records.relative import INTERVAL, WORTHLESS, Margin, Relative
+from pytest_sae.numbers.plain import INTERVAL, as_number
+from pytest_sae.records.relative import WORTHLESS, Margin, Relative
 from pytest_sae.records.row import Row
 
 _MOST_SHARE = 10.0  # of the way to PCA, that is looked at

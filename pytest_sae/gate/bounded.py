@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_sae.numbers.plain import as_number, number
-from pytest_sae.records.relative import INTERVAL, Absent, Margin
+from pytest_sae.numbers.plain import INTERVAL, as_number, number
+from pytest_sae.records.relative import Absent, Margin
 from pytest_sae.records.verdicts import Verdict, bounds
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def bounded_by(
     held += [relative] if isinstance(relative, _Held) else []
     failed = next((each for each in held if each.margin.high < 0), None)
     if failed:
-        return Verdict("fail", _side(value, failed.missed, failed.margin), failed.key)
+        return Verdict("fail", _side(value, failed.missed, failed), failed.key)
     imprecise = _imprecise(value, as_number(estimate.se), rule)
     if imprecise:
         return Verdict("unmeasured", imprecise, "max_se")
@@ -114,17 +114,16 @@ def _relative(
     return _Held("bound", found, kept, missed)
 
 
-def _side(value: float, how: str, margin: Margin) -> str:
-    shown = apart(value, margin.limit)
-    if margin.told.startswith(("min ", "max ")):
-        return f"{shown[0]} {how} {margin.told}"
-    return f"{shown[0]} {how} {shown[1]}, {margin.told}"
+def _side(value: float, how: str, held: _Held) -> str:
+    shown, told = apart(value, held.margin.limit), held.margin.told
+    absolute = held.key in ("min", "max")
+    return f"{shown[0]} {how} {told}" if absolute else f"{shown[0]} {how} {shown[1]}, {told}"
 
 
 def _undecided(estimate: Estimate, value: float, rule: Rule, near: _Held) -> Verdict:
     limit, width = near.margin.limit, (near.margin.high - near.margin.low) / 2
     on = near.kept if (value >= limit) == (near.kept == ">=") else near.missed
-    told = _side(value, on, near.margin)
+    told = _side(value, on, near)
     surely = f"{told}, but not surely: it may be off by {number(width)}"
     if rule.undecided == "pass":
         return Verdict("pass", f'{surely}; let pass by undecided = "pass"', "undecided")
@@ -156,7 +155,7 @@ def _imprecise(value: float, se: float | None, rule: Rule) -> str:
 def _within(value: float, rule: Rule, held: Sequence[_Held]) -> str:
     relative = next((each for each in held if each.key == "bound"), None)
     if relative:
-        return _side(value, relative.kept, relative.margin)
+        return _side(value, relative.kept, relative)
     if rule.min is not None and rule.max is not None:
         return f"{number(value)} in {bounds(rule.min, rule.max)}"
     if not held:

@@ -11,7 +11,8 @@ from pytest_sae.errors import ThresholdsError, suggest
 from pytest_sae.families.registry import comparable
 from pytest_sae.gate.toml_lines import Place
 from pytest_sae.numbers.metric_spec import MetricSpec
-from pytest_sae.records.relative import INTERVAL, WORTHLESS, Relative
+from pytest_sae.numbers.plain import INTERVAL
+from pytest_sae.records.relative import WORTHLESS, Relative
 
 Number = Callable[[object, str, Place], float]
 

@@ -17,6 +17,7 @@ from torch.nn.functional import normalize
 
 from pytest_sae.numbers.bootstrap import generator
 from pytest_sae.numbers.estimate import Estimate, not_applicable, undefined
+from pytest_sae.numbers.plain import INTERVAL
 
 METRIC = "meta_structure"
 WIDTH, K, ROUNDS = 4, 4, 6  # rows per meta-latent; meta-latents per row; alternations
@@ -24,7 +25,6 @@ FEWEST = 64  # rows: below, a width of a quarter says nothing
 _SPARE = 4  # a row may take this many times K meta-latents of the batch's K x rows
 _RIDGE = 1e-3  # of the mean squared code: a meta-latent used by one row alone stays defined
 _SCORES = 2**24  # held at once (64 MB in float32)
-_Z = 1.959963984540054
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +86,7 @@ def meta_structure(rows: Tensor | None, seed: int) -> Estimate:
     # Of a ratio of sums, by the delta method.
     se = float(np.sqrt(np.square(error - (1 - share) * variance).sum()) / variance.sum())
     details["unused"] = int((np.diff(found.codes.tocsc().indptr) == 0).sum())
-    ci = (float(share) - _Z * se, float(share) + _Z * se)
+    ci = (float(share) - INTERVAL * se, float(share) + INTERVAL * se)
     return Estimate(METRIC, float(share), {}, se, ci, {"latents": len(kept)}, details=details)
 
 

@@ -26,13 +26,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_sae.numbers.estimate import Estimate, Param, undefined
+from pytest_sae.numbers.plain import INTERVAL
 
 Floats = NDArray[np.float64]
 Interval = tuple[float, float]
 
 REPLICATES = 1000
 CONFIDENCE = 0.95
-_Z = 1.959963984540054  # normal quantile of the 95 % interval
 _BLOCK = 64  # replicates drawn at once: bounds memory at 64 x units integers
 
 
@@ -322,7 +322,7 @@ def mean_estimate(
         return Estimate(metric, mean, n=n, details=details or {})
     se = float(values.std(ddof=1) / np.sqrt(len(values)))
     return Estimate(
-        metric, mean, {}, se, (mean - _Z * se, mean + _Z * se), n, details=details or {}
+        metric, mean, {}, se, (mean - INTERVAL * se, mean + INTERVAL * se), n, details=details or {}
     )
 
 
@@ -352,9 +352,9 @@ def share_estimate(
     """
     if total == 0:
         return undefined(metric, f"there are no {kind} to count", details=details)
-    share, z2 = hits / total, _Z**2 / total
+    share, z2 = hits / total, INTERVAL**2 / total
     centre = (share + z2 / 2) / (1 + z2)
-    half = _Z / (1 + z2) * float(np.sqrt(share * (1 - share) / total + z2 / (4 * total)))
+    half = INTERVAL / (1 + z2) * float(np.sqrt(share * (1 - share) / total + z2 / (4 * total)))
     ci = (max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half)))
     return Estimate(
         metric,

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from numbers import Real
 
+#: Standard errors on both sides of a value within which 95 % of the intervals hold the truth.
+INTERVAL = 1.959963984540054
+
 
 def as_number(value: object) -> float | None:
     """Return a finite float, None for everything that is none (NaN, inf, bool, text, None).

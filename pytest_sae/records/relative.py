@@ -10,11 +10,9 @@ from dataclasses import dataclass
 
 from pytest_sae.numbers.control import Control
 from pytest_sae.numbers.metric_spec import Direction
-from pytest_sae.numbers.plain import as_number, number
+from pytest_sae.numbers.plain import INTERVAL, as_number, number
 from pytest_sae.records.fields import Strict
 
-#: Standard errors on both sides of a value within which 95 % of the intervals hold the truth.
-INTERVAL = 1.959963984540054
 #: Controls that no dictionary worth anything is level with: what `controls` in a bound means.
 WORTHLESS = ("random", "random_tied", "permuted_decoder", "shuffled_labels")
 

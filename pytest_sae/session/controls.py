@@ -20,12 +20,12 @@ from pytest_sae.measure.scr_and_tpp import erasure_texts
 from pytest_sae.numbers.control import CONTROLS, Control, Expected
 from pytest_sae.numbers.estimate import Estimate, not_applicable, undefined
 from pytest_sae.numbers.keys import metric_key
+from pytest_sae.numbers.plain import INTERVAL
 from pytest_sae.option_values import CONTROL_SETS
 
 if TYPE_CHECKING:
     from pytest_sae.measure.control_dictionaries import TokenSample, Twin
 
-_Z = 1.959963984540054  # normal quantile of the 95 % interval
 OFF, CHEAP, ALL = CONTROL_SETS
 Needed = Mapping[str, Collection[str]]
 NOTHING: Needed = MappingProxyType({})
@@ -156,7 +156,7 @@ def over_draws(draws: Sequence[Estimate]) -> Estimate:
         first,
         value=value,
         se=se,
-        ci=None if se is None else (value - _Z * se, value + _Z * se),
+        ci=None if se is None else (value - INTERVAL * se, value + INTERVAL * se),
         n={**first.n, "draws": len(draws)},
         influence=_mean_influence(draws),
         details={"apart": apart},

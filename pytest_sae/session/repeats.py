@@ -14,8 +14,7 @@ from statistics import fmean, stdev
 
 from pytest_sae.numbers.estimate import Estimate, undefined
 from pytest_sae.numbers.keys import metric_key
-
-_Z = 1.959963984540054  # normal quantile of the 95 % interval
+from pytest_sae.numbers.plain import INTERVAL
 
 
 def seeds(seed: int, repeats: int) -> tuple[int, ...]:
@@ -90,7 +89,7 @@ def _uncertainty(
     if len(below) < len(repeats):
         return se, None
     if not within:
-        return se, (value - _Z * se, value + _Z * se)
+        return se, (value - INTERVAL * se, value + INTERVAL * se)
     wider = se / within
     return se, (value - wider * fmean(below), value + wider * fmean(above))
 

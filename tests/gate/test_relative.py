@@ -16,7 +16,8 @@ from pytest_sae.gate.rules import Rule
 from pytest_sae.gate.verdict import judge
 from pytest_sae.numbers.control import Control
 from pytest_sae.numbers.estimate import Estimate
-from pytest_sae.records.relative import INTERVAL, Margin, Relative
+from pytest_sae.numbers.plain import INTERVAL
+from pytest_sae.records.relative import Margin, Relative
 from tests.gate.test_bounds import parsed
 
 TIED = Control("random_tied", "reference", "higher", 0.2, 0.01, paired=0.01)
