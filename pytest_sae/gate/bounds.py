@@ -15,7 +15,7 @@ from pytest_sae.errors import ThresholdsError, suggest
 from pytest_sae.families.registry import known, spec_of
 from pytest_sae.gate.relative_bounds import relative_bound
 from pytest_sae.gate.rules import Override, Regression, Rule, Thresholds
-from pytest_sae.gate.toml_lines import Place
+from pytest_sae.gate.toml_lines import Place, TomlText
 from pytest_sae.numbers.keys import parse_key
 from pytest_sae.numbers.metric_spec import MetricSpec
 from pytest_sae.records import row
@@ -75,10 +75,10 @@ def parse_thresholds(raw: bytes, shown: str, today: date = date.min) -> Threshol
     return Thresholds(shown, hashlib.sha256(raw).hexdigest(), rules, overrides)
 
 
-def _document(raw: bytes, shown: str) -> tuple[str, dict[str, object]]:
+def _document(raw: bytes, shown: str) -> tuple[TomlText, dict[str, object]]:
     try:
         text = raw.decode("utf-8")
-        return text, tomllib.loads(text)
+        return TomlText(text), tomllib.loads(text)
     except UnicodeDecodeError as error:
         raise ThresholdsError(f"{shown}:1: not UTF-8 text ({error}).") from None
     except tomllib.TOMLDecodeError as error:
