@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -106,18 +107,16 @@ def make(
     Returns:
         All draws; where that is possible they have the same latents, so that only one is encoded.
     """
-    found = MAKERS[control](latents.dictionary, sample, seed)
+    maker = MAKERS[control]
+    found = maker.first(latents.dictionary, sample, seed)
     if isinstance(found, str):
         return found
-    first = Twin(found, latents.of_twin(found, encodes_alike=control == "permuted_decoder"))
-    twins, again = [first], REDRAWN.get(control)
-    seeds = [seed + _APART * number for number in range(1, draws)]
-    for other in (again(latents.dictionary, found, each) for each in seeds) if again else ():
-        twins.append(Twin(other, first.latents.of_twin(other, encodes_alike=True)))
-    for each in seeds if control == "random_tied" else ():
-        # It writes where it reads, so that another one is another encode.
-        tied = controls.random_tied(latents.dictionary, sample.x, sample.l0, each)
-        twins.append(Twin(tied, latents.of_twin(tied, encodes_alike=False)))
+    twins = [Twin(found, latents.of_twin(found, maker.encodes == "as the SAE"))]
+    if maker.another is None:
+        return twins
+    for number in range(1, draws):
+        other = maker.another(latents.dictionary, found, sample, seed + _APART * number)
+        twins.append(Twin(other, twins[0].latents.of_twin(other, maker.encodes != "anew")))
     return twins
 
 
@@ -128,9 +127,7 @@ def _random(dictionary: Dictionary, sample: TokenSample, seed: int) -> Dictionar
 
 
 def _random_tied(dictionary: Dictionary, sample: TokenSample, seed: int) -> Dictionary | str:
-    if sample.l0 == 0:
-        return _SILENT
-    return controls.random_tied(dictionary, sample.x, sample.l0, seed)
+    return _SILENT if sample.l0 == 0 else _tied(dictionary, dictionary, sample, seed)
 
 
 def _best_k(dictionary: Dictionary, sample: TokenSample, seed: int) -> Dictionary | str:
@@ -148,29 +145,47 @@ def _identity(dictionary: Dictionary, sample: TokenSample, seed: int) -> Diction
     return references.identity(dictionary)
 
 
-def _other_rows(dictionary: Dictionary, drawn: Dictionary, seed: int) -> Dictionary:
+def _permuted(dictionary: Dictionary, sample: TokenSample, seed: int) -> Dictionary | str:
+    return controls.permuted_decoder(dictionary, seed)
+
+
+def _other_rows(_: object, drawn: Dictionary, sample: TokenSample, seed: int) -> Dictionary:
     assert isinstance(drawn, AffineDictionary)
     return controls.redrawn_decoder(drawn, seed)
 
 
-def _other_order(dictionary: Dictionary, _: object, seed: int) -> Dictionary:
+def _other_order(dictionary: Dictionary, _: object, sample: TokenSample, seed: int) -> Dictionary:
     return controls.permuted_decoder(dictionary, seed)
 
 
-#: The controls that are dictionaries, and how they are made.
-MAKERS: Mapping[str, Callable[[Dictionary, TokenSample, int], Dictionary | str]] = {
-    "random": _random,
-    "random_tied": _random_tied,
-    "permuted_decoder": _other_order,
-    "best_k": _best_k,
-    "pca": _pca,
-    "identity": _identity,
-}
+def _tied(dictionary: Dictionary, _: object, sample: TokenSample, seed: int) -> Dictionary:
+    return controls.random_tied(dictionary, sample.x, sample.l0, seed)
 
-#: Those of which another can be drawn with the same latents, and how.
-REDRAWN: Mapping[str, Callable[[Dictionary, Dictionary, int], Dictionary]] = {
-    "random": _other_rows,
-    "permuted_decoder": _other_order,
+
+@dataclass(frozen=True)
+class Maker:
+    """How a control that is a dictionary is made.
+
+    Args:
+        first: of it, or why there is none.
+        another: draw of it, from the dictionary and the first; None where nothing is random.
+        encodes: whether its latents are those of the SAE, or those of its first draw; anew where
+            each draw has its own (one that writes where it reads).
+    """
+
+    first: Callable[[Dictionary, TokenSample, int], Dictionary | str]
+    another: Callable[[Dictionary, Dictionary, TokenSample, int], Dictionary] | None = None
+    encodes: Literal["as the SAE", "as the first", "anew"] = "anew"
+
+
+#: The controls that are dictionaries.
+MAKERS: Mapping[str, Maker] = {
+    "random": Maker(_random, _other_rows, "as the first"),
+    "random_tied": Maker(_random_tied, _tied),
+    "permuted_decoder": Maker(_permuted, _other_order, "as the SAE"),
+    "best_k": Maker(_best_k),
+    "pca": Maker(_pca),
+    "identity": Maker(_identity),
 }
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from types import MappingProxyType
 
 import numpy as np
@@ -181,20 +182,8 @@ def estimates(
     >>> [(each.metric, each.value) for each in found[:2]]
     [('principled.sufficiency', 0.5), ('principled.necessity', 0.75)]
     """
-    drawn = {task.name: _draws(task, seed) for task in tasks}
-    measured: dict[str, list[_Figure]] = {name: [] for name, _ in NAMES}
-    for task in tasks:
-        draws = drawn[task.name]
-        for name, figures in (
-            ("principled.sufficiency", [_share(task, draws, task.answers.spliced, _gain)]),
-            ("principled.necessity", [_share(task, draws, task.answers.removed, _loss)]),
-            ("principled.control", [_control(task, draws, each) for each in task.edits]),
-            ("principled.removed", [_removed(task, draws, each) for each in task.edits]),
-            ("principled.f1", [_f1(task, draws, each) for each in task.values]),
-            ("principled.occlusion", [_occlusion(task, draws)]),
-            ("principled.splitting", [_splitting(task)]),
-        ):
-            measured[name] += figures
+    measured = [_figures(task, _draws(task, seed)) for task in tasks]
+    gone = [_Figure(name, None, {}, why) for name, why in lost.items()]
     n = {
         "tasks": len(tasks),
         "groups": sum(task.groups for task in tasks),
@@ -202,10 +191,23 @@ def estimates(
         "texts_dropped": sum(task.dropped for task in tasks),
     }
     places = {task.name: dict(task.place) for task in tasks if task.place}
-    for name, why in lost.items():
-        for figures in measured.values():
-            figures.append(_Figure(name, None, {}, why))
-    return [_mean(name, params, measured[name], n, places) for name, params in NAMES]
+    return [
+        _mean(name, params, [*chain(*(each[name] for each in measured)), *gone], n, places)
+        for name, params in NAMES
+    ]
+
+
+def _figures(task: TaskReadings, draws: Resamples) -> dict[str, list[_Figure]]:
+    """Every figure of one task, by the metric that it counts for."""
+    return {
+        "principled.sufficiency": [_share(task, draws, task.answers.spliced, _gain)],
+        "principled.necessity": [_share(task, draws, task.answers.removed, _loss)],
+        "principled.control": [_control(task, draws, each) for each in task.edits],
+        "principled.removed": [_removed(task, draws, each) for each in task.edits],
+        "principled.f1": [_f1(task, draws, each) for each in task.values],
+        "principled.occlusion": [_occlusion(task, draws)],
+        "principled.splitting": [_splitting(task)],
+    }
 
 
 def _mean(

@@ -273,23 +273,37 @@ def score_task(
     ([[-0.5, 1.5, 0.5, 2.5]], [[[-0.5, -0.5, 0.5, 0.5]]])
     """
     sets = (probes.published, *probes.fits)
-    adds = written(decoder, np.concatenate([each.weight[:2] for each in sets]))
-    contrast = {
-        concept: np.abs(mean_difference(z_train, train.label(concept), ~train.label(concept)))
-        for concept in DIRECTIONS
-    }
-    readings = []
-    for place, each in enumerate(sets):
-        reads = {"intended": adds[:, 2 * place], "spurious": adds[:, 2 * place + 1]}
-        orders = [
-            order(contrast[concept] * np.abs(reads[concept]), max(ns)) for concept in DIRECTIONS
-        ]
-        readings.append(_read(each, x_test, orders, removal, ns))
+    orders = _orders(sets, train, z_train, decoder, max(ns))
+    published, *readings = [
+        _read(each, x_test, latents, removal, ns)
+        for each, latents in zip(sets, orders, strict=True)
+    ]
     fits = {
-        direction: _stack([reading[direction] for reading in readings[1:]])
-        for direction in DIRECTIONS
+        direction: _stack([reading[direction] for reading in readings]) for direction in DIRECTIONS
     }
-    return ScrTask(task, tuple(ns), test, readings[0], fits)
+    return ScrTask(task, tuple(ns), test, published, fits)
+
+
+def _orders(
+    sets: Sequence[LinearProbes],
+    train: Quadrants,
+    z_train: sparse.csr_array,
+    decoder: NDArray[np.floating],
+    most: int,
+) -> list[list[Indices]]:
+    """Per set of probes and direction, the latents by effect."""
+    adds = written(decoder, np.concatenate([each.weight[:2] for each in sets]))
+    contrasts = [
+        np.abs(mean_difference(z_train, train.label(concept), ~train.label(concept)))
+        for concept in DIRECTIONS
+    ]
+    return [
+        [
+            order(contrast * np.abs(adds[:, 2 * place + CONCEPTS.index(concept)]), most)
+            for concept, contrast in zip(DIRECTIONS, contrasts, strict=True)
+        ]
+        for place in range(len(sets))
+    ]
 
 
 def _read(

@@ -231,20 +231,11 @@ def recovered(
     1.0
     """
     used, coverage = _usable(drawn, direction)
-    if not used:
-        reason = (
-            f"no task of {len(drawn)} has a gap between the clean and the confounded probe of more "
-            "than three standard errors"
-        )
-        return unable(metric, reason, params, coverage)
     parts = [each.values(direction, measure) for each in used]
     gap_sum = np.sum([part.gap for part in parts], axis=0)
-    if not surely_positive(gap_sum):
-        reason = (
-            f"over the tasks together the gap is {gap_sum[0]:.3g}, not more than three standard "
-            "errors above zero"
-        )
-        return unable(metric, reason, params, coverage)
+    without = _without_gap(len(drawn), gap_sum if used else None)
+    if without:
+        return unable(metric, without, params, coverage)
     ns = used[0].task.ns
     place = ns.index(headline_n)
     # A replicate without a gap has no score.
@@ -259,13 +250,28 @@ def recovered(
         },
     }
     n = {"texts": sum(len(each.task.test.cells) for each in used), "tasks": len(used)}
-    fits = used[0].task.fits[direction]
     slopes = [
         slopes_of(each.task.fits[direction], each.task.test, direction, measure, place)
         for each in used
     ]
     added = influence_of(slopes, float(scores[0, place]), float(gap_sum[0]))
-    return drawn_estimate(metric, scores[:, place], params, n, len(fits.own), details, added)
+    fits = len(used[0].task.fits[direction].own)
+    return drawn_estimate(metric, scores[:, place], params, n, fits, details, added)
+
+
+def _without_gap(tasks: int, gap_sum: Floats | None) -> str:
+    """Say why there is nothing to recover, empty where there is; gap_sum: (draw,)."""
+    if gap_sum is None:
+        return (
+            f"no task of {tasks} has a gap between the clean and the confounded probe of more "
+            "than three standard errors"
+        )
+    if surely_positive(gap_sum):
+        return ""
+    return (
+        f"over the tasks together the gap is {gap_sum[0]:.3g}, not more than three standard "
+        "errors above zero"
+    )
 
 
 def _usable(

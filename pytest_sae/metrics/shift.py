@@ -194,24 +194,12 @@ def score_task(
     """
     probes = data.confounded
     nested = _nested(data, candidates, opinions, about, ns)
-    sets = [latents for selection in ABLATED for latents in nested[selection]]
-    removed = _each_once(data.removal_test, sets)
-    last = [nested[selection][-1] for selection in ABLATED]
-    removed_train = _each_once(data.removal_train, last)
-    readings: dict[Selection, Mapping[Classifier, Floats]] = {
-        "none": dict.fromkeys(CLASSIFIERS, probes.logits(data.x_test))
+    removed = _removed(data, nested)
+    sets = {selection: nested[selection][-1] for selection in ABLATED}
+    curves = {
+        selection: np.stack([probes.logits(data.x_test - each) for each in removed[selection]])
+        for selection in ABLATED
     }
-    if deleted is not None:
-        readings["words"] = _read(data, deleted.x_train, deleted.x_test, seed)
-    curves: dict[Ablated, Floats] = {}
-    for place, selection in enumerate(ABLATED):
-        part = removed[place * len(ns) : (place + 1) * len(ns)]
-        curves[selection] = np.stack([probes.logits(data.x_test - each) for each in part])
-        readings[selection] = (
-            _read(data, data.x_train - removed_train[place], data.x_test - part[-1], seed)
-            if len(last[place])
-            else readings["none"]
-        )
     return ShiftTask(
         data.name,
         dict(about),
@@ -220,8 +208,8 @@ def score_task(
         np.stack([fit.logits(data.x_test)[0] for fit in data.probes.fits]),
         probes.logits(data.x_test),
         curves,
-        readings,
-        dict(zip(ABLATED, last, strict=True)),
+        _readings(data, sets, [removed[selection][-1] for selection in ABLATED], deleted, seed),
+        sets,
         candidates,
         {int(latent): opinions[int(latent)] for latent in candidates.latents},
         () if deleted is None else deleted.words,
@@ -260,6 +248,35 @@ def _oracle_path(data: TaskData, latents: Indices, most: int) -> Indices:
     by_fit = np.concatenate(removed).transpose(0, 2, 1)
     chosen = Oracle(logits[:, seen], by_fit, labels).choose(most)
     return latents[chosen]
+
+
+def _removed(
+    data: TaskData, nested: Mapping[Ablated, list[Indices]]
+) -> dict[Ablated, list[NDArray[np.floating]]]:
+    """Per selection, what ablation takes from the test texts at every n."""
+    sets = [latents for selection in ABLATED for latents in nested[selection]]
+    every = iter(_each_once(data.removal_test, sets))
+    return {selection: [next(every) for _ in nested[selection]] for selection in ABLATED}
+
+
+def _readings(
+    data: TaskData,
+    sets: Mapping[Ablated, Indices],
+    removed: Sequence[NDArray[np.floating]],
+    deleted: WordDeletion | None,
+    seed: int,
+) -> dict[Selection, Mapping[Classifier, Floats]]:
+    """Per selection, what each classifier reads; removed: of `ABLATED`, from the test texts."""
+    untouched = dict.fromkeys(CLASSIFIERS, data.confounded.logits(data.x_test))
+    readings: dict[Selection, Mapping[Classifier, Floats]] = {"none": untouched}
+    if deleted is not None:
+        readings["words"] = _read(data, deleted.x_train, deleted.x_test, seed)
+    from_train = _each_once(data.removal_train, [sets[selection] for selection in ABLATED])
+    for selection, train, test in zip(ABLATED, from_train, removed, strict=True):
+        ablated = len(sets[selection]) > 0
+        changed = data.x_train - train, data.x_test - test
+        readings[selection] = _read(data, *changed, seed) if ablated else untouched
+    return readings
 
 
 def _each_once(removal: Removal, sets: list[Indices]) -> list[NDArray[np.floating]]:

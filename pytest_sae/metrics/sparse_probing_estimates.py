@@ -63,6 +63,17 @@ def estimates(datasets: Sequence[ProbedDataset], seed: int) -> list[Estimate]:
         for each in datasets
     ]
     accuracy = _mean(drawn, lambda each: each.latents.accuracy)
+    return [
+        *_at_each_k(drawn, accuracy),
+        _everything("sparse_probing.all_latents", drawn, lambda each: each.all_latents),
+        _everything("sparse_probing.activations", drawn, lambda each: each.activations),
+        _retention(drawn, accuracy),
+        *_canonical(drawn),
+    ]
+
+
+def _at_each_k(drawn: Drawn, accuracy: Floats) -> list[Estimate]:
+    """The figures of the k strongest latents and neurons; accuracy: (draw, k) of the latents."""
     latents = _mean(drawn, lambda each: each.latents.auc)
     neurons = _mean(drawn, lambda each: each.neurons.auc)
     columns = {
@@ -75,19 +86,13 @@ def estimates(datasets: Sequence[ProbedDataset], seed: int) -> list[Estimate]:
         "all activations": float(_mean(drawn, lambda each: each.activations.auc)[0, 0]),
         "all latents": float(_mean(drawn, lambda each: each.all_latents.auc)[0, 0]),
     }
-    found = []
+    datasets, found = [each for each, _ in drawn], []
     for (name, values), (place, k) in product(columns.items(), enumerate(KS)):
         details: dict[str, object] = {"curve": curve(KS, values)}
         if name == "sparse_probing.auc":
             details |= {**_per_dataset(datasets, place), "references": every}
         found.append(_estimate(name, values[:, place], datasets, {"k": k}, details))
-    return [
-        *found,
-        _everything("sparse_probing.all_latents", drawn, lambda each: each.all_latents),
-        _everything("sparse_probing.activations", drawn, lambda each: each.activations),
-        _retention(drawn, accuracy),
-        *_canonical(drawn),
-    ]
+    return found
 
 
 def _mean(drawn: Drawn, shares: Shares) -> Floats:
