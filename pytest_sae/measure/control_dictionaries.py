@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -107,16 +106,14 @@ def make(
     Returns:
         All draws; where that is possible they have the same latents, so that only one is encoded.
     """
-    maker = MAKERS[control]
-    found = maker.first(latents.dictionary, sample, seed)
+    recipe = MAKERS[control]
+    found = recipe.make(latents.dictionary, sample, seed)
     if isinstance(found, str):
         return found
-    twins = [Twin(found, latents.of_twin(found, maker.encodes == "as the SAE"))]
-    if maker.another is None:
-        return twins
-    for number in range(1, draws):
-        other = maker.another(latents.dictionary, found, sample, seed + _APART * number)
-        twins.append(Twin(other, twins[0].latents.of_twin(other, maker.encodes != "anew")))
+    twins = [Twin(found, latents.of_twin(found, recipe.encodes_alike))]
+    for each in [seed + _APART * number for number in range(1, draws)] if recipe.random else ():
+        other = recipe.again(latents.dictionary, found, sample, each)
+        twins.append(Twin(other, twins[0].latents.of_twin(other, recipe.redraw is not None)))
     return twins
 
 
@@ -127,7 +124,9 @@ def _random(dictionary: Dictionary, sample: TokenSample, seed: int) -> Dictionar
 
 
 def _random_tied(dictionary: Dictionary, sample: TokenSample, seed: int) -> Dictionary | str:
-    return _SILENT if sample.l0 == 0 else _tied(dictionary, dictionary, sample, seed)
+    if sample.l0 == 0:
+        return _SILENT
+    return controls.random_tied(dictionary, sample.x, sample.l0, seed)
 
 
 def _best_k(dictionary: Dictionary, sample: TokenSample, seed: int) -> Dictionary | str:
@@ -149,43 +148,51 @@ def _permuted(dictionary: Dictionary, sample: TokenSample, seed: int) -> Diction
     return controls.permuted_decoder(dictionary, seed)
 
 
-def _other_rows(_: object, drawn: Dictionary, sample: TokenSample, seed: int) -> Dictionary:
+def _other_rows(dictionary: Dictionary, drawn: Dictionary, seed: int) -> Dictionary:
     assert isinstance(drawn, AffineDictionary)
     return controls.redrawn_decoder(drawn, seed)
 
 
-def _other_order(dictionary: Dictionary, _: object, sample: TokenSample, seed: int) -> Dictionary:
+def _other_order(dictionary: Dictionary, _: object, seed: int) -> Dictionary:
     return controls.permuted_decoder(dictionary, seed)
 
 
-def _tied(dictionary: Dictionary, _: object, sample: TokenSample, seed: int) -> Dictionary:
-    return controls.random_tied(dictionary, sample.x, sample.l0, seed)
-
-
 @dataclass(frozen=True)
-class Maker:
+class Recipe:
     """How a control that is a dictionary is made.
 
     Args:
-        first: of it, or why there is none.
-        another: draw of it, from the dictionary and the first; None where nothing is random.
-        encodes: whether its latents are those of the SAE, or those of its first draw; anew where
-            each draw has its own (one that writes where it reads).
+        make: it, or say why there is none.
+        redraw: another with the latents of the first; None where each draw has its own.
+        random: whether there is another to draw.
+        encodes_alike: whether its latents are those of the dictionary that it is a control of.
     """
 
-    first: Callable[[Dictionary, TokenSample, int], Dictionary | str]
-    another: Callable[[Dictionary, Dictionary, TokenSample, int], Dictionary] | None = None
-    encodes: Literal["as the SAE", "as the first", "anew"] = "anew"
+    make: Callable[[Dictionary, TokenSample, int], Dictionary | str]
+    redraw: Callable[[Dictionary, Dictionary, int], Dictionary] | None = None
+    random: bool = False
+    encodes_alike: bool = False
+
+    def again(
+        self, dictionary: Dictionary, first: Dictionary, sample: TokenSample, seed: int
+    ) -> Dictionary:
+        """Return another draw of what could be made once."""
+        if self.redraw is not None:
+            return self.redraw(dictionary, first, seed)
+        other = self.make(dictionary, sample, seed)
+        assert not isinstance(other, str)
+        return other
 
 
-#: The controls that are dictionaries.
-MAKERS: Mapping[str, Maker] = {
-    "random": Maker(_random, _other_rows, "as the first"),
-    "random_tied": Maker(_random_tied, _tied),
-    "permuted_decoder": Maker(_permuted, _other_order, "as the SAE"),
-    "best_k": Maker(_best_k),
-    "pca": Maker(_pca),
-    "identity": Maker(_identity),
+#: The controls that are dictionaries, and how they are made.
+MAKERS: Mapping[str, Recipe] = {
+    "random": Recipe(_random, _other_rows, random=True),
+    # It writes where it reads, so that another one is another encode.
+    "random_tied": Recipe(_random_tied, random=True),
+    "permuted_decoder": Recipe(_permuted, _other_order, random=True, encodes_alike=True),
+    "best_k": Recipe(_best_k),
+    "pca": Recipe(_pca),
+    "identity": Recipe(_identity),
 }
 
 

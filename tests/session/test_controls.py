@@ -201,7 +201,7 @@ def test_what_goes_wrong_in_a_control_says_so(world: Path, monkeypatch: pytest.M
     def refuse(*_: object) -> None:
         raise DictionaryError("no rows today.")
 
-    monkeypatch.setitem(making.MAKERS, "random", making.Maker(refuse))
+    monkeypatch.setitem(making.MAKERS, "random", making.Recipe(refuse))
     session, sae = opened(world, "topk", controls="cheap")
     with pytest.raises(MeasurementError, match=r"control random: no rows today\. Leave it"):
         session.measure("core", sae)
