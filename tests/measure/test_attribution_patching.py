@@ -20,11 +20,6 @@ PROMPTS = ["w1 w2 w3", "w4 w5 w6"]
 RIGHT, WRONG = torch.tensor([7, 9]), torch.tensor([8, 30])
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
-
-
 @pytest.mark.parametrize("arch", ARCHS)
 def test_gradients_are_those_of_finite_differences_at_every_site(arch: str, tmp_path) -> None:
     tiny = load_model(str(tiny_model(tmp_path, arch)), "cpu", torch.float64)

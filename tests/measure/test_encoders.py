@@ -20,7 +20,7 @@ from tests.measure.planted_judge import PlantedJudge, constantly
 from tests.measure.test_autointerp import SIZES
 from tests.measure.test_shift import everything
 from tests.models.encoder import tiny_encoder
-from tests.session.test_session import opened
+from tests.sessions import opened
 from tests.tiny import tiny_sae
 
 PREDICTED = {

@@ -16,7 +16,7 @@ from pytest_sae.numbers.keys import metric_key
 from pytest_sae.session.session import EvalSession
 from pytest_sae.synthetic.equivalent import renumbered, rescaled
 from tests.labelled import labelled_data
-from tests.session.test_session import opened
+from tests.sessions import opened
 from tests.tiny import tiny_model, tiny_sae
 
 UNJUDGED = [card.name for card in cards() if not card.judged]

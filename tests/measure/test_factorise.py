@@ -16,7 +16,7 @@ from pytest_sae.dictionaries.spec import resolve
 from pytest_sae.session.session import EvalSession
 from tests.dictionaries.contents import random
 from tests.labelled import labelled_data
-from tests.session.test_session import options
+from tests.sessions import options
 from tests.tiny import tiny_model
 
 SITE, RANK = "blocks.1.mlp.hook_post", 8

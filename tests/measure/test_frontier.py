@@ -10,7 +10,8 @@ import torch
 
 from pytest_sae.measure.ablated_kl import ablated_kl
 from tests.labelled import TASKS, labelled_data
-from tests.session.test_session import hooked, opened
+from tests.session.test_session import hooked
+from tests.sessions import opened
 from tests.tiny import tiny_model, tiny_sae
 
 _NAMED = 'negative = "m", words = ["w12", "w13", "w14", "w15", "w16", "w17", "w18", "w19"] }'

@@ -18,16 +18,6 @@ from tests.measure.planted_codes import bundled, latents_of, planted, tasks
 SIZES = PrincipledSizes(edits=60)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="module")
-def store() -> Store:
-    return Store(None)
-
-
 @pytest.fixture(scope="module")
 def task() -> AttributeTask:
     return tasks().principled[0]

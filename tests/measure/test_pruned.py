@@ -13,7 +13,7 @@ from pytest_sae.families.registry import cards
 from pytest_sae.numbers.estimate import Estimate
 from pytest_sae.numbers.keys import metric_key
 from tests.labelled import labelled_data
-from tests.session.test_session import opened
+from tests.sessions import opened
 from tests.tiny import tiny_model, tiny_sae
 
 PRUNED = [3, 17, 40, 41, 95]  # 5 % of 96

@@ -18,16 +18,6 @@ from tests.measure.planted_codes import bundled, latents_of, planted, tasks
 SIZES = RavelSizes(templates=2, train_pairs=120, test_pairs=60, steps=30)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="module")
-def store() -> Store:
-    return Store(None)
-
-
 @pytest.fixture(scope="module")
 def task() -> EntityTask:
     """Two of the attributes, so that half of the time will do."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,10 +17,10 @@ from pytest_sae.cli import main
 from pytest_sae.dictionaries.spec import resolve
 from pytest_sae.errors import DataError, ModelError, SiteError
 from pytest_sae.numbers.estimate import Estimate
-from pytest_sae.options import Options
 from pytest_sae.session import session as sessions
-from pytest_sae.session.session import EvalSession, LoadedSAE
+from pytest_sae.session.session import EvalSession
 from tests.labelled import labelled_data
+from tests.sessions import loaded, options
 from tests.tiny import tiny_model, tiny_sae
 
 HOOK = "blocks.1.hook_resid_post"
@@ -41,33 +40,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def options(**changes: object) -> Options:
-    plain = Options(
-        sae=(),
-        model=None,
-        device="cpu",
-        dtype="float32",
-        suite="smoke",
-        data=None,
-        thresholds=None,
-        report="",
-        cache=None,
-        seed=0,
-        gate=True,
-        threads=1,
-        asked=True,
-    )
-    return dataclasses.replace(plain, **changes)
-
-
-def opened(sae: Path, **changes: object) -> tuple[EvalSession, LoadedSAE]:
-    session = EvalSession(options(**changes))
-    return session, session.load(resolve([str(sae)])[0])
-
-
 def measured(sae: Path, families: Sequence[str], **changes: object) -> dict[str, Estimate]:
-    session, loaded = opened(sae, **changes)
-    return {m.key: m.estimate for family in families for m in session.measure(family, loaded)}
+    session, own = loaded(sae, **changes)
+    return {m.key: m.estimate for family in families for m in session.measure(family, own)}
 
 
 @pytest.fixture
@@ -104,10 +79,10 @@ def test_controls_are_made_of_recorded_activations_to_the_bit(
     world: Path, request: pytest.FixtureRequest
 ) -> None:
     data, rec = str(world / "tasks.toml"), str(world / "rec")
-    session, sae = opened(world / "topk", data=data, controls="all")
+    session, sae = loaded(world / "topk", data=data, controls="all")
     live = {each.key: each for name in ("core", "scr") for each in session.measure(name, sae)}
     request.getfixturevalue("no_model")
-    session, sae = opened(world / "topk", data=data, controls="all", activations=rec)
+    session, sae = loaded(world / "topk", data=data, controls="all", activations=rec)
     found = {each.key: each for name in ("core", "scr") for each in session.measure(name, sae)}
     for key, measurement in found.items():
         if measurement.estimate.status == "ok":
@@ -166,7 +141,7 @@ def test_without_data_the_recorded_corpus_is_measured_and_there_are_no_tasks(wor
 
 @pytest.mark.usefixtures("no_model")
 def test_the_model_of_the_session_is_a_clear_error(world: Path) -> None:
-    session, sae = opened(world / "topk", activations=str(world / "rec"))
+    session, sae = loaded(world / "topk", activations=str(world / "rec"))
     with pytest.raises(ModelError, match=r"recorded activations: no model: .*leave that flag out"):
         session.model(sae)
     told = session.describe()["activations"]
@@ -179,8 +154,8 @@ def test_apart_from_the_recording_the_fingerprints_are_those_of_a_run_with_the_m
     world: Path,
 ) -> None:
     data = str(world / "tasks.toml")
-    _, live = opened(world / "topk", data=data)
-    _, found = opened(world / "topk", data=data, activations=str(world / "rec"))
+    _, live = loaded(world / "topk", data=data)
+    _, found = loaded(world / "topk", data=data, activations=str(world / "rec"))
     assert {**live.fingerprints, "activations": found.fingerprints["activations"]} == dict(
         found.fingerprints
     )
@@ -199,19 +174,19 @@ def test_a_dictionary_of_something_else_is_refused(
 ) -> None:
     tiny_sae(tmp_path / "sae", **{"model": str(world / "model"), **changes})
     with pytest.raises(error, match=says):
-        opened(tmp_path / "sae", activations=str(world / "rec"))
+        loaded(tmp_path / "sae", activations=str(world / "rec"))
 
 
 def test_another_name_of_the_model_is_accepted_if_it_is_said(world: Path, tmp_path: Path) -> None:
     tiny_sae(tmp_path / "sae", model="gpt2")
     recording = str(world / "rec")
-    _, sae = opened(tmp_path / "sae", activations=recording, model=str(world / "model"))
+    _, sae = loaded(tmp_path / "sae", activations=recording, model=str(world / "model"))
     assert sae.model.name == str(world / "model")
 
 
 def test_a_task_text_that_was_not_recorded_is_a_data_error(world: Path, tmp_path: Path) -> None:
     data = labelled_data(tmp_path, seed=1)
-    session, sae = opened(world / "topk", data=str(data), activations=str(world / "rec"))
+    session, sae = loaded(world / "topk", data=str(data), activations=str(world / "rec"))
     with pytest.raises(DataError, match=r"lacks \d+ of \d+ texts, such as '"):
         session.measure("tpp", sae)
 

@@ -15,7 +15,7 @@ from pytest_sae.session.session import EvalSession
 from tests.dictionaries.formats import several_files as files
 from tests.labelled import labelled_data
 from tests.models.architectures import language_model, padded_batch
-from tests.session.test_session import options
+from tests.sessions import options
 from tests.tiny import tiny_model
 
 D = 16

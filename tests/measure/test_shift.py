@@ -29,8 +29,9 @@ from pytest_sae.metrics.scr import fit_probes
 from pytest_sae.metrics.shift import score_task
 from pytest_sae.session.session import EvalSession, LoadedSAE
 from tests.labelled import TASKS, labelled_data
-from tests.session.test_session import explicit_means, one_text, opened
-from tests.tiny import tiny_model, tiny_sae
+from tests.session.test_session import explicit_means, one_text
+from tests.sessions import opened, tiny_world
+from tests.tiny import tiny_sae
 
 GENDER = "gender: f or m"
 
@@ -66,16 +67,11 @@ def everything() -> Answers:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The corpus holds every test text too, and must not show them."""
-    directory = tmp_path_factory.mktemp("world")
-    tiny_model(directory / "model")
+    directory = tiny_world(tmp_path_factory.mktemp("world"), "topk", "jumprelu", "standard")
     data = directory / "data"
-    data.mkdir()
-    labelled_data(data)
     rows = [json.loads(line) for line in (data / "test.jsonl").read_text().splitlines()]
     with (data / "corpus.jsonl").open("a") as corpus:
         corpus.writelines(json.dumps({"text": row["text"]}) + "\n" for row in rows)
-    for arch in ("topk", "jumprelu", "standard"):
-        tiny_sae(directory / arch, arch=arch, model=str(directory / "model"))
     tiny_sae(
         directory / "normed",
         arch="topk",

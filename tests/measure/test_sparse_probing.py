@@ -15,7 +15,6 @@ from pytest_sae.data import sae_probes
 from pytest_sae.data.sae_probes import LastTokenTask, RowSplit
 from pytest_sae.data.sources import load_tasks
 from pytest_sae.data.tasks import ClassTask, ClassTexts, Sizes, Spelling
-from pytest_sae.dictionaries.spec import resolve
 from pytest_sae.errors import DataError
 from pytest_sae.measure import absorption, last_token_probing
 from pytest_sae.measure.given import Given
@@ -23,10 +22,10 @@ from pytest_sae.metrics import last_token_probing_baseline, transfer
 from pytest_sae.metrics.last_token_probing import LabelledRows, score
 from pytest_sae.metrics.last_token_probing_baseline import ActivationRows
 from pytest_sae.models.tokenize import Batch
-from pytest_sae.options import Options
 from pytest_sae.session.session import EvalSession, LoadedSAE
 from tests.labelled import TASKS, labelled_data
 from tests.measure.given import given_of
+from tests.sessions import loaded
 from tests.tiny import tiny_model, tiny_sae
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,23 +33,7 @@ BUNDLED = ROOT / "fixtures" / "world" / "saes" / "topk"
 
 
 def opened(path: Path, data: Path | None, suite: str = "smoke") -> tuple[EvalSession, LoadedSAE]:
-    options = Options(
-        sae=(),
-        model=None,
-        device="cpu",
-        dtype="float32",
-        suite=suite,
-        data=data and str(data),
-        thresholds=None,
-        report="",
-        cache=None,
-        seed=0,
-        gate=True,
-        threads=1,
-        asked=True,
-    )
-    session = EvalSession(options)
-    return session, session.load(resolve([str(path)])[0])
+    return loaded(path, data=data and str(data), suite=suite)
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from pytest_sae.metrics import mdl
 from pytest_sae.numbers.estimate import Estimate
 from pytest_sae.session.session import EvalSession, LoadedSAE
 from tests.labelled import labelled_data
-from tests.session.test_session import options
+from tests.sessions import options
 from tests.tiny import tiny_model, tiny_sae
 
 

@@ -34,7 +34,7 @@ from pytest_sae.session.session import EvalSession, LoadedSAE
 from tests.dictionaries.formats.sae_lens_files import write
 from tests.labelled import labelled_data
 from tests.measure.test_shift import everything
-from tests.session.test_session import options
+from tests.sessions import options, tiny_world
 from tests.tiny import tiny_model
 
 #: Where each reads and writes, and the modules whose input and output these are.
@@ -54,11 +54,8 @@ FAMILIES = ("core", "scr", "tpp")
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("world")
-    model = tiny_model(directory / "model")
-    (directory / "data").mkdir()
-    labelled_data(directory / "data")
-    own_words(model, directory / "data" / "corpus.jsonl")
+    directory = tiny_world(tmp_path_factory.mktemp("world"))
+    own_words(directory / "model", directory / "data" / "corpus.jsonl")
     for arch in ARCHS:
         transcoder(directory / arch, directory, arch)
     return directory

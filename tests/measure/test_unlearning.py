@@ -23,16 +23,6 @@ LOW = "blocks.0.hook_resid_pre"
 SIZES = UnlearningSizes(texts=60, questions=12, orders=1)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="module")
-def store() -> Store:
-    return Store(None)
-
-
 @pytest.fixture(scope="module")
 def task() -> UnlearningTask:
     whole = tasks().unlearning[0]

@@ -21,7 +21,7 @@ import resource, sys
 from pathlib import Path
 from pytest_sae.dictionaries.spec import resolve
 from pytest_sae.session.session import EvalSession
-from tests.session.test_session import options
+from tests.sessions import options
 
 world = Path(sys.argv[1])
 session = EvalSession(options(world))

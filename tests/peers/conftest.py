@@ -16,7 +16,7 @@ from pytest_sae.activations.stream import ActivationBatch
 from pytest_sae.dictionaries.spec import resolve
 from pytest_sae.models.tokenize import Batch
 from pytest_sae.session.session import EvalSession, LoadedSAE
-from tests.peers.published import options
+from tests.sessions import options
 from tests.suite.running import SAES
 
 
@@ -28,7 +28,7 @@ def sae_bench() -> None:
 @pytest.fixture(scope="session")
 def session() -> EvalSession:
     """The bundled world, without a cache."""
-    return EvalSession(options())
+    return EvalSession(options(gate=False))
 
 
 @pytest.fixture(scope="session")

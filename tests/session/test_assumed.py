@@ -25,7 +25,7 @@ from pytest_sae.options import Options
 from pytest_sae.session.session import EvalSession, LoadedSAE
 from tests.dictionaries.formats import dictionary_learning_files
 from tests.labelled import labelled_data
-from tests.session.test_session import options
+from tests.sessions import options
 from tests.tiny import tiny_model
 
 D = 32

@@ -37,21 +37,17 @@ from tests.dictionaries.formats.sae_lens_files import write
 from tests.labelled import labelled_data
 from tests.measure.test_shift import everything
 from tests.measure.test_transcoders import edited, own_words
-from tests.session.test_session import opened
-from tests.tiny import tiny_model, tiny_sae
+from tests.sessions import opened, tiny_world
+from tests.tiny import tiny_sae
 
 MEASURED = ("core", "scr", "tpp")
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("world")
-    model = tiny_model(directory / "model")
-    (directory / "data").mkdir()
-    labelled_data(directory / "data")
+    directory = tiny_world(tmp_path_factory.mktemp("world"), "topk", "standard")
+    model = directory / "model"
     own_words(model, directory / "data" / "corpus.jsonl")
-    for arch in ("topk", "standard"):
-        tiny_sae(directory / arch, arch=arch, model=str(model))
     tiny_sae(directory / "normed", model=str(model), normalize_activations="layer_norm")
     write(directory / "transcoder", "transcoder", 32, 96, d_out=32)
     edited(

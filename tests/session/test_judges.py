@@ -18,6 +18,7 @@ from pytest_sae.numbers.estimate import Estimate
 from pytest_sae.options import Options
 from pytest_sae.session.judges import Judges
 from tests.judge.provider import KEY, answering, provider
+from tests.sessions import options
 
 MODEL = "openai/rules-behind-http"
 
@@ -30,20 +31,7 @@ def model() -> LanguageModel:
 @pytest.fixture
 def recorded(tmp_path: Path) -> Options:
     """Options that ask `MODEL` and keep its answers."""
-    return Options(
-        sae=(),
-        model=None,
-        device="cpu",
-        dtype="float32",
-        suite="smoke",
-        data=None,
-        thresholds=None,
-        report="",
-        cache=None,
-        seed=0,
-        gate=True,
-        threads=1,
-        asked=True,
+    return options(
         judge=MODEL,
         judge_mode="record",
         judge_recordings=str(tmp_path / "judge.jsonl"),

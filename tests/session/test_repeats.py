@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from pytest_sae.numbers.estimate import Estimate, not_applicable, undefined
 from pytest_sae.session.repeats import combined, seeds
-from tests.session.test_session import opened, options, world  # noqa: F401
+from tests.session.test_session import world  # noqa: F401
+from tests.sessions import opened, options
 
 numbers = st.floats(-5, 5)
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from pytest_sae.dictionaries.spec import SAESpec, resolve
+from pytest_sae.dictionaries.spec import SAESpec
 from pytest_sae.errors import DataError, DictionaryError, ModelError, SiteError
 from pytest_sae.measure import core, scr_and_tpp
 from pytest_sae.metrics import class_probes, scr
@@ -21,20 +21,14 @@ from pytest_sae.metrics.protocol import NS
 from pytest_sae.models.load import load as load_model
 from pytest_sae.models.precision import compare
 from pytest_sae.numbers.bootstrap import generator
-from pytest_sae.options import Options
 from pytest_sae.session.session import EvalSession, LoadedSAE
-from tests.labelled import labelled_data
-from tests.tiny import tiny_model, tiny_sae
+from tests.sessions import opened, options, tiny_world
+from tests.tiny import tiny_sae
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("world")
-    tiny_model(directory / "model")
-    (directory / "data").mkdir()
-    labelled_data(directory / "data")
-    for arch in ("topk", "jumprelu", "standard"):
-        tiny_sae(directory / arch, arch=arch, model=str(directory / "model"))
+    directory = tiny_world(tmp_path_factory.mktemp("world"), "topk", "jumprelu", "standard")
     tiny_sae(
         directory / "normed",
         arch="topk",
@@ -42,30 +36,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         normalize_activations="layer_norm",
     )
     return directory
-
-
-def options(world: Path, **changes: object) -> Options:
-    plain = Options(
-        sae=(),
-        model=None,
-        device="cpu",
-        dtype="float32",
-        suite="smoke",
-        data=str(world / "data" / "tasks.toml"),
-        thresholds=None,
-        report="",
-        cache=None,
-        seed=0,
-        gate=True,
-        threads=1,
-        asked=True,
-    )
-    return dataclasses.replace(plain, **changes)
-
-
-def opened(world: Path, name: str, **changes: object) -> tuple[EvalSession, LoadedSAE]:
-    session = EvalSession(options(world, **changes))
-    return session, session.load(resolve([str(world / name)])[0])
 
 
 @pytest.mark.parametrize("arch", ["topk", "jumprelu", "standard", "normed"])

@@ -9,8 +9,8 @@ import pytest
 
 from pytest_sae.dictionaries.spec import resolve
 from pytest_sae.families import NAMES
-from pytest_sae.options import Options
 from pytest_sae.session.session import EvalSession
+from tests.sessions import options
 from tests.suite.running import SAES
 
 # It asks which questions the model can answer, and puts those again with latents clamped.
@@ -20,24 +20,14 @@ ASKING_TWICE = "unlearning"
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> EvalSession:
     """A session on the bundled world that has measured everything on one SAE, some on another."""
-    options = Options(
+    given = options(
         sae=(str(SAES / "topk"), str(SAES / "random")),
-        model=None,
-        device="cpu",
-        dtype="float32",
-        suite="smoke",
-        data=None,
-        thresholds=None,
-        report="",
         cache=str(tmp_path_factory.mktemp("cache")),
-        seed=0,
         gate=False,
-        threads=1,
-        asked=True,
     )
-    session = EvalSession(options)
+    session = EvalSession(given)
     every = [name for name in NAMES if name != ASKING_TWICE]
-    for spec, families in zip(resolve(options.sae), (every, ("tpp", "core")), strict=True):
+    for spec, families in zip(resolve(given.sae), (every, ("tpp", "core")), strict=True):
         sae = session.load(spec)
         for family in families:
             assert session.measure(family, sae), family

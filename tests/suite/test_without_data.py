@@ -6,15 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from pytest_sae.dictionaries.spec import resolve
 from pytest_sae.families.registry import cards
 from pytest_sae.gate.bounds import load_thresholds
 from pytest_sae.gate.verdict import judge
 from pytest_sae.numbers.estimate import Estimate
-from pytest_sae.options import Options
 from pytest_sae.run.run import shipped_thresholds
-from pytest_sae.session.session import EvalSession
 from tests.labelled import TASKS, labelled_data
+from tests.sessions import loaded
 from tests.tiny import tiny_model, tiny_sae
 
 ON_TABLES = [card.name for card in cards() if card.on_tasks and card.name != "shift"]
@@ -28,23 +26,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Estimate]]
     labelled_data(directory)
     tiny_sae(directory / "sae", model=str(directory / "model"))
     (directory / "mine.toml").write_text(TASKS[: TASKS.index("[datasets")])
-    options = Options(
-        sae=(),
-        model=None,
-        device="cpu",
-        dtype="float32",
-        suite="smoke",
-        data=str(directory / "mine.toml"),
-        thresholds=None,
-        report="",
-        cache=None,
-        seed=0,
-        gate=True,
-        threads=1,
-        asked=True,
-    )
-    session = EvalSession(options)
-    sae = session.load(resolve([str(directory / "sae")])[0])
+    session, sae = loaded(directory / "sae", data=str(directory / "mine.toml"))
     return {name: [each.estimate for each in session.measure(name, sae)] for name in ON_TABLES}
 
 

@@ -21,7 +21,7 @@ from tests.dictionaries.conftest import edit_config
 from tests.dictionaries.contents import behaves
 from tests.dictionaries.formats.sae_lens_files import write_temporal
 from tests.labelled import labelled_data
-from tests.session.test_session import options
+from tests.sessions import options
 from tests.tiny import tiny_model
 
 D, M = 16, 48
