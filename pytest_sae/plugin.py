@@ -170,12 +170,13 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object | None:
     """Let one worker own one SAE, whichever way other tests are distributed."""
-    ids = _run(config).sae_ids
+    run = _run(config)
+    ids = run.sae_ids
     from pytest_sae.run.scheduler import XDIST, SAEOrXdistScheduling
 
     if config.getoption("dist") not in XDIST or not ids:
         return None
-    return SAEOrXdistScheduling(config, log, ids)
+    return SAEOrXdistScheduling(config, log, ids, run.expects_sae_tests())
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from xdist.scheduler import (
     WorkStealingScheduling,
 )
 
-from pytest_sae.run.nodeids import sae_of_nodeid
+from pytest_sae.run.nodeids import key_of_nodeid, sae_of_nodeid
 
 if TYPE_CHECKING:
     import pytest
@@ -26,15 +26,26 @@ if TYPE_CHECKING:
 
 
 class SAEScheduling(LoadScopeScheduling):  # type: ignore[misc]
-    """The tests of one SAE are one unit of work, every other test is a unit of its own."""
+    """The tests of one SAE are one unit of work; other tests are grouped as --dist says.
 
-    def __init__(self, config: pytest.Config, log: Producer, sae_ids: Sequence[str]) -> None:
+    Args:
+        others: what xdist would schedule them by.
+    """
+
+    def __init__(
+        self, config: pytest.Config, log: Producer, sae_ids: Sequence[str], others: Any
+    ) -> None:
         super().__init__(config, log)
         self._sae_ids = sae_ids
+        self._others = others
 
     def _split_scope(self, nodeid: str) -> str:
         sae = sae_of_nodeid(nodeid, self._sae_ids)
-        return f"sae {sae}" if sae else nodeid
+        return f"sae {sae}" if sae else self._unit_of(nodeid)
+
+    def _unit_of(self, nodeid: str) -> str:
+        grouped = isinstance(self._others, LoadScopeScheduling)
+        return str(self._others._split_scope(nodeid)) if grouped else nodeid
 
     def remove_node(self, node: WorkerController) -> str | None:
         """Give a lost worker's tests to the others, all but the one that it died in.
@@ -80,12 +91,19 @@ class SAEOrXdistScheduling:
 
     Which of them is known only when the workers have collected, so the choice is made there. A run
     without SAEs is then distributed exactly as it would be without this plugin.
+
+    Args:
+        asked: whether SAE tests are expected. Where they are not, a parameter that is called as the
+            bundled SAE is, `topk`, makes no test one of ours: that takes a metric beside it.
     """
 
-    def __init__(self, config: pytest.Config, log: Producer, sae_ids: Sequence[str]) -> None:
-        self._chosen: Any = SAEScheduling(config, log, sae_ids)
+    def __init__(
+        self, config: pytest.Config, log: Producer, sae_ids: Sequence[str], asked: bool
+    ) -> None:
         self._xdist = XDIST[config.getoption("dist")](config, log)
+        self._chosen: Any = SAEScheduling(config, log, sae_ids, self._xdist)
         self._sae_ids = sae_ids
+        self._asked = asked
 
     def schedule(self) -> None:
         """Choose when called first, then let the chosen scheduler distribute."""
@@ -99,7 +117,11 @@ class SAEOrXdistScheduling:
 
     def _has_sae_tests(self) -> bool:
         collections = self._chosen.registered_collections.values()
-        return any(sae_of_nodeid(test, self._sae_ids) for tests in collections for test in tests)
+        return any(self._is_ours(test) for tests in collections for test in tests)
+
+    def _is_ours(self, nodeid: str) -> bool:
+        sae = sae_of_nodeid(nodeid, self._sae_ids)
+        return sae is not None and (self._asked or key_of_nodeid(nodeid, sae) is not None)
 
     def _hand_over(self) -> None:
         collected = self._chosen.registered_collections

@@ -102,6 +102,40 @@ def test_tests_without_an_sae_are_distributed_as_the_mode_says(project: Project,
     result.assert_outcomes(passed=2)
 
 
+OF_A_FILE = """
+import os, time
+import pytest
+
+@pytest.fixture(scope="module", autouse=True)
+def made():
+    with open("made.txt", "a") as file:
+        file.write(f"{__name__} {os.getpid()}\\n")
+
+@pytest.mark.parametrize("name", ["topk", "other", "third"])
+def test_named(name):
+    time.sleep(0.2)  # so that both workers have their part
+
+def test_one():
+    time.sleep(0.2)
+"""
+
+
+@pytest.mark.parametrize("sae", [None, "saes/a"])
+def test_other_tests_of_a_file_stay_together_where_the_mode_says_so(
+    project: Project, sae: str | None
+) -> None:
+    """Also those with parameters that are called as an SAE is, where nobody asked for one."""
+    if sae is None:
+        project.write("evals/test_evals.py", "")
+        (project.path / "evals/thresholds.toml").unlink()
+    for name in ("x", "y", "z"):
+        project.write(f"evals/test_{name}.py", OF_A_FILE)
+    result = project.run_apart("-n2", "--dist=loadfile", sae=sae)
+    assert result.ret == 0
+    made = (project.path / "made.txt").read_text().splitlines()
+    assert len(made) == 3
+
+
 def test_one_worker_owns_one_sae(project: Project) -> None:
     many(project, set())
     assert project.run_apart("-n3", sae="saes/*").ret == 0
