@@ -130,6 +130,7 @@ def test_the_patches_of_a_vision_encoder_are_recorded_without_its_class_token(
     same(valid_rows(here / "vit-rec", tuple(images)), patches(here, images))
 
 
+@pytest.mark.whole
 def test_an_sae_of_a_vision_encoder_is_measured_on_its_recording(
     here: Path, images: Mapping[str, Tensor]
 ) -> None:

@@ -12,6 +12,7 @@ from tests.suite.running import arguments_of, kill_when, started, suite
 from tests.tiny import tiny_model, tiny_sae
 
 
+@pytest.mark.whole
 def test_the_default_run_evaluates_the_bundled_sae_and_says_so(tmp_path: Path, cache: str) -> None:
     run = suite(tmp_path, "--sae-suite=smoke", "-k", "explained_variance", cache)
     assert "the bundled one" in run.output

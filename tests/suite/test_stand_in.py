@@ -6,12 +6,16 @@ import json
 from html import unescape
 from pathlib import Path
 
+import pytest
+
 from pytest_sae import bundled_world
 from pytest_sae.records.schema import read_report
 from pytest_sae.reports.summary import judge_lines
 from tests.models.test_embedder import tiny_encoder
 from tests.suite.judged import METRICS, UNASKED
 from tests.suite.running import Run, suite
+
+pytestmark = pytest.mark.whole
 
 
 def test_without_a_key_or_a_flag_the_bundled_sae_passes(standin: Run) -> None:
