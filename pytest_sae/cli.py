@@ -6,14 +6,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pytest_sae.errors import OptionError, PytestSAEError, ReportError
+from pytest_sae.errors import OptionError, PytestSAEError
 from pytest_sae.option_values import DTYPES, SUITES
-
-if TYPE_CHECKING:
-    from pytest_sae.records.influence_file import Influence
-    from pytest_sae.records.report import Report
 
 # What a command prints, and its exit status where that is not 0.
 Said = str | tuple[str, int]
@@ -74,15 +70,9 @@ def _add_audit(commands: Any) -> None:
 
 
 def _audit(chosen: argparse.Namespace) -> str:
-    from pytest_sae.audit.document import document, handwritten
-    from pytest_sae.records.schema import read_report, write_whole
+    from pytest_sae.run.report_commands import audited
 
-    audit = read_report(_report_of(chosen.report)).audit
-    if audit is None:
-        raise OptionError(f"{chosen.report} holds no audit. Expected a run with --sae-audit.")
-    output: Path = chosen.output
-    kept = handwritten(output.read_text(encoding="utf-8")) if output.is_file() else ""
-    return f"{write_whole(output, document(audit, kept))}\n"
+    return audited(chosen.report, chosen.output)
 
 
 def _add_merge(commands: Any) -> None:
@@ -227,86 +217,15 @@ def _record(chosen: argparse.Namespace) -> str:
 
 
 def _merge(chosen: argparse.Namespace) -> Said:
-    from pytest_sae.gate.merge import merge
-    from pytest_sae.records.schema import read_report
-    from pytest_sae.reports.write import publish, write_all
+    from pytest_sae.run.report_commands import merged
 
-    output = _directory(chosen.output)
-    paths = [_report_in(path) for path in chosen.reports]
-    reports = [read_report(path) for path in paths]
-    report = merge(reports)
-    influence: dict[tuple[str, str], Sequence[float]] = {}
-    for path, each in zip(paths, reports, strict=True):
-        influence |= _influence(path, each)
-    write_all(report, output, influence)
-    publish(report)
-    return f"{_told(report)}reports: {output}\n", report.exit_status
+    return merged(chosen.reports, chosen.output)
 
 
 def _compare(chosen: argparse.Namespace) -> Said:
-    from pytest_sae.gate.baseline_file import read_baseline
-    from pytest_sae.gate.bounds import load_thresholds
-    from pytest_sae.gate.compare import compare
-    from pytest_sae.options import in_ci
-    from pytest_sae.records.schema import read_report
-    from pytest_sae.reports.write import write_all
+    from pytest_sae.run.report_commands import compared
 
-    output = _directory(chosen.output) if chosen.output else None
-    thresholds = load_thresholds(_file(chosen.thresholds)) if chosen.thresholds else None
-    before = read_baseline(_report_of(chosen.before), str(chosen.before))
-    path = _report_in(chosen.after)
-    after = read_report(path)
-    influence = _influence(path, after)
-    report = compare(before, after, thresholds, in_ci(), influence)
-    if output:
-        write_all(report, output, influence)
-    return _told(report), report.exit_status
-
-
-def _influence(path: Path, report: Report) -> Influence:
-    from pytest_sae.records.influence_file import read_influence
-    from pytest_sae.records.row import values_of
-
-    return read_influence(path, values_of(report.measurements))
-
-
-def _report_of(path: Path) -> Path:
-    """Return the report.json of a directory that has one; else the path itself."""
-    from pytest_sae.records.report import NAME
-
-    inside = path / NAME
-    return inside if inside.is_file() else path
-
-
-def _report_in(path: Path) -> Path:
-    """Return the report.json that a path means, which has to be one."""
-    found = _report_of(path)
-    if found.is_dir():
-        raise ReportError(
-            f"{path} is a directory without a report.json. Expected one that a run of pytest wrote "
-            "(sae-report, or what --sae-report named)."
-        )
-    return found
-
-
-def _directory(path: Path) -> Path:
-    if path.exists() and not path.is_dir():
-        raise OptionError(f"--output={path} is a file. Expected a directory.")
-    return path
-
-
-def _file(path: Path) -> Path:
-    if not path.is_file():
-        raise OptionError(f"--thresholds={path} is no file. Expected a TOML file of bounds.")
-    return path
-
-
-def _told(report: Report) -> str:
-    from pytest_sae.reports.summary import failures, verdict_line
-    from pytest_sae.reports.terminal import table
-
-    lines = [*table(report.measurements), *failures(report), verdict_line(report)]
-    return "".join(f"{line}\n" for line in lines)
+    return compared(chosen.before, chosen.after, chosen.thresholds, chosen.output)
 
 
 def _check(chosen: argparse.Namespace) -> Said:
@@ -364,11 +283,6 @@ def _schema(chosen: argparse.Namespace) -> str:
 
 
 def _report(chosen: argparse.Namespace) -> str:
-    from pytest_sae.records.schema import read_report
-    from pytest_sae.reports.summary import verdict_line
-    from pytest_sae.reports.write import draw
+    from pytest_sae.run.report_commands import drawn
 
-    report = read_report(chosen.report)
-    directory: Path = chosen.output or chosen.report.parent
-    draw(report, directory)
-    return f"{verdict_line(report)}\n{directory / 'report.md'}\n{directory / 'report.html'}\n"
+    return drawn(chosen.report, chosen.output)

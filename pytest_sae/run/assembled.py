@@ -59,7 +59,34 @@ def assembled(
         complete: whether everything was measured that was to be.
         problems: what is amiss, a sentence each.
     """
-    report = _gathered(run, ledger, plan, heard, status, complete, problems)
+    rows, tests = tuple(ledger.rows), tuple(ledger.tests())
+    described = united(heard.described)
+    report = Report(
+        schema_version=SCHEMA_VERSION,
+        complete=complete,
+        verdict=run_verdict(rows, tests, problems, run.options.gate, plan),
+        problems=tuple(problems),
+        exit_status=status,
+        started=datetime.fromtimestamp(heard.started, UTC).isoformat(timespec="seconds"),
+        duration=round(time.time() - heard.started, 3),
+        argv=tuple(writable(str(arg)) for arg in run.config.invocation_params.args),
+        versions=versions(),
+        options=to_builtin(dataclasses.asdict(run.options)),
+        thresholds=tuple(
+            ThresholdsFile(name, digest) for name, digest in sorted(heard.thresholds.items())
+        ),
+        saes=tuple(_saes(run)),
+        shard=_shard(run),
+        update=None,
+        measurements=rows,
+        tests=tests,
+        environment=described.environment,
+        models=described.models,
+        data=described.data,
+        work=described.work,
+        audit=_audit(run, heard.audits) if complete and heard.audits else None,
+        plan=plan,
+    )
     # Once for all that is drawn of it: a name that is no UTF-8 could not be written.
     return checked(Report, builtins(report))
 
@@ -90,45 +117,6 @@ def with_update(
         # Not the report, whose place is told otherwise.
         raise OSError(error.errno, error.strerror, run.options.baseline) from None
     return replace(report, update=changed)
-
-
-def _gathered(
-    run: Run,
-    ledger: Ledger,
-    plan: Plan,
-    heard: Heard,
-    status: int,
-    complete: bool,
-    problems: Sequence[str],
-) -> Report:
-    rows, tests = tuple(ledger.rows), tuple(ledger.tests())
-    described = united(heard.described)
-    return Report(
-        schema_version=SCHEMA_VERSION,
-        complete=complete,
-        verdict=run_verdict(rows, tests, problems, run.options.gate, plan),
-        problems=tuple(problems),
-        exit_status=status,
-        started=datetime.fromtimestamp(heard.started, UTC).isoformat(timespec="seconds"),
-        duration=round(time.time() - heard.started, 3),
-        argv=tuple(writable(str(arg)) for arg in run.config.invocation_params.args),
-        versions=versions(),
-        options=to_builtin(dataclasses.asdict(run.options)),
-        thresholds=tuple(
-            ThresholdsFile(name, digest) for name, digest in sorted(heard.thresholds.items())
-        ),
-        saes=tuple(_saes(run)),
-        shard=_shard(run),
-        update=None,
-        measurements=rows,
-        tests=tests,
-        environment=described.environment,
-        models=described.models,
-        data=described.data,
-        work=described.work,
-        audit=_audit(run, heard.audits) if complete and heard.audits else None,
-        plan=plan,
-    )
 
 
 def _saes(run: Run) -> Iterable[SAE]:

@@ -1,0 +1,154 @@
+"""What the command line does with reports: draw, merge, compare, and the document of an audit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pytest_sae.errors import OptionError, ReportError
+from pytest_sae.records.influence_file import Influence, read_influence
+from pytest_sae.records.report import NAME, Report
+from pytest_sae.records.row import values_of
+from pytest_sae.records.schema import read_report, write_whole
+from pytest_sae.reports.summary import failures, verdict_line
+from pytest_sae.reports.terminal import table
+from pytest_sae.reports.write import draw, publish, write_all
+
+
+def drawn(report: Path, output: Path | None) -> str:
+    """Draw `report.md` and `report.html`.
+
+    Args:
+        report: report.json.
+        output: directory to draw into; None for that of the report.
+
+    Returns:
+        The verdict, and where the pages are.
+    """
+    read = read_report(report)
+    directory = output or report.parent
+    draw(read, directory)
+    return f"{verdict_line(read)}\n{directory / 'report.md'}\n{directory / 'report.html'}\n"
+
+
+def audited(report: Path, output: Path) -> str:
+    """Write the document of an audit; what was written by hand in it stays.
+
+    Args:
+        report: report.json of a run with --sae-audit, or its directory.
+        output: the document.
+
+    Returns:
+        Where it is.
+
+    Raises:
+        OptionError: the report holds no audit.
+    """
+    from pytest_sae.audit.document import document, handwritten
+
+    audit = read_report(_report_of(report)).audit
+    if audit is None:
+        raise OptionError(f"{report} holds no audit. Expected a run with --sae-audit.")
+    kept = handwritten(output.read_text(encoding="utf-8")) if output.is_file() else ""
+    return f"{write_whole(output, document(audit, kept))}\n"
+
+
+def merged(shards: Sequence[Path], output: Path) -> tuple[str, int]:
+    """Unite the reports of shards, judge them again, and write what comes of it.
+
+    Args:
+        shards: report.json of each, or its directory.
+        output: directory of the united report.
+
+    Returns:
+        What is told, and the exit status.
+
+    Raises:
+        ReportError: reports that do not belong together, or are none.
+        OptionError: the output is a file.
+    """
+    from pytest_sae.gate.merge import merge
+
+    directory = _directory(output)
+    paths = [_report_in(path) for path in shards]
+    reports = [read_report(path) for path in paths]
+    report = merge(reports)
+    influence: dict[tuple[str, str], Sequence[float]] = {}
+    for path, each in zip(paths, reports, strict=True):
+        influence |= _influence(path, each)
+    write_all(report, directory, influence)
+    publish(report)
+    return f"{_told(report)}reports: {directory}\n", report.exit_status
+
+
+def compared(
+    before: Path, after: Path, thresholds: Path | None, output: Path | None
+) -> tuple[str, int]:
+    """Judge a report against an earlier one, or against a baseline.
+
+    Args:
+        before: report.json, its directory, or a baseline.
+        after: report.json, or its directory.
+        thresholds: file of bounds; None for the rules that the later report was judged by.
+        output: directory for the report of the comparison; None to write none.
+
+    Returns:
+        What is told, and the exit status.
+
+    Raises:
+        OptionError: a path that is not what it must be.
+        ReportError: a report that is none.
+    """
+    from pytest_sae.gate.baseline_file import read_baseline
+    from pytest_sae.gate.bounds import load_thresholds
+    from pytest_sae.gate.compare import compare
+    from pytest_sae.options import in_ci
+
+    directory = _directory(output) if output else None
+    rules = load_thresholds(_file(thresholds)) if thresholds else None
+    earlier = read_baseline(_report_of(before), str(before))
+    path = _report_in(after)
+    later = read_report(path)
+    influence = _influence(path, later)
+    report = compare(earlier, later, rules, in_ci(), influence)
+    if directory:
+        write_all(report, directory, influence)
+    return _told(report), report.exit_status
+
+
+def _influence(path: Path, report: Report) -> Influence:
+    return read_influence(path, values_of(report.measurements))
+
+
+def _report_of(path: Path) -> Path:
+    """Return the report.json of a directory that has one; else the path itself."""
+    inside = path / NAME
+    return inside if inside.is_file() else path
+
+
+def _report_in(path: Path) -> Path:
+    """Return the report.json that a path means, which has to be one."""
+    found = _report_of(path)
+    if found.is_dir():
+        raise ReportError(
+            f"{path} is a directory without a report.json. Expected one that a run of pytest wrote "
+            "(sae-report, or what --sae-report named)."
+        )
+    return found
+
+
+def _directory(path: Path) -> Path:
+    if path.exists() and not path.is_dir():
+        raise OptionError(f"--output={path} is a file. Expected a directory.")
+    return path
+
+
+def _file(path: Path) -> Path:
+    if not path.is_file():
+        raise OptionError(f"--thresholds={path} is no file. Expected a TOML file of bounds.")
+    return path
+
+
+def _told(report: Report) -> str:
+    lines = [*table(report.measurements), *failures(report), verdict_line(report)]
+    return "".join(f"{line}\n" for line in lines)
