@@ -185,7 +185,7 @@ def _own_problems(reports: Sequence[Report]) -> list[str]:
 def _amiss(report: Report) -> Iterable[str]:
     """Give what one report says against itself, beyond its rows."""
     yield from report.problems
-    if report.plan.narrowed:
+    if report.plan.narrowed and report.plan.left(report.measurements):
         yield f"only a part of it was run ({' '.join(report.plan.narrowed)})"
     elif not report.complete and not report.problems:
         yield "incomplete"

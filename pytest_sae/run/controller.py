@@ -273,7 +273,7 @@ class Controller:
             reporter.write_line(f"pytest-sae: {problem}", red=True)
 
     def _end(self, status: int, complete: bool, problems: list[str]) -> None:
-        from pytest_sae.reports.junit import add_suite_properties
+        from pytest_sae.reports.junit import add_to_junit
         from pytest_sae.reports.write import publish
 
         assert self._journal is not None
@@ -291,7 +291,7 @@ class Controller:
         self._append("end", exit_status=report.exit_status, verdict=report.verdict)
         self._journal.close()
         self._report = report
-        add_suite_properties(self._config, report)
+        add_to_junit(self._config, report)
 
     def _updated(self, report: Report) -> Report:
         if not self._run.options.update or not report.complete:
