@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.plugin.project import MEASURE, Project
+from tests.plugin.project import CONFTEST, MEASURE, Project
+from tests.plugin.test_controls import CONTROLLED, Controls
 from tests.verdicts.places import CORE, RULES, everywhere, right
 
 
@@ -34,6 +35,7 @@ class Case:
         measured: the body of `measure(family, sae)`; as in every project here by default.
         flags: of the run.
         files: further ones of the project.
+        controls: by key, of what is measured: what is expected of each, and its value.
         saes: of the run.
         variables: of the environment.
         before: an earlier run, whose baseline this one is compared with.
@@ -49,6 +51,7 @@ class Case:
     measured: str = ""
     flags: tuple[str, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
+    controls: Controls = field(default_factory=dict)
     saes: tuple[str, ...] = ("a",)
     variables: Mapping[str, str] = field(default_factory=dict)
     before: Before | None = None
@@ -69,6 +72,10 @@ def held(case: Case, project: Project, monkeypatch: pytest.MonkeyPatch) -> pytes
         project.sae(name)
     flags = [*case.flags, *(_kept(project, case.before) if case.before else ())]
     _written(project, case.tests, case.rules, case.measured, case.files)
+    if case.controls:
+        project.write("conftest.py", CONFTEST + CONTROLLED)
+        with (project.path / "measure.py").open("a") as file:
+            file.write(f"CONTROLS = {case.controls!r}\n")
     for name, value in case.variables.items():
         monkeypatch.setenv(name, value)
     sae = "saes/*" if len(case.saes) > 1 else f"saes/{case.saes[0]}"
