@@ -77,6 +77,15 @@ class Plan(Strict):
     items: tuple[Item, ...] = ()
     narrowed: tuple[str, ...] = ()
 
+    def about(self, saes: Iterable[str]) -> Plan:
+        """Return a plan that asks for some judgement of each SAE too, whatever its report planned.
+
+        Args:
+            saes: ids of all that reports name.
+        """
+        asked = (Item("sae", sae, "", "the run") for sae in saes)
+        return Plan(tuple(dict.fromkeys((*asked, *self.items))), self.narrowed)
+
     def left(self, rows: Iterable[Row]) -> list[Item]:
         """Return the items that no row meets, in their order."""
         of: dict[str, list[Row]] = {}
