@@ -41,6 +41,7 @@ from pytest_sae.run.versions import versions
 
 # What the first line of the journal says.
 _KNOWN_AT_ONCE = ("started", "argv", "options", "saes", "shard", "update", "plan")
+_BROKEN_OFF = (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
 _ENDED_BY_ITSELF = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
 
 
@@ -175,7 +176,7 @@ class Controller:
         First, so that the JUnit file, which pytest writes in this hook, gets the verdict.
         """
         if self._idle:
-            self._previous.put_back()
+            self._put_back(session)
             return
         self._stopping.finish()
         status = int(session.exitstatus)
@@ -193,8 +194,14 @@ class Controller:
                 session.exitstatus = int(pytest.ExitCode.TESTS_FAILED)
         else:
             # Nothing here was about an SAE: the older report is not of this run's kind.
-            self._previous.put_back()
+            self._put_back(session)
             self._complain(problems)
+
+    def _put_back(self, session: pytest.Session) -> None:
+        """Put the older report back, unless this run was to replace it and broke off."""
+        broken = self._broken or session.exitstatus in _BROKEN_OFF
+        if self._only_shown() or not broken:
+            self._previous.put_back()
 
     def _was_stopped(self, session: pytest.Session) -> bool:
         if session.exitstatus not in _ENDED_BY_ITSELF:
