@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from pytest_sae.cli import main
-from tests.plugin.project import Project
+from tests.plugin.project import MEASURE, Project
 
 CORE = """
 import pytest
@@ -155,9 +155,7 @@ def _made_good(project: Project) -> str:
     project.write("good_evals/thresholds.toml", f"version = 1\n{RULES}")
     measure = project.path / "measure.py"
     kept = measure.read_text()
-    from tests.plugin.project import MEASURE
-
-    measure.write_text(MEASURE)
+    measure.write_text(f"{MEASURE}\nCONTROLS = {{}}\n")
     result = project.run("good_evals", "--sae-report=made", "--no-sae-ci", sae="saes/*")
     assert result.ret == 0, result.outlines
     measure.write_text(kept)

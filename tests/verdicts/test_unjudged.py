@@ -10,7 +10,7 @@ import pytest
 
 from tests.plugin.project import Project
 from tests.verdicts.cases import Before, Case, held, table
-from tests.verdicts.places import CORE, RULES
+from tests.verdicts.places import CORE, RULES, everywhere, right
 
 #: Of a part that the user chose: what was kept is no whole, and lacks what the good run has.
 PART = {"merged": "incomplete", "compared": "incomplete"}
@@ -272,9 +272,74 @@ INI = "[pytest]\naddopts = -p no:cacheprovider\nmarkers = slow\npythonpath = .\n
         flags=("evals/test_evals.py",),
         **PART,
     ),
+    by_a_shard=Case(
+        "pass", flags=("--sae-shard=1/2",), saes=("a", "b"), merged="incomplete",
+        compared="incomplete",
+    ),
     that_leaves_nothing_out=Case("pass", flags=("-k", "core")),
-)
+)  # fmt: skip
 def test_a_part_that_the_user_chose(
+    case: Case, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held(case, project, monkeypatch)
+
+
+def test_the_last_failures_alone_are_a_part(project: Project) -> None:
+    project.write("pytest.ini", "[pytest]\npythonpath = .\n")
+    project.tests(CORE)
+    project.thresholds(RULES.replace("min = 20", "min = 200"))
+    assert project.run().ret == 1
+    project.thresholds(RULES)
+    _, places = everywhere(project, "--lf")
+    right(places, "partial", "--lf", **PART)
+
+
+@pytest.mark.parametrize(("flag", "status"), [("--sae-ci", 1), ("--sae-partial", 0)])
+def test_a_part_is_red_in_ci_unless_it_was_asked_for(
+    project: Project, monkeypatch: pytest.MonkeyPatch, flag: str, status: int
+) -> None:
+    project.tests(CORE)
+    project.thresholds(RULES)
+    monkeypatch.setenv("CI", "true")
+    _, places = everywhere(project, "-k", "l0", flag)
+    for place in (places.run, places.junit):
+        assert (place.status, place.verdict, place.complete) == (status, "partial", False), place
+    assert ("1 of 2 gated values judged (-k)" in places.junit.text) == bool(status)
+    for place in (places.merged, places.compared):
+        assert (place.status, place.verdict) == (1, "incomplete"), place
+
+
+DIES = CORE.replace("gate(core", "import os\n    os._exit(1) if metric == 'l0' else gate(core")
+FAILS = "return [Estimate('l0', 2.5), Estimate('explained_variance', 0.91)]"
+
+
+@table(
+    a_worker_dies=Case(
+        "incomplete",
+        "while running",
+        tests=DIES,
+        flags=("-n1",),
+        apart=True,
+    ),
+    a_worker_dies_where_groups_are_kept_together=Case(
+        "incomplete",
+        "while running",
+        tests=DIES,
+        flags=("-n2", "--dist=loadgroup"),
+        apart=True,
+    ),
+    the_first_failure_ends_it=Case(
+        "fail", "not run: the run was stopped early", measured=FAILS, flags=("-x",)
+    ),
+    half_a_character_in_a_reason=Case(
+        "incomplete",
+        r"half \ud800 of a pair",
+        measured="return [undefined('l0', 'half \\ud800 of a pair'), "
+        "Estimate('explained_variance', 0.91, se=0.01)]",
+    ),
+    a_name_that_is_not_utf_8=Case("pass", saes=("a", "b\udcff")),
+)
+def test_what_happens_on_the_way(
     case: Case, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held(case, project, monkeypatch)
