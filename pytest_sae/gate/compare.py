@@ -117,8 +117,9 @@ def _lost(before: Baseline, report: Report) -> list[str]:
 
 
 def _missing(before: Baseline, rows: Iterable[Row]) -> list[str]:
-    there = {(row.sae, row.key) for row in rows}
-    saes = {sae for sae, _ in there}
+    rows = list(rows)
+    there = {(row.sae, row.key) for row in rows if not row.declined}
+    saes = {row.sae for row in rows}
     common = [entry.key for entry in before.entries if entry.sae in saes]
     if not common:
         return [f"no SAE of the report is in {before.source}"]

@@ -52,6 +52,7 @@ def both(*spoils: Callable[[Report], None]) -> Callable[[Report], None]:
 
 
 UNGATED = {"verdict": "ungated", "rule": None, "reason": "no rule"}
+GUEST = {"kind": "family", "sae": "b", "name": "guest", "by": "--sae-require"}
 OTHER_BOUNDS = [{"file": "evals/thresholds.toml", "sha256": "f" * 64}]
 #: What is done to the second of two shards, the verdict of both together, and what is said.
 SHARDS: dict[str, tuple[Callable[[Report], None], str, str]] = {
@@ -114,6 +115,11 @@ SHARDS: dict[str, tuple[Callable[[Report], None], str, str]] = {
     ),
     "that it is not complete": (of({"complete": False}), "incomplete", "shard 2/2: incomplete"),
     "a problem": (of({"problems": ["a disk was full"]}), "incomplete", "a disk was full"),
+    "to measure a family that is not installed here": (
+        lambda report: report["plan"]["items"].append(GUEST),
+        "incomplete",
+        "guest of b is required (--sae-require), and was not measured",
+    ),
     "number 0/0": (
         of({"shard": {"which": 0, "count": 0, "saes": ["a", "b"]}}),
         "incomplete",

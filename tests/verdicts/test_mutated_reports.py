@@ -61,6 +61,15 @@ def test_a_damaged_report_is_refused_or_judged_by_what_it_holds(project: Project
     held(project, 300)
 
 
+def test_a_plan_whose_rule_has_no_name_is_refused(project: Project) -> None:
+    path = good_report(project) / "report.json"
+    report = json.loads(path.read_text())
+    report["plan"]["items"][-1]["name"] = ""
+    path.write_text(json.dumps(report))
+    with pytest.raises(PytestSAEError, match=r"'' is not spelled like 'scr'"):
+        read_report(path)
+
+
 @pytest.mark.slow
 def test_two_thousand_damaged_reports(project: Project) -> None:
     held(project, 2_000)

@@ -93,6 +93,12 @@ OTHER = Before(sae="other")
             for name in ("l0", "explained_variance")
         ),
     ),
+    no_rules=Case("incomplete", "no metric of a was judged", rules=""),
+    a_test_that_ends_the_run_as_if_all_were_well=Case(
+        "incomplete",
+        "collected tests left no record",
+        tests=CORE.replace("gate(core[metric])", "pytest.exit('done', returncode=0)"),
+    ),
     all_that_gates_is_declared_not_to_exist=Case(
         "incomplete",
         "no metric of a was judged",
@@ -127,7 +133,24 @@ BASELINE = {
 }
 
 
-@table(**BASELINE)
+GONE = """
+if family == "core":
+    return [Estimate("l0", 32.5), Estimate("explained_variance", 0.91, se=0.01)]
+return [{}("scr", "no such extra", {{"n": n}}) for n in range(19)]
+"""
+ABSENT = {
+    f"values_that_are_{how}_now": Case(
+        "incomplete",
+        "19 values of a in kept/a.json were not measured",
+        tests=CORE + SCR,
+        measured=GONE.format(how),
+        before=Before(tests=CORE + SCR, measured=TWENTY),
+    )
+    for how in ("not_applicable", "no_data", "unable")
+}
+
+
+@table(**BASELINE, **ABSENT)
 def test_values_of_a_baseline_that_are_not_measured(
     case: Case, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
