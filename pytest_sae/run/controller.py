@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 # What the first line of the journal says.
 _KNOWN_AT_ONCE = ("started", "argv", "options", "saes", "shard", "update", "plan")
+_BROKEN_OFF = (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
 _ENDED_BY_ITSELF = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
 
 
@@ -164,7 +165,7 @@ class Controller:
         First, so that the JUnit file, which pytest writes in this hook, gets the verdict.
         """
         if self._idle:
-            self._previous.put_back()
+            self._put_back(session)
             return
         self._stopping.finish()
         status = int(session.exitstatus)
@@ -182,8 +183,14 @@ class Controller:
                 session.exitstatus = int(pytest.ExitCode.TESTS_FAILED)
         else:
             # Nothing here was about an SAE: the older report is not of this run's kind.
-            self._previous.put_back()
+            self._put_back(session)
             self._complain(problems)
+
+    def _put_back(self, session: pytest.Session) -> None:
+        """Put the older report back, unless this run was to replace it and broke off."""
+        broken = self._broken or session.exitstatus in _BROKEN_OFF
+        if self._only_shown() or not broken:
+            self._previous.put_back()
 
     def _was_stopped(self, session: pytest.Session) -> bool:
         if session.exitstatus not in _ENDED_BY_ITSELF:
@@ -274,7 +281,7 @@ class Controller:
             reporter.write_line(f"pytest-sae: {problem}", red=True)
 
     def _end(self, status: int, complete: bool, problems: list[str]) -> None:
-        from pytest_sae.reports.junit import add_suite_properties
+        from pytest_sae.reports.junit import add_to_junit
         from pytest_sae.reports.write import publish
         from pytest_sae.run.assembled import with_update
 
@@ -294,7 +301,7 @@ class Controller:
         self._append("end", exit_status=report.exit_status, verdict=report.verdict)
         self._journal.close()
         self._report = report
-        add_suite_properties(self._config, report)
+        add_to_junit(self._config, report)
 
     def _assembled(self, status: int, complete: bool, problems: list[str]) -> Report:
         from pytest_sae.run.assembled import Heard, assembled
