@@ -173,7 +173,7 @@ def main() -> None:
     rules = load_thresholds(shipped_thresholds(), "evals/thresholds.toml")
     found = [
         simulate(world, chosen, rules)
-        for world in worlds(chosen.worlds, chosen.work)
+        for world in worlds(chosen.worlds)
         if not chosen.only or world.name in chosen.only
     ]
     write_tables(found, chosen, chosen.output)

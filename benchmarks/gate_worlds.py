@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from benchmarks.foreign_dictionaries import AGAIN, WORTHLESS
-from fixtures import WORLD, dictionaries, language_model
+from fixtures import WORLD
 from pytest_sae.dictionaries.damaged import DAMAGES
 
 Kind = Literal["good", "again", "damaged", "worthless"]
@@ -51,14 +51,12 @@ class World:
     Args:
         name: of it.
         saes: directory of its dictionaries.
-        more: directory of another one, trained again.
         model: directory of its model, None for what they declare.
         data: its task file, None for the bundled one.
     """
 
     name: str
     saes: Path
-    more: Path
     model: str | None = None
     data: str | None = None
 
@@ -72,25 +70,17 @@ class World:
         yield from self._there("worthless", *WORTHLESS)
 
     def _there(self, kind: Kind, *names: str) -> Iterator[Variant]:
-        places = (folder / name for name in names for folder in (self.saes, self.more))
-        return (
-            Variant(path.name, kind, str(path)) for path in dict.fromkeys(places) if path.is_dir()
-        )
+        found = (name for name in names if (self.saes / name).is_dir())
+        return (Variant(name, kind, str(self.saes / name)) for name in found)
 
 
-def worlds(foreign: Path | None, work: Path) -> Iterator[World]:
+def worlds(foreign: Path | None) -> Iterator[World]:
     """Give the bundled world, and those that foreign_worlds.py made.
 
     Args:
         foreign: directory of them, None for none.
-        work: where the one of the bundled world is kept that is trained again.
     """
-    if not (work / AGAIN).is_dir():
-        x = dictionaries.training_activations(*language_model.load(WORLD / "model"))
-        dictionaries.train("topk", x, work / "unfinished", seed=dictionaries.SEED + 1)
-        (work / "unfinished" / "topk").rename(work / AGAIN)
-    yield World(BUNDLED, WORLD / "saes", work)
+    yield World(BUNDLED, WORLD / "saes")
     for tasks in sorted(foreign.glob("*/tasks.toml")) if foreign else ():
         folder = tasks.parent
-        saes = folder / "saes"
-        yield World(folder.name, saes, saes, str(folder / "model"), str(tasks))
+        yield World(folder.name, folder / "saes", str(folder / "model"), str(tasks))
