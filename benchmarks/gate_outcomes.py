@@ -137,9 +137,10 @@ def _rule(each: Measurement, rules: Thresholds) -> Rule | None:
 
 def _judged(each: Measurement, rule: Rule | None, baseline: Baseline | None = None) -> Verdict:
     influence = each.estimate.influence
-    against = baseline and baseline.against(
-        (each.sae, each.key), each.fingerprints, influence=influence
-    )
+    against = None
+    if baseline is not None:
+        key = (each.sae, each.key)
+        against = baseline.against(key, each.fingerprints, influence=influence)
     return judge(each.estimate, rule, "", against, each.controls, each.spec.direction)
 
 

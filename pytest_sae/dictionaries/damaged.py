@@ -95,7 +95,7 @@ def _half_active(dictionary: Dictionary) -> Encode:
         sizes = z.abs().sort(dim=1, descending=True).values
         half = (torch.count_nonzero(z, dim=1) + 1) // 2
         least = sizes.gather(1, (half - 1).clamp(min=0)[:, None])
-        return z * (z.abs() >= least)
+        return z * (z.abs() >= least).to(z.dtype)
 
     return encode
 
@@ -118,7 +118,8 @@ def _encoder_noise(share: float) -> Callable[[Dictionary], Encode]:
 def _decoder_noise(share: float) -> Callable[[Tensor], Tensor]:
     def noisy(rows: Tensor) -> Tensor:
         noise = normalize(torch.randn(rows.shape, generator=_generator()), dim=1).to(rows)
-        return rows + share * rows.norm(dim=1, keepdim=True) * noise
+        lengths: Tensor = rows.norm(dim=1, keepdim=True)
+        return rows + share * lengths * noise
 
     return noisy
 

@@ -7,17 +7,17 @@ make(control, latents, sample, seed, draws) -> list[Twin] | str       # or why t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from pytest_sae.activations.latents import Latents
-from pytest_sae.activations.stream import TokenActivations
-from pytest_sae.dictionaries import controls, references
+from pytest_sae.activations.stream import ActivationBatch
+from pytest_sae.dictionaries import controls, in_context, references
 from pytest_sae.dictionaries.affine import AffineDictionary
-from pytest_sae.dictionaries.base import Dictionary
+from pytest_sae.dictionaries.base import Contextual, Dictionary
 
 TOKENS = 8192  # of the texts, at least half as many: enough for a mean, a quantile and components
 _PIECE = 256  # tokens encoded at once
@@ -46,7 +46,7 @@ class TokenSample:
     """Some tokens of the texts, and what the dictionary makes of them.
 
     Args:
-        x: (token, d_in), what it reads.
+        x: (token, d_in), what it reads, in context where it needs that.
         y: (token, d_out), what it has to write: x itself, but for transcoders.
         l0: mean number of active latents.
         alive: latents that fire on any of them.
@@ -58,6 +58,9 @@ class TokenSample:
     alive: int
 
 
+Maker = Callable[[Dictionary, TokenSample, int], Dictionary | str]
+
+
 def why_not(control: str, latents: Latents) -> str:
     """Return why there is no such control of a dictionary, empty where there is one.
 
@@ -65,8 +68,6 @@ def why_not(control: str, latents: Latents) -> str:
         control: its name, one of `numbers.control.CONTROLS`.
         latents: of the dictionary that it would be a control of.
     """
-    if latents.in_context and control in MAKERS:
-        return latents.in_context
     if control in ("random_tied", "identity") and latents.writes_elsewhere:
         return _TWO_SITES
     if control == "permuted_decoder" and latents.dictionary.decoder_rows is None:
@@ -82,7 +83,7 @@ def sampled(latents: Latents, texts: Sequence[str]) -> TokenSample:
         texts: distinct.
     """
     device, dtype = latents.dictionary.device, latents.dictionary.dtype
-    x = _spread(latents.tokens(texts)).to(device, dtype)
+    x = _spread(latents.read("sampling tokens", latents.tokens(texts))).to(device, dtype)
     y = _spread(latents.written(texts)).to(device, dtype) if latents.writes_elsewhere else x
     active = torch.zeros(latents.dictionary.d_sae, dtype=torch.int64, device=x.device)
     with torch.no_grad():
@@ -116,9 +117,25 @@ def make(
         twins.append(Twin(other, first.latents.of_twin(other, encodes_alike=True)))
     for each in seeds if control == "random_tied" else ():
         # It writes where it reads, so that another one is another encode.
-        tied = controls.random_tied(latents.dictionary, sample.x, sample.l0, each)
+        tied = MAKERS[control](latents.dictionary, sample, each)
+        assert not isinstance(tied, str)
         twins.append(Twin(tied, latents.of_twin(tied, encodes_alike=False)))
     return twins
+
+
+def _beside_context(make: Maker) -> Maker:
+    """Make a control of what the earlier tokens do not say, where a dictionary reads those."""
+
+    def made(dictionary: Dictionary, sample: TokenSample, seed: int) -> Dictionary | str:
+        if not isinstance(dictionary, Contextual):
+            return make(dictionary, sample, seed)
+        rest = in_context.rest(dictionary, sample.x)
+        found = make(in_context.like(dictionary), replace(sample, x=rest, y=rest), seed)
+        return (
+            in_context.OfRest(dictionary, found) if isinstance(found, AffineDictionary) else found
+        )
+
+    return made
 
 
 def _random(dictionary: Dictionary, sample: TokenSample, seed: int) -> Dictionary | str:
@@ -150,6 +167,8 @@ def _identity(dictionary: Dictionary, sample: TokenSample, seed: int) -> Diction
 
 def _other_rows(dictionary: Dictionary, drawn: Dictionary, seed: int) -> Dictionary:
     assert isinstance(drawn, AffineDictionary)
+    if isinstance(drawn, in_context.OfRest):
+        return in_context.OfRest(dictionary, controls.redrawn_decoder(drawn.inner, seed))
     return controls.redrawn_decoder(drawn, seed)
 
 
@@ -158,13 +177,13 @@ def _other_order(dictionary: Dictionary, _: object, seed: int) -> Dictionary:
 
 
 #: The controls that are dictionaries, and how they are made.
-MAKERS: Mapping[str, Callable[[Dictionary, TokenSample, int], Dictionary | str]] = {
-    "random": _random,
-    "random_tied": _random_tied,
+MAKERS: Mapping[str, Maker] = {
+    "random": _beside_context(_random),
+    "random_tied": _beside_context(_random_tied),
     "permuted_decoder": _other_order,
     "best_k": _best_k,
-    "pca": _pca,
-    "identity": _identity,
+    "pca": _beside_context(_pca),
+    "identity": _beside_context(_identity),
 }
 
 #: Those of which another can be drawn with the same latents, and how.
@@ -174,7 +193,7 @@ REDRAWN: Mapping[str, Callable[[Dictionary, Dictionary, int], Dictionary]] = {
 }
 
 
-def _spread(stream: TokenActivations) -> Tensor:
+def _spread(stream: Iterable[ActivationBatch]) -> Tensor:
     """(token, d): every s-th valid token, s doubling as long as there are too many."""
     kept: list[Tensor] = []
     step, seen = 1, 0

@@ -105,7 +105,7 @@ def test_three_rows_of_a_hundred_change_places_and_none_is_lost(topk: Dictionary
 @pytest.mark.parametrize("name", ROWS)
 def test_rows_cannot_be_damaged_where_there_are_none(name: str, tmp_path: Path) -> None:
     normalised = load(tiny_sae(tmp_path, "topk", normalize_activations="layer_norm"))
-    with pytest.raises(DictionaryError, match="no fixed decoder rows.*Expected a damage of the"):
+    with pytest.raises(DictionaryError, match=r"no fixed decoder rows.*Expected a damage of the"):
         damaged(normalised, name)
 
 
@@ -137,5 +137,5 @@ def test_a_damage_is_asked_for_as_a_setting_and_has_an_id_of_its_own(
 
 
 def test_an_unknown_damage_is_refused_with_the_ones_that_there_are(topk: Dictionary) -> None:
-    with pytest.raises(DictionaryError, match="Did you mean 'dropped_20'.*half_active"):
+    with pytest.raises(DictionaryError, match=r"Did you mean 'dropped_20'.*half_active"):
         damaged(topk, "droped_20")
