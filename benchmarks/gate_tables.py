@@ -138,6 +138,26 @@ def _missed(seen: Sequence[Seen]) -> Iterator[str]:
     for what, names in told.items():
         yield ""
         yield f"{what}: {', '.join(names) or 'none'}."
+    yield from _changes(seen)
+
+
+def _changes(seen: Sequence[Seen]) -> Iterator[str]:
+    """Say how much a damage changes that a baseline does not see."""
+    for world in seen:
+        before = next((each for each in world.outcomes if each.variant.name == "topk"), None)
+        for each in world.outcomes:
+            missed = each.variant.kind == "damaged" and each.alike and share(each.alike) < DETECTED
+            if before and missed:
+                moved = [
+                    f"{name} from {number(before.values[name].value)} to {number(now.value)}"
+                    for name in ("explained_variance", "ce_recovered")
+                    if (now := each.values.get(name)) is not None
+                ]
+                yield ""
+                yield (
+                    f"*{each.variant.told}* of {world.world} moves {' and '.join(moved)}: less "
+                    "than the rules' tolerances, which are there for other seeds of a recipe."
+                )
 
 
 def _names(
