@@ -68,6 +68,7 @@ class Outcome:
         bounds: what is red by a bound in each repetition, by metric.
         alike: what regressed from the baseline on the same texts; empty without a baseline.
         other: what regressed from baselines on other texts; likewise.
+        at_two: the same where two standard errors of the difference are asked for; good ones alone.
         values: of what gates, by metric.
         margins: how far that is from bounds that controls set, by metric.
     """
@@ -76,6 +77,7 @@ class Outcome:
     bounds: Sequence[Reds]
     alike: Sequence[Reds] = ()
     other: Sequence[Reds] = ()
+    at_two: Sequence[Reds] = ()
     values: Mapping[str, Figure] = field(default_factory=dict)
     margins: Mapping[str, Figure] = field(default_factory=dict)
 
@@ -117,8 +119,13 @@ def outcome(
     return Outcome(
         variant,
         bounds,
-        alike=[_beside(old, new, rules, True) for old, new in zip(good, held, strict=False)],
-        other=[_beside(old, held[place], rules, False) for place, old in shifted],
+        alike=[_beside(old, new, rules, paired=True) for old, new in zip(good, held, strict=False)],
+        other=[_beside(old, held[place], rules) for place, old in shifted],
+        at_two=[
+            _beside(old, held[place], rules, sigma=2.0)
+            for place, old in shifted
+            if variant.kind == "good"
+        ],
         values=figures[0],
         margins=figures[1],
     )
@@ -145,7 +152,11 @@ def _judged(each: Measurement, rule: Rule | None, baseline: Baseline | None = No
 
 
 def _beside(
-    before: Sequence[Measurement], now: Sequence[Measurement], rules: Thresholds, paired: bool
+    before: Sequence[Measurement],
+    now: Sequence[Measurement],
+    rules: Thresholds,
+    paired: bool = False,
+    sigma: float | None = None,
 ) -> Reds:
     """Return what is worse than in a baseline, whatever the bounds say of it."""
     rows = [judged(measured_row(each, ""), _judged(each, _rule(each, rules))) for each in before]
@@ -153,13 +164,18 @@ def _beside(
     baseline = Baseline(
         "baseline", [replace(each, sae=now[0].sae) for each in entries_of(rows, kept)]
     )
-    verdicts = {each.key: _regression(each, _rule(each, rules), baseline) for each in now}
+    verdicts = {each.key: _regression(each, _rule(each, rules), baseline, sigma) for each in now}
     return {key: name for key, name in verdicts.items() if name == "regressed"}
 
 
-def _regression(each: Measurement, rule: Rule | None, baseline: Baseline) -> str:
+def _regression(
+    each: Measurement, rule: Rule | None, baseline: Baseline, sigma: float | None
+) -> str:
     # Bounds come first in a verdict, and would hide what the baseline says.
     free = rule and replace(rule, min=None, max=None, bound=None, max_se=None, max_rel_se=None)
+    allowed = rule and rule.allowed(each.spec.direction)
+    if free and allowed and sigma is not None:
+        free = replace(free, regression=replace(allowed, sigma=sigma))
     return _judged(replace(each, controls=()), free, baseline).name
 
 

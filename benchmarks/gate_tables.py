@@ -99,6 +99,8 @@ def _rates(seen: Sequence[Seen]) -> str:
         ("worthless and red", _runs(_of(seen, "worthless"), lambda each: each.bounds), "100%"),
         ("unchanged and regressed, on other texts", _runs(good, lambda each: each.other),
          "at most 1%"),
+        ("the same, were two standard errors asked for in place of "
+         f"{DEFAULT.sigma:g}", _runs(good, lambda each: each.at_two), "-"),
         ("another seed and regressed, on the same texts", _runs(again, lambda each: each.alike),
          "at most 1%"),
         ("another seed and regressed, on other texts", _runs(again, lambda each: each.other),
