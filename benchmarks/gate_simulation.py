@@ -71,7 +71,14 @@ def simulate(world: World, chosen: argparse.Namespace, rules: Thresholds) -> See
         outcomes.append(outcome(variant, runs.get(variant.of, []), runs[variant.name], rules))
         print(world.name, outcomes[-1].told, flush=True)
     session.close()
-    return Seen(world.name, families, len(shared.texts), outcomes)
+    return Seen(world.name, families, _texts(runs), outcomes)
+
+
+def _texts(runs: Mapping[str, Sequence[Run]]) -> int:
+    """Return how many texts were drawn: what was kept may be of fewer than are asked for now."""
+    held = (run for each in runs.values() for run in each if not isinstance(run, Refused))
+    of = (each.estimate for run in held for each in run if each.key == "explained_variance")
+    return max(each.n.get("texts", 0) for each in of)
 
 
 def _options(world: World, chosen: argparse.Namespace) -> Options:
