@@ -128,6 +128,8 @@ def _add_calibrate(commands: Any) -> None:
     add(
         "--output", type=Path, default=Path("thresholds.toml"), metavar="FILE", help="(%(default)s)"
     )
+    told = "measure damaged copies of the first good SAE too, and say what each bound catches"
+    add("--damages", action="store_true", help=told)
     told = "what is measured is kept there, for the next time (%(default)s)"
     add("--work", type=Path, default=Path("sae-calibration"), metavar="DIR", help=told)
     told = "share of good SAEs that may miss a bound, for each bound (%(default)s)"
@@ -249,7 +251,7 @@ def _check(chosen: argparse.Namespace) -> Said:
 def _calibrate(chosen: argparse.Namespace) -> Said:
     from pytest_sae.gate.calibrate import calibrate
     from pytest_sae.records.schema import write_whole
-    from pytest_sae.run.calibrate import known
+    from pytest_sae.run.calibrate import damaged, known
 
     output: Path = chosen.output
     if output.exists() and not chosen.force:
@@ -259,7 +261,8 @@ def _calibrate(chosen: argparse.Namespace) -> Said:
     if not 0 < chosen.rate < 0.5:
         raise OptionError(f"--rate={chosen.rate:g} is no such share. Expected one from 0 to 0.5.")
     good, bad = known(chosen.good, chosen.bad, chosen.work, chosen.more)
-    found = calibrate(good, bad, chosen.rate, chosen.one_recipe)
+    copies = damaged(chosen.good, chosen.work, chosen.more) if chosen.damages else []
+    found = calibrate(good, bad, chosen.rate, chosen.one_recipe, copies)
     write_whole(output, found.text())
     text = "".join(f"{line}\n" for line in (*found.told(), str(output)))
     return text, 1 if found.uncaught else 0
