@@ -32,6 +32,7 @@ class Options:
         thresholds: file, None to look for `thresholds.toml` beside the tests.
         report: directory that the reports go to.
         cache: directory of the activation cache, None to keep nothing.
+        cache_limit: bytes that it may hold after the run, 0 for any number.
         seed: seed of everything random.
         gate: False to measure without judging.
         threads: CPU threads of torch and linear algebra, one by default because sums depend on
@@ -93,6 +94,7 @@ class Options:
     activations: str | None = None
     repeats: int = 1
     baseline_texts: int = 2**20
+    cache_limit: int = 0
     controls: str | None = None
     twin: str | None = None
     audit: bool = False
@@ -165,6 +167,9 @@ FLAGS = (
     Flag("report", "DIR", "where the reports go", told="sae-report"),
     Flag("cache", "DIR|off", "where activations are kept between runs", checked.cache,
          told="the user's cache"),
+    Flag("cache-limit", "SIZE|off",
+         "most that stays there after a run; what was used longest ago goes first",
+         lambda value: checked.size("cache-limit", value), "off"),
     Flag("seed", "N", "seed of everything random", _whole("seed", 0), "0"),
     Flag("repeats", "N", "how often everything random is done, averaged, its spread shown",
          _whole("repeats", 1), "1"),
