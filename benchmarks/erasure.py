@@ -37,7 +37,7 @@ from pytest_sae.activations.codes import chunk_tokens
 from pytest_sae.activations.pooled import pool
 from pytest_sae.activations.stream import ActivationBatch
 from pytest_sae.dictionaries.base import DictionaryInfo
-from pytest_sae.metrics import tpp, tpp_estimates
+from pytest_sae.metrics import class_probes, tpp, tpp_estimates
 from pytest_sae.metrics.ablation import AffineRemoval, mean_difference, order, written
 from pytest_sae.metrics.protocol import CONTEXT, NS
 from pytest_sae.models.tokenize import Batch
@@ -142,10 +142,12 @@ class World:
     def shares(self, texts: Texts) -> NDArray[np.float64]:
         """(class, text) weight of each text in each class' figures; 0 leaves it out."""
         if self.published_texts:
-            chosen = tpp.members(texts.labels, self.classes, generator(0, "tpp", TASK, "texts"))
+            chosen = class_probes.members(
+                texts.labels, self.classes, generator(0, "tpp", TASK, "texts")
+            )
             shares: NDArray[np.float64] = chosen / chosen.sum(1, keepdims=True)
             return shares
-        return tpp.balanced(texts.labels, self.classes)
+        return class_probes.balanced(texts.labels, self.classes)
 
     @property
     def cells(self) -> list[tuple[int, int, int]]:
@@ -214,7 +216,7 @@ def ours(world: World, batches: Batches) -> NDArray[np.float64]:
         orders.append(order(np.maximum(0, contrast) * reads[:, c], max(NS)))
     removed = AffineRemoval(test.z, decoder).logits(orders, NS, world.probes.weight)
     logits = world.probes.logits(test.x).T - removed
-    right = (logits > 0) == tpp.one_versus_rest(world.test.labels, world.classes).T
+    right = (logits > 0) == class_probes.one_versus_rest(world.test.labels, world.classes).T
     accuracies: NDArray[np.float64] = np.einsum("cntk,kt->cnk", right, world.shares(world.test))
     return accuracies
 
@@ -234,7 +236,9 @@ def limit(world: World, batches: Batches) -> float:
 
 def one_after_the_other(x: NDArray[np.float32], world: World, epochs: int) -> None:
     """One probe as the published package fits it: nn.Linear, AdamW, batches of 16."""
-    chosen = tpp.members(world.train.labels, world.classes, generator(0, "tpp", TASK, "train"))
+    chosen = class_probes.members(
+        world.train.labels, world.classes, generator(0, "tpp", TASK, "train")
+    )
     members = np.flatnonzero(chosen[0])
     plan = schedule(members, x.shape[1], PUBLISHED, generator(0, "sequential"))
     inputs = torch.as_tensor(x)
@@ -255,9 +259,9 @@ def one_after_the_other(x: NDArray[np.float32], world: World, epochs: int) -> No
 
 def together(x: NDArray[np.float32], labels: NDArray[np.int64], classes: int) -> LinearProbes:
     """All probes of the task at once, as the product fits them."""
-    chosen = tpp.members(labels, classes, generator(0, "tpp", TASK, "train"))
+    chosen = class_probes.members(labels, classes, generator(0, "tpp", TASK, "train"))
     rngs = [generator(0, "tpp", TASK, str(c)) for c in range(classes)]
-    targets = tpp.one_versus_rest(labels, classes)
+    targets = class_probes.one_versus_rest(labels, classes)
     return fit_published(x, targets, [np.flatnonzero(row) for row in chosen], rngs)
 
 
@@ -341,7 +345,7 @@ def with_intervals(world: World, watch: Stopwatch) -> None:
     test = pool(world.test.batches(4096), world.dictionary, len(world.test.labels))
     names, decoder = [str(c) for c in range(world.classes)], world.dictionary.rows.numpy()
     labels = world.train.labels, world.test.labels
-    sets = tpp.fit_probes(TASK, train.x, labels[0], world.classes, 0)
+    sets = class_probes.fit_probes(TASK, train.x, labels[0], world.classes, 0)
 
     def measure() -> None:
         removal = AffineRemoval(test.z, decoder)

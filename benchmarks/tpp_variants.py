@@ -20,7 +20,7 @@ from pytest_sae.activations.latents import Latents
 from pytest_sae.data.tasks import ClassTask, Tasks
 from pytest_sae.measure.scr_and_tpp import PooledTask, erasure_texts, tpp_probes
 from pytest_sae.metrics.ablation import Indices, mean_difference, order, written
-from pytest_sae.metrics.tpp import balanced, one_versus_rest
+from pytest_sae.metrics.class_probes import balanced, one_versus_rest
 from pytest_sae.numbers.bootstrap import Floats
 from pytest_sae.numbers.estimate import Estimate, undefined
 from pytest_sae.probes import LinearProbes

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pytest_sae.audit.panel_checks import unsound
-from pytest_sae.audit.values import WorldAudit
+
+if TYPE_CHECKING:
+    from pytest_sae.audit.values import WorldAudit
 
 
 def test_audit(audited: WorldAudit) -> None:

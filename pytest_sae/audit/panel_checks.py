@@ -5,7 +5,10 @@ unsound(world) -> list[str]
 
 from __future__ import annotations
 
-from pytest_sae.audit.values import WorldAudit
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_sae.audit.values import WorldAudit
 
 #: A panel all of whose dictionaries recover about as much can't tell metrics apart.
 LEAST_SPREAD = 0.2

@@ -15,10 +15,10 @@ from pytest_sae.errors import ThresholdsError, suggest
 from pytest_sae.families.registry import known, spec_of
 from pytest_sae.gate.relative_bounds import relative_bound
 from pytest_sae.gate.rules import Override, Regression, Rule, Thresholds
-from pytest_sae.gate.toml_lines import Place
+from pytest_sae.gate.toml_lines import Place, TomlText
 from pytest_sae.numbers.keys import parse_key
 from pytest_sae.numbers.metric_spec import MetricSpec
-from pytest_sae.records import row
+from pytest_sae.records.rule import Tolerance
 
 T = TypeVar("T", bool, str)
 
@@ -75,10 +75,10 @@ def parse_thresholds(raw: bytes, shown: str, today: date = date.min) -> Threshol
     return Thresholds(shown, hashlib.sha256(raw).hexdigest(), rules, overrides)
 
 
-def _document(raw: bytes, shown: str) -> tuple[str, dict[str, object]]:
+def _document(raw: bytes, shown: str) -> tuple[TomlText, dict[str, object]]:
     try:
         text = raw.decode("utf-8")
-        return text, tomllib.loads(text)
+        return TomlText(text), tomllib.loads(text)
     except UnicodeDecodeError as error:
         raise ThresholdsError(f"{shown}:1: not UTF-8 text ({error}).") from None
     except tomllib.TOMLDecodeError as error:
@@ -277,7 +277,7 @@ def _check_forbids(rule: Rule, spec: MetricSpec) -> None:
         if bound is not None and (outside or sign * bound <= -_BEYOND):
             worst = f"is never {'below' if key == 'min' else 'above'} {bound:g}"
             raise ThresholdsError(
-                f"{rule.source(key)}: {rule.name} has {key} {bound:g} and {worst}: it forbids "
+                f"{rule.at(key)}: {rule.name} has {key} {bound:g} and {worst}: it forbids "
                 "nothing. Expected a bound that can be missed, or none."
             )
     wrong = {"higher": ("min", rule.min, "max"), "lower": ("max", rule.max, "min")}
@@ -286,14 +286,14 @@ def _check_forbids(rule: Rule, spec: MetricSpec) -> None:
     only = bound is None and all(each is None for each in others)
     if rule.gate and needed and only:
         raise ThresholdsError(
-            f"{rule.source(there)}: of {rule.name}, {spec.direction} is better, and it has a "
+            f"{rule.at(there)}: of {rule.name}, {spec.direction} is better, and it has a "
             f"{there} alone: however bad it is, it passes. Expected {needed} or regression."
         )
     if rule.regression is not None:
         _check_tolerance(rule, rule.regression, spec)
 
 
-def _check_tolerance(rule: Rule, regression: row.Tolerance, spec: MetricSpec) -> None:
+def _check_tolerance(rule: Rule, regression: Tolerance, spec: MetricSpec) -> None:
     span = math.inf if spec.low is None or spec.high is None else spec.high - spec.low
     for key, allowed, least in (
         ("abs", regression.abs, min(span, _BEYOND)),
@@ -302,7 +302,7 @@ def _check_tolerance(rule: Rule, regression: row.Tolerance, spec: MetricSpec) ->
     ):
         if allowed >= least:
             raise ThresholdsError(
-                f"{rule.source('regression')}: {rule.name} has regression {key} {allowed:g}: no "
+                f"{rule.at('regression')}: {rule.name} has regression {key} {allowed:g}: no "
                 f"value is that much worse, it forbids nothing. Expected less than {least:g}."
             )
 
@@ -311,27 +311,26 @@ def _check_bounds(rule: Rule) -> None:
     spec = spec_of(parse_key(rule.name)[0])
     if not rule.gate and not rule.reason:
         raise ThresholdsError(
-            f"{rule.source('gate')}: {rule.name} has gate = false without a reason. "
+            f"{rule.at('gate')}: {rule.name} has gate = false without a reason. "
             'Expected a line reason = "why it does not decide".'
         )
     if rule.gate and rule.regression is None and not rule.bounded:
         raise ThresholdsError(
-            f"{rule.source()}: {rule.name} bounds nothing. "
+            f"{rule.at()}: {rule.name} bounds nothing. "
             "Expected min, max, bound, max_se or regression, or gate = false with a reason."
         )
     if rule.min is not None and rule.max is not None and rule.min > rule.max:
         raise ThresholdsError(
-            f"{rule.source('min')}: {rule.name} has min {rule.min} > max {rule.max}: "
-            "nothing can pass."
+            f"{rule.at('min')}: {rule.name} has min {rule.min} > max {rule.max}: nothing can pass."
         )
     if rule.max_se is not None and rule.max_se < 0:
-        raise ThresholdsError(f"{rule.source('max_se')}: max_se is negative: nothing can pass.")
+        raise ThresholdsError(f"{rule.at('max_se')}: max_se is negative: nothing can pass.")
     if rule.min is not None and spec.high is not None and rule.min > spec.high:
         raise ThresholdsError(
-            f"{rule.source('min')}: {rule.name} cannot be above {spec.high}: nothing can pass."
+            f"{rule.at('min')}: {rule.name} cannot be above {spec.high}: nothing can pass."
         )
     if rule.max is not None and spec.low is not None and rule.max < spec.low:
         raise ThresholdsError(
-            f"{rule.source('max')}: {rule.name} cannot be below {spec.low}: nothing can pass."
+            f"{rule.at('max')}: {rule.name} cannot be below {spec.low}: nothing can pass."
         )
     _check_forbids(rule, spec)

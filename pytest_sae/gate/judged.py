@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from pytest_sae.gate.controls import holds
 from pytest_sae.gate.rules import Rule
 from pytest_sae.gate.verdict import UNMEASURABLE, judge
 from pytest_sae.numbers.estimate import Estimate
-from pytest_sae.records.row import Against, JudgedControl, Row
 from pytest_sae.records.verdicts import Verdict
+
+if TYPE_CHECKING:
+    from pytest_sae.records.row import Against, JudgedControl, Row
 
 
 def judged(
@@ -96,22 +99,4 @@ def _ends(row: Row) -> tuple[float, float] | None:
 
 def rule_of(row: Row) -> Rule | None:
     """Return the rule that a row was judged by; of its lines only that which decided."""
-    rule = row.rule
-    if rule is None:
-        return None
-    return Rule(
-        name=rule.name,
-        min=rule.min,
-        max=rule.max,
-        max_se=rule.max_se,
-        max_rel_se=rule.max_rel_se,
-        bound=rule.bound,
-        undecided=rule.undecided,
-        gate=rule.gate,
-        optional=rule.optional,
-        reason=rule.reason,
-        regression=rule.regression,
-        override=rule.override,
-        file=rule.file,
-        lines={"": rule.line},
-    )
+    return None if row.rule is None else Rule(**vars(row.rule))

@@ -64,7 +64,7 @@ def controls_needed(thresholds: Iterable[Thresholds]) -> dict[str, frozenset[str
 def _of_rules(sae: str, thresholds: Thresholds) -> Iterator[Item]:
     for name, rule in _in_force(sae, thresholds):
         if rule.gate:
-            yield Item("rule", sae, name, rule.source())
+            yield Item("rule", sae, name, rule.at())
 
 
 def _in_force(sae: str, thresholds: Thresholds) -> Iterator[tuple[str, Rule]]:

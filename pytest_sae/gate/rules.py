@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import date
 from fnmatch import fnmatchcase
 from typing import Any
@@ -11,13 +11,11 @@ from typing import Any
 from pytest_sae.numbers.estimate import Param
 from pytest_sae.numbers.keys import fits, parse_key
 from pytest_sae.numbers.metric_spec import Direction
-from pytest_sae.records import row
-from pytest_sae.records.relative import Relative
-from pytest_sae.records.row import AppliedRule, Undecided
+from pytest_sae.records.rule import AppliedRule, Tolerance
 
 
 @dataclass(frozen=True)
-class Regression(row.Tolerance):
+class Regression(Tolerance):
     """How much worse than a baseline is too much, as a file says it: what it leaves out is known.
 
     A run is red if a single metric is: at two standard errors of noise, with the nine metrics that
@@ -35,51 +33,37 @@ DEFAULT = Regression(rel=0.02)
 
 
 @dataclass(frozen=True)
-class Rule:
-    """The bounds of one metric, or of one metric at one setting.
+class Rule(AppliedRule):
+    """The bounds of one metric, or of one metric at one setting, as a file says them.
 
     Args:
-        name: as the file spells it: `scr`, `scr:n=20`.
-        min: smallest value that passes, None for no bound.
-        max: largest value that passes, None for no bound.
-        max_se: largest standard error that counts as measured, None for no bound.
-        max_rel_se: the same as a share of the value.
-        bound: the bound that controls of the same run set, None for none.
-        undecided: what becomes of a value whose interval spans a bound.
-        gate: False for a metric that is shown and does not decide.
+        regression: None for the default.
         optional: True where the metric may be absent because the run has no data for it, False
             where it must be there even if the model cannot do the task; None for neither.
-        reason: why the rule is what it is.
-        regression: how much worse than a baseline is too much, None for the default.
-        override: pattern of the SAEs that an override made this rule for, empty if none did.
-        file: the file, as shown to people.
         lines: line of the table's header (under "") and of each of its keys.
     """
 
-    name: str
     min: float | None = None
     max: float | None = None
     max_se: float | None = None
-    max_rel_se: float | None = None
-    bound: Relative | None = None
-    undecided: Undecided = "fail"
+    regression: Tolerance | None = None
     gate: bool = True
     optional: bool | None = None
     reason: str = ""
-    regression: row.Tolerance | None = None
     override: str = ""
     file: str = ""
+    line: int = 1
     lines: Mapping[str, int] = field(default_factory=dict)
 
-    def line(self, key: str = "") -> int:
+    def line_of(self, key: str = "") -> int:
         """Line of a key, or of the table's header."""
-        return self.lines.get(key, self.lines.get("", 1))
+        return self.lines.get(key, self.lines.get("", self.line))
 
-    def source(self, key: str = "") -> str:
+    def at(self, key: str = "") -> str:
         """Return `file:line` of a key, or of the table's header."""
-        return f"{self.file}:{self.line(key)}"
+        return f"{self.file}:{self.line_of(key)}"
 
-    def allowed(self, direction: Direction) -> row.Tolerance | None:
+    def allowed(self, direction: Direction) -> Tolerance | None:
         """Return how much worse is too much, None where nothing says which way is worse."""
         return self.regression or (None if direction == "none" else DEFAULT)
 
@@ -91,27 +75,9 @@ class Rule:
             decided_by: the key that decided, whose line is told; empty where none did.
         """
         allowed = self.allowed(direction)
-        return AppliedRule(
-            name=self.name,
-            min=self.min,
-            max=self.max,
-            max_se=self.max_se,
-            regression=row.Tolerance(allowed.abs, allowed.rel, allowed.sigma) if allowed else None,
-            gate=self.gate,
-            optional=self.optional,
-            reason=self.reason,
-            override=self.override,
-            file=self.file,
-            line=self.line(decided_by),
-            bound=self.bound,
-            max_rel_se=self.max_rel_se,
-            undecided=self.undecided,
-        )
-
-    @property
-    def bounded(self) -> bool:
-        """Whether it can be judged without a baseline."""
-        return self.applied("none").bounded
+        regression = Tolerance(allowed.abs, allowed.rel, allowed.sigma) if allowed else None
+        own = {each.name: getattr(self, each.name) for each in fields(AppliedRule)}
+        return AppliedRule(**{**own, "line": self.line_of(decided_by), "regression": regression})
 
 
 @dataclass(frozen=True)

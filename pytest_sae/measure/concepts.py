@@ -20,9 +20,9 @@ from pytest_sae.measure.scr_and_tpp import (
 )
 from pytest_sae.metrics import concepts, preferences
 from pytest_sae.metrics.ablation import Bools, mean_difference, written
+from pytest_sae.metrics.class_probes import one_versus_rest
 from pytest_sae.metrics.concepts import ProbedConcept
 from pytest_sae.metrics.coupling import coupling
-from pytest_sae.metrics.tpp import one_versus_rest
 from pytest_sae.numbers.estimate import Estimate, no_data, not_applicable, undefined
 from pytest_sae.probes import LinearProbes
 

@@ -20,7 +20,7 @@ from pytest_sae.measure import scr_and_tpp
 from pytest_sae.measure.ablated_kl import ablated_kl, why_not
 from pytest_sae.measure.given import Given
 from pytest_sae.measure.without_words import MeansWithoutWords
-from pytest_sae.metrics import frontier_estimates, scr, tpp
+from pytest_sae.metrics import class_probes, frontier_estimates, scr
 from pytest_sae.metrics.frontier import Ablation, Frontier, References, references, trace
 from pytest_sae.metrics.frontier_texts import Pair, TaskTexts, pairs, two_labels
 from pytest_sae.numbers.estimate import Estimate
@@ -152,7 +152,7 @@ class FrontierTask:
             view.x_train,
             view.x_test,
             _weights(probes),
-            tpp.resamples(task.name, train, seed, fits),
+            class_probes.resamples(task.name, train, seed, fits),
         )
         key = {"task": task.fingerprint, "seed": seed, "fits": fits}
         return cls(key, found, view)

@@ -23,7 +23,7 @@ from pytest_sae.data.tasks import ClassTask, ClassTexts, SpuriousTask, SpuriousT
 from pytest_sae.dictionaries.base import Scaled
 from pytest_sae.measure import written_scale
 from pytest_sae.measure.given import Given
-from pytest_sae.metrics import scr, scr_estimates, tpp, tpp_estimates
+from pytest_sae.metrics import class_probes, scr, scr_estimates, tpp, tpp_estimates
 from pytest_sae.metrics.ablation import AffineRemoval, MeasuredRemoval, Removal
 from pytest_sae.metrics.protocol import HEADLINE_N
 from pytest_sae.numbers.estimate import Estimate, no_data, undefined
@@ -141,7 +141,7 @@ def tpp_probes(
         latents,
         view.x_train,
         {"step": "probes.tpp", "task": task.fingerprint, "seed": seed, "fits": fits},
-        lambda: tpp.fit_probes(task.name, view.x_train, train, count, seed, fits),
+        lambda: class_probes.fit_probes(task.name, view.x_train, train, count, seed, fits),
     )
 
 

@@ -19,8 +19,8 @@ from pytest_sae.data.tasks import ClassTask, ClassTexts, SpuriousTask, SpuriousT
 from pytest_sae.measure.given import Given, without
 from pytest_sae.measure.scr_and_tpp import erasure_texts
 from pytest_sae.metrics import sparse_probing_estimates, transfer
+from pytest_sae.metrics.class_probes import balanced, members, one_versus_rest
 from pytest_sae.metrics.sparse_probing import KS, PUBLISHED_KS, Members, ProbedTexts, score_dataset
-from pytest_sae.metrics.tpp import balanced, members, one_versus_rest
 from pytest_sae.numbers.bootstrap import generator
 from pytest_sae.numbers.estimate import Estimate, Param
 

@@ -149,6 +149,12 @@ class Ablation:
         for gone_train, gone_test in zip(train, test, strict=True):
             yield texts.x_train - gone_train, texts.x_test - gone_test
 
+    def read(
+        self, texts: TaskTexts, concept: ErasedConcept, latents: Indices, ns: Sequence[int]
+    ) -> ProbeAucs:
+        """Return what the probes read after ablation of the first n latents, for every n."""
+        return texts.read(concept, self.changes(texts, latents, ns))
+
     def live(self, strength: Floats) -> Indices:
         """Return the latents that fire on the training texts, however they are numbered.
 
@@ -157,6 +163,11 @@ class Ablation:
         written = self.z_train.sum(0) * np.linalg.norm(self.rows.astype(np.float64), axis=1)
         fire = np.flatnonzero(written)
         return fire[np.lexsort((-written[fire], -strength[fire]))]
+
+    def shuffled(self, strength: Floats, rng: np.random.Generator, orders: int) -> list[Indices]:
+        """Return the latents that fire, in random orders."""
+        live = self.live(strength)
+        return [live[rng.permutation(len(live))] for _ in range(orders)]
 
     def effects(self, texts: TaskTexts, directions: Floats) -> Floats:
         """Return each latent's share of the margin of each concept's probe, (concept, d_sae)."""
@@ -240,35 +251,53 @@ def trace(
     ([0], 0.5, 1.0)
     """
     effects = ablation.effects(texts, references.directions)
-    found = []
-    for place, concept in enumerate(texts.concepts):
-        ranked = order(effects[place], effects.shape[1])
-
-        def read(
-            latents: Indices, counts: Sequence[int], concept: ErasedConcept = concept
-        ) -> ProbeAucs:
-            return texts.read(concept, ablation.changes(texts, latents, counts))
-
-        rng = generator(seed, "erasure", texts.name, concept.name, "random")
-        strength = np.abs(effects[place])
-        live = ablation.live(strength)
-        shuffled = [live[rng.permutation(len(live))] for _ in range(orders)]
-        erased = dict(references.curves[place])
-        found.append(
-            Frontier(
-                texts.name,
-                concept.name,
-                tuple(ns),
-                texts.cells_test,
-                texts.key,
-                ranked[: max(ns)],
-                erased.pop("clean"),
-                read(ranked, ns),
-                tuple(read(each, matched(strength, ranked, each, ns)) for each in shuffled),
-                erased,
-            )
+    return [
+        _frontier(
+            texts,
+            concept,
+            curves,
+            ablation,
+            of_concept,
+            tuple(ns),
+            ablation.shuffled(
+                np.abs(of_concept),
+                generator(seed, "erasure", texts.name, concept.name, "random"),
+                orders,
+            ),
         )
-    return found
+        for concept, curves, of_concept in zip(
+            texts.concepts, references.curves, effects, strict=True
+        )
+    ]
+
+
+def _frontier(
+    texts: TaskTexts,
+    concept: ErasedConcept,
+    curves: Mapping[str, ProbeAucs],
+    ablation: Ablation,
+    effects: Floats,
+    ns: tuple[int, ...],
+    shuffled: Sequence[Indices],
+) -> Frontier:
+    """One concept's; effects: (d_sae,) of this concept."""
+    ranked, strength = order(effects, len(effects)), np.abs(effects)
+    counts = [matched(strength, ranked, each, ns) for each in shuffled]
+    return Frontier(
+        texts.name,
+        concept.name,
+        ns,
+        texts.cells_test,
+        texts.key,
+        ranked[: max(ns)],
+        curves["clean"],
+        ablation.read(texts, concept, ranked, ns),
+        tuple(
+            ablation.read(texts, concept, latents, up_to)
+            for latents, up_to in zip(shuffled, counts, strict=True)
+        ),
+        {name: readings for name, readings in curves.items() if name != "clean"},
+    )
 
 
 def matched(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from pytest_sae.numbers.plain import number
-from pytest_sae.records.row import Against, JudgedControl, Row
 from pytest_sae.records.verdicts import bounds, difference
+
+if TYPE_CHECKING:
+    from pytest_sae.records.row import Against, JudgedControl, Row
 
 _AS_IT_MUST: Mapping[tuple[str, bool | None], str] = {
     ("below", True): "worse, as it must be",

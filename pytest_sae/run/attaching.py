@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from pytest_sae.records.builtin import writable
-from pytest_sae.records.row import Outcome, Row, unmeasured_row
-from pytest_sae.records.told import shown_bound
-from pytest_sae.run.parametrise import MARKER
+from pytest_sae.run.nodeids import MARKER
 from pytest_sae.run.run import Run
 
 if TYPE_CHECKING:
+    # Records are imported where there are any: every run of pytest looks for them on its reports.
     from pytest_sae.dictionaries.spec import SAESpec
+    from pytest_sae.records.row import Outcome, Row
 
-_ROWS = pytest.StashKey[list[Row]]()
+_ROWS = pytest.StashKey["list[Row]"]()
 _INFLUENCE = pytest.StashKey[list[tuple[str, str, list[float]]]]()
 
 
@@ -43,6 +43,8 @@ def record(item: pytest.Item, row: Row, influence: Sequence[float] = ()) -> None
 
 def junit_properties(row: Row) -> list[tuple[str, object]]:
     """Return a row as properties of the test: text alone, floats written with repr."""
+    from pytest_sae.records.told import shown_bound
+
     return [
         ("sae.id", row.sae),
         ("sae.metric", row.key),
@@ -106,6 +108,7 @@ def received(report: pytest.TestReport) -> list[Row]:
     told = getattr(report, "sae_rows", [])
     if not told:
         return []
+    from pytest_sae.records.row import Row
     from pytest_sae.records.schema import checked
 
     node = getattr(report, "node", None)
@@ -136,6 +139,8 @@ def _missing(item: pytest.Item, spec: SAESpec, outcome: Outcome, why: str) -> Ro
     judged = ", ".join(row.key for row in rows)
     if not why:
         why = f"the test judged {judged} instead" if judged else "the test never called gate"
+    from pytest_sae.records.row import unmeasured_row
+
     return unmeasured_row(spec.id, key, why, item.nodeid, outcome)
 
 
@@ -154,7 +159,7 @@ def outcome_of(report: pytest.TestReport) -> Outcome:
         return "xfailed" if report.skipped else "xpassed"
     if report.failed and report.when != "call":
         return "error"
-    return cast(Outcome, str(report.outcome))
+    return cast("Outcome", str(report.outcome))
 
 
 def _reason(report: pytest.TestReport, call: pytest.CallInfo[None]) -> str:

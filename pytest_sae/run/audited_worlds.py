@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_sae.audit.values import WorldAudit
-
 if TYPE_CHECKING:
+    from pytest_sae.audit.values import WorldAudit
     from pytest_sae.run.run import Run
 
 #: The size of the audit by the suite of the run.

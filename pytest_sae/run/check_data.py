@@ -50,7 +50,7 @@ def needed(tasks: Tasks, gating: Sequence[Rule]) -> Iterator[Checked]:
         lacking = _lacking(tasks, card) if card else ""
         if card is None or not lacking:
             continue
-        what, name = f"rule {rule.name} ({rule.source()})", Path(tasks.source).name
+        what, name = f"rule {rule.name} ({rule.at()})", Path(tasks.source).name
         if rule.optional:
             yield Checked(what, f"not judged: {name} has no {lacking} table", "note")
         else:

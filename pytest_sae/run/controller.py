@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_sae.errors import PytestSAEError
-from pytest_sae.gate.whole_run import left_out, run_verdict, unusable
-from pytest_sae.records.audit import Audit
-from pytest_sae.records.builtin import to_builtin, writable
-from pytest_sae.records.plan import Plan
-from pytest_sae.records.provenance import united
-from pytest_sae.records.report import (
-    NAME,
-    SAE,
-    SCHEMA_VERSION,
-    Report,
-    Shard,
-    ThresholdsFile,
-)
-from pytest_sae.records.row import Row
+from pytest_sae.records.builtin import writable
 from pytest_sae.run.attaching import outcome_of, received, sae_of, sendable
 from pytest_sae.run.journal import Journal
 from pytest_sae.run.ledger import Ledger
@@ -37,7 +21,12 @@ from pytest_sae.run.narrowed import narrowed
 from pytest_sae.run.previous_report import ONLY_SHOWN, PreviousReport
 from pytest_sae.run.run import Run, shown_path
 from pytest_sae.run.stopping import Stopping
-from pytest_sae.run.versions import versions
+
+if TYPE_CHECKING:
+    # What a report is made of is imported where there is one: no other run of pytest needs it.
+    from pytest_sae.records.plan import Plan
+    from pytest_sae.records.report import Report
+    from pytest_sae.records.row import Row
 
 # What the first line of the journal says.
 _KNOWN_AT_ONCE = ("started", "argv", "options", "saes", "shard", "update", "plan")
@@ -203,22 +192,33 @@ class Controller:
 
     def _problems(self, status: int, stopped: bool) -> list[str]:
         missing = self._ledger.close(stopped)
-        options = self._run.options
-        problems = []
-        if self._journal is not None and missing:
-            problems.append(f"{len(missing)} collected tests left no record, such as {missing[0]}")
-        if self._journal is not None and self._broken:
-            problems += self._uncollected
-        if self._journal is not None and options.gate and not missing and not self._partial():
-            problems += [self._explained(told) for told in left_out(self._plan, self._ledger.rows)]
+        problems = self._unjudged(missing) if self._journal is not None else []
         problems += [self._unsaved] if self._unsaved else []
         if self._stopping.told:
             problems.append(f"the run was stopped by {self._stopping.told}")
-        problems += unusable(self._ledger.rows)
+        problems += self._without_tasks() if self._ledger.rows else []
         asked = bool(self._config.getoption("sae"))
         if asked and not self._ledger.ran_saes and status == pytest.ExitCode.OK:
             problems.append("--sae was given, but no test that ran uses an SAE")
         return problems
+
+    def _unjudged(self, missing: Sequence[str]) -> list[str]:
+        """Say which tests left no record, what could not be collected, what was not judged."""
+        from pytest_sae.gate.whole_run import left_out
+
+        problems = self._uncollected if self._broken else []
+        if missing:
+            told = f"{len(missing)} collected tests left no record, such as {missing[0]}"
+            return [told, *problems]
+        if not self._run.options.gate or self._partial():
+            return [*problems]
+        left = left_out(self._plan, self._ledger.rows)
+        return [*problems, *(self._explained(each) for each in left)]
+
+    def _without_tasks(self) -> list[str]:
+        from pytest_sae.gate.whole_run import unusable
+
+        return unusable(self._ledger.rows)
 
     def _refused_update(self, stopped: bool, problems: Sequence[str]) -> list[str]:
         if self._run.options.update is None or self._journal is None:
@@ -235,11 +235,12 @@ class Controller:
     @cached_property
     def _plan(self) -> Plan:
         """What the run must judge, as far as is known before its first test."""
+        from pytest_sae.gate.planned import planned
+        from pytest_sae.records.plan import NOTHING
+
         run = self._run
         if not run.options.gate or not self._ledger.expects_saes():
-            return Plan()
-        from pytest_sae.gate.planned import planned
-
+            return NOTHING
         baseline = None if run.options.update else run.baseline
         files = run.foreseen_thresholds()
         chosen = narrowed(self._config)
@@ -275,13 +276,15 @@ class Controller:
     def _end(self, status: int, complete: bool, problems: list[str]) -> None:
         from pytest_sae.reports.junit import add_suite_properties
         from pytest_sae.reports.write import publish
+        from pytest_sae.run.assembled import with_update
 
         assert self._journal is not None
         description = self._run.describe()
         if description is not None:
             self._described["main"] = description
         try:
-            report = self._updated(self._assembled(status, complete, problems))
+            report = self._assembled(status, complete, problems)
+            report = with_update(self._run, report, self._influence)
             publish(report)
             self._write_files(report)
             self._previous.discard()
@@ -293,75 +296,11 @@ class Controller:
         self._report = report
         add_suite_properties(self._config, report)
 
-    def _updated(self, report: Report) -> Report:
-        if not self._run.options.update or not report.complete:
-            return report
-        from pytest_sae.run.update import update
-
-        try:
-            changed = update(self._run, report.measurements, self._influence)
-        except OSError as error:
-            # Not the report, whose place is told otherwise.
-            raise OSError(error.errno, error.strerror, self._run.options.baseline) from None
-        return replace(report, update=changed)
-
     def _assembled(self, status: int, complete: bool, problems: list[str]) -> Report:
-        from pytest_sae.records.schema import builtins, checked
+        from pytest_sae.run.assembled import Heard, assembled
 
-        report = self._gathered(status, complete, problems)
-        # Once for all that is drawn of it: a name that is no UTF-8 could not be written.
-        return checked(Report, builtins(report))
-
-    def _gathered(self, status: int, complete: bool, problems: list[str]) -> Report:
-        rows, tests = tuple(self._ledger.rows), tuple(self._ledger.tests())
-        described = united(self._described)
-        return Report(
-            schema_version=SCHEMA_VERSION,
-            complete=complete,
-            verdict=run_verdict(rows, tests, problems, self._run.options.gate, self._plan),
-            problems=tuple(problems),
-            exit_status=status,
-            started=datetime.fromtimestamp(self._started, UTC).isoformat(timespec="seconds"),
-            duration=round(time.time() - self._started, 3),
-            argv=tuple(writable(str(arg)) for arg in self._config.invocation_params.args),
-            versions=versions(),
-            options=to_builtin(dataclasses.asdict(self._run.options)),
-            thresholds=tuple(
-                ThresholdsFile(name, digest) for name, digest in sorted(self._thresholds.items())
-            ),
-            saes=tuple(self._saes()),
-            shard=self._shard(),
-            update=None,
-            measurements=rows,
-            tests=tests,
-            environment=described.environment,
-            models=described.models,
-            data=described.data,
-            work=described.work,
-            audit=self._audit(complete),
-            plan=self._plan,
-        )
-
-    def _saes(self) -> Iterable[SAE]:
-        for spec in self._run.specs:
-            yield SAE(spec.id, shown_path(self._config, Path(spec.path)), spec.text)
-
-    def _shard(self) -> Shard | None:
-        if self._run.options.shard is None:
-            return None
-        from pytest_sae.run.shard import parse_shard
-
-        which, count = parse_shard(self._run.options.shard)
-        return Shard(which, count, tuple(each.id for each in self._run.all_specs))
-
-    def _audit(self, complete: bool) -> Audit | None:
-        if not complete or not self._audits:
-            return None
-        from pytest_sae.audit.summary import audit_record
-        from pytest_sae.records.schema import checked
-        from pytest_sae.run.audited_worlds import SIZE
-
-        return checked(Audit, audit_record(SIZE[self._run.options.suite], self._audits))
+        heard = Heard(self._started, self._described, self._thresholds, self._audits)
+        return assembled(self._run, self._ledger, self._plan, heard, status, complete, problems)
 
     def _write_files(self, report: Report) -> None:
         from pytest_sae.reports.write import write_all
@@ -391,6 +330,7 @@ class Controller:
 
 def _directory(asked: Path, plan: Plan) -> Path:
     """Return where the reports go: those of a part do not replace those of a whole run."""
+    from pytest_sae.records.report import NAME
     from pytest_sae.records.schema import read_report
 
     if not plan.narrowed or not (asked / NAME).is_file():

@@ -16,8 +16,6 @@ from pytest_sae.gate.verdict import judge
 from pytest_sae.numbers.plain import number
 from pytest_sae.options import typed_flags
 from pytest_sae.records.builtin import writable
-from pytest_sae.records.measured_row import influence_of, measured_row, refused_row
-from pytest_sae.records.row import AppliedRule, Row
 from pytest_sae.records.told import told_baseline, told_control, told_repeats
 from pytest_sae.run.attaching import record, sae_of
 from pytest_sae.run.run import Run
@@ -26,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_sae.records.measurement import Measurement
+    from pytest_sae.records.row import Row
+    from pytest_sae.records.rule import AppliedRule
 
 
 class Gate:
@@ -41,6 +41,9 @@ class Gate:
         Args:
             measurement: what a family fixture returned for a key.
         """
+        # Not when a test imports this class: checking fields takes pydantic.
+        from pytest_sae.records.measured_row import influence_of, measured_row, refused_row
+
         nodeid, influence = writable(self._item.nodeid), []
         try:
             measured, influence = measured_row(measurement, nodeid), influence_of(measurement)

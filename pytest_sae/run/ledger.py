@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from pytest_sae.records.builtin import writable
-from pytest_sae.records.report import Notable
-from pytest_sae.records.row import Outcome, Row, unmeasured_row
-from pytest_sae.run.parametrise import key_of_nodeid, sae_of_nodeid
+from pytest_sae.run.nodeids import key_of_nodeid, sae_of_nodeid
+
+if TYPE_CHECKING:
+    # Records are imported where there are any: a ledger is kept in every run of pytest.
+    from pytest_sae.records.report import Notable
+    from pytest_sae.records.row import Outcome, Row
 
 _FINE = frozenset({"passed", "xfailed"})
 
@@ -77,7 +81,7 @@ class Ledger:
     def _lost(self, nodeid: str, reason: str, outcome: Outcome) -> Row | None:
         sae, key = self._by_id(nodeid) or (sae_of_nodeid(nodeid, self._sae_ids()), None)
         known = self.entries.get(nodeid, TestEntry()).sae
-        row = unmeasured_row(sae, key, reason, nodeid, outcome) if sae and key else None
+        row = _unmeasured(sae, key, reason, nodeid, outcome) if sae and key else None
         self.entries[nodeid] = TestEntry(known or (sae if key else None), outcome, reason)
         self.entries[nodeid].rows += [row] if row else []
         return row
@@ -124,6 +128,8 @@ class Ledger:
 
     def tests(self) -> list[Notable]:
         """Return the tests to look at: without a record, or with an SAE and not simply passed."""
+        from pytest_sae.records.report import Notable
+
         return [
             Notable(writable(nodeid), entry.sae, entry.outcome or "missing", entry.reason)
             for nodeid, entry in sorted(self.entries.items())
@@ -134,6 +140,12 @@ class Ledger:
         sae = sae_of_nodeid(nodeid, self._sae_ids())
         key = key_of_nodeid(nodeid, sae) if sae else None
         return (sae, key) if sae and key else None
+
+
+def _unmeasured(sae: str, key: str, reason: str, nodeid: str, outcome: Outcome) -> Row:
+    from pytest_sae.records.row import unmeasured_row
+
+    return unmeasured_row(sae, key, reason, nodeid, outcome)
 
 
 def _notable(entry: TestEntry) -> bool:

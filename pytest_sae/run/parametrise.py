@@ -11,13 +11,13 @@ import pytest
 
 from pytest_sae.errors import PytestSAEError, suggest
 from pytest_sae.families.registry import card_of, cards, known, spec_of
-from pytest_sae.numbers.keys import id_of_key, key_of_id, metric_key
+from pytest_sae.numbers.keys import id_of_key, metric_key
+from pytest_sae.run.nodeids import MARKER
 
 if TYPE_CHECKING:
     from pytest_sae.numbers.estimate import Param
     from pytest_sae.run.run import Run
 
-MARKER = "sae_metric"
 #: All metrics of a family that no other test of the module names.
 FAMILY = "sae_family"
 
@@ -109,30 +109,3 @@ def _values(value: Param | Sequence[Param]) -> Sequence[Param]:
 
 def _refuse(metafunc: pytest.Metafunc, why: str, marker: str = MARKER) -> None:
     pytest.fail(f"{metafunc.definition.nodeid}: @pytest.mark.{marker}: {why}", pytrace=False)
-
-
-def sae_of_nodeid(nodeid: str, sae_ids: Iterable[str]) -> str | None:
-    """Return the SAE that a test id begins with, None if it begins with none.
-
-    Args:
-        nodeid: pytest's id of a test; the SAE comes first in its brackets.
-        sae_ids: those that it may be; the longest that fits is taken.
-    """
-    params = _params(nodeid)
-    longest_first = sorted(sae_ids, key=len, reverse=True)
-    return next((s for s in longest_first if params == s or params.startswith(f"{s}-")), None)
-
-
-def key_of_nodeid(nodeid: str, sae: str) -> str | None:
-    """Return the metric key that follows the SAE in a test id, None if no metric does.
-
-    Args:
-        nodeid: pytest's id of a test.
-        sae: id of the SAE that comes first in its brackets.
-    """
-    key = key_of_id(_params(nodeid)[len(sae) + 1 :])
-    return key if key and key.partition(":")[0] in known() else None
-
-
-def _params(nodeid: str) -> str:
-    return nodeid.partition("[")[2].rpartition("]")[0]

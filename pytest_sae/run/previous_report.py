@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from pytest_sae.options import baseline_path, report_directory, typed_flags
-from pytest_sae.records.report import NAME
 from pytest_sae.run.narrowed import narrowed
 
 ASIDE = "report.previous.json"
@@ -32,20 +31,26 @@ class PreviousReport:
     def set_aside(self) -> None:
         """Give it another name; one that cannot be moved is met again, and said then."""
         with contextlib.suppress(OSError):
-            os.replace(self._directory / NAME, self._directory / ASIDE)
+            os.replace(self._report, self._directory / ASIDE)
             self._moved = True
 
     def put_back(self) -> None:
         """Undo that: nothing was run."""
         if self._moved:
             with contextlib.suppress(OSError):
-                os.replace(self._directory / ASIDE, self._directory / NAME)
+                os.replace(self._directory / ASIDE, self._report)
         self._moved = False
 
     def discard(self) -> None:
         """Take it away: there is a newer one."""
         (self._directory / ASIDE).unlink(missing_ok=True)
         self._moved = False
+
+    @property
+    def _report(self) -> Path:
+        from pytest_sae.records.report import NAME
+
+        return self._directory / NAME
 
     @classmethod
     def of(cls, config: pytest.Config, directory: Path) -> PreviousReport:

@@ -17,7 +17,7 @@ from xdist.scheduler import (
     WorkStealingScheduling,
 )
 
-from pytest_sae.run.parametrise import sae_of_nodeid
+from pytest_sae.run.nodeids import sae_of_nodeid
 
 if TYPE_CHECKING:
     import pytest

@@ -43,15 +43,15 @@ def test_a_rule_knows_its_lines() -> None:
         [metrics."scr.canonical"]
         min = 1
     """).rules["l0"]
-    assert rule.source() == "bounds.toml:4"
-    assert rule.source("min") == "bounds.toml:5"
-    assert rule.source("max") == "bounds.toml:7"
+    assert rule.at() == "bounds.toml:4"
+    assert rule.at("min") == "bounds.toml:5"
+    assert rule.at("max") == "bounds.toml:7"
 
 
 def test_dotted_keys_and_inline_tables_have_lines_too() -> None:
     bounds = parsed("[metrics]\nl0 = { min = 1 }\nmse.max = 3\n")
-    assert bounds.rules["l0"].line("min") == 3
-    assert bounds.rules["mse"].line("max") == 4
+    assert bounds.rules["l0"].line_of("min") == 3
+    assert bounds.rules["mse"].line_of("max") == 4
 
 
 @pytest.mark.parametrize(

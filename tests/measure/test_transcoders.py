@@ -26,7 +26,7 @@ from pytest_sae.dictionaries.spec import resolve
 from pytest_sae.errors import ModelError, SiteError
 from pytest_sae.measure import scr_and_tpp, shift, written_scale
 from pytest_sae.measure.given import Given
-from pytest_sae.metrics import scr, scr_estimates, tpp, tpp_estimates
+from pytest_sae.metrics import class_probes, scr, scr_estimates, tpp, tpp_estimates
 from pytest_sae.metrics.ablation import AffineRemoval, MeasuredRemoval
 from pytest_sae.numbers.estimate import Estimate
 from pytest_sae.records.measurement import Measurement
@@ -330,7 +330,7 @@ def test_every_tpp_figure_is_what_explicit_ablation_gives(world: Path, arch: str
     scored = tpp.score_task(
         task.name,
         task.classes,
-        tpp.fit_probes(task.name, view.x_train, train, 3, 0, 2),
+        class_probes.fit_probes(task.name, view.x_train, train, 3, 0, 2),
         train,
         plain.latents(task.train.texts),
         np.array(task.test.labels),

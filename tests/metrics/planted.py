@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from pytest_sae.metrics import scr, tpp
+from pytest_sae.metrics import class_probes, scr, tpp
 from pytest_sae.metrics.ablation import AffineRemoval
 from pytest_sae.probes import ProbeSets
 
@@ -141,7 +141,7 @@ def tpp_world(strength: float = 1.0, seed: int = 0, train: int = 80, test: int =
 
     labels, labels_test = (np.arange(len(CLASSES) * each) % len(CLASSES) for each in (train, test))
     known, new = texts(labels), texts(labels_test)
-    probes = tpp.fit_probes("planted", known.x, labels, len(CLASSES), seed)
+    probes = class_probes.fit_probes("planted", known.x, labels, len(CLASSES), seed)
     return TppWorld(labels, labels_test, known, new, rows, probes)
 
 

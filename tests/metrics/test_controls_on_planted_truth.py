@@ -10,7 +10,7 @@ import pytest
 
 from pytest_sae.families.registry import expected_of
 from pytest_sae.gate.controls import holds
-from pytest_sae.metrics import scr, scr_estimates, tpp, tpp_estimates
+from pytest_sae.metrics import class_probes, scr, scr_estimates, tpp, tpp_estimates
 from pytest_sae.metrics.ablation import AffineRemoval
 from pytest_sae.numbers.control import Control
 from pytest_sae.numbers.estimate import Estimate
@@ -110,7 +110,7 @@ def test_shuffled_labels_leave_scr_nothing_to_measure() -> None:
 def test_shuffled_labels_leave_tpp_at_chance() -> None:
     world, rng = tpp_planted(), np.random.default_rng(0)
     train, test = (rng.permutation(labels) for labels in (world.train, world.test))
-    probes = tpp.fit_probes("planted", world.train_split.x, train, len(CLASSES), 0)
+    probes = class_probes.fit_probes("planted", world.train_split.x, train, len(CLASSES), 0)
     removal = AffineRemoval(world.test_split.z, world.rows)
     task = tpp.score_task(
         "planted", CLASSES, probes, train, world.train_split.z, test, world.test_split.x,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 from sklearn.metrics import roc_auc_score
 
-from pytest_sae.metrics import tpp
+from pytest_sae.metrics import class_probes
 from pytest_sae.metrics.ablation import AffineRemoval, MeasuredRemoval
 from pytest_sae.metrics.frontier import (
     Ablation,
@@ -54,7 +54,7 @@ def planted() -> tuple[TppWorld, TaskTexts, References]:
         world.train_split.x,
         world.test_split.x,
         np.stack([fit.weight for fit in world.probes.fits]),
-        tpp.resamples("planted", world.train, 0, FITS),
+        class_probes.resamples("planted", world.train, 0, FITS),
     )
     return world, texts, references(texts)
 

@@ -9,8 +9,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from pytest_sae.metrics import sparse_probing, sparse_probing_estimates, transfer
+from pytest_sae.metrics.class_probes import balanced, members, one_versus_rest
 from pytest_sae.metrics.sparse_probing import KS, ProbedTexts, score_dataset
-from pytest_sae.metrics.tpp import balanced, members, one_versus_rest
 from pytest_sae.probes import L2, fit_logistic
 
 CLASSES, D, LATENTS = 3, 12, 70

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_sae.errors import DataError
-from pytest_sae.metrics import tpp
+from pytest_sae.metrics import class_probes, tpp
 from pytest_sae.metrics.ablation import AffineRemoval
-from pytest_sae.metrics.tpp import Effects, TppTask, balanced, members, one_versus_rest
+from pytest_sae.metrics.class_probes import balanced, members, one_versus_rest
+from pytest_sae.metrics.tpp import Effects, TppTask
 from pytest_sae.metrics.tpp_estimates import estimates
 from pytest_sae.metrics.written_scale import WrittenScale
 from pytest_sae.numbers.bootstrap import generator
@@ -142,7 +143,7 @@ def test_classes_that_cannot_be_told_apart_have_nothing_to_lose() -> None:
 
 def test_shuffled_labels_have_nothing_to_lose(world: TppWorld) -> None:
     labels = np.random.default_rng(2).permutation(world.train)
-    probes = tpp.fit_probes("planted", world.train_split.x, labels, len(CLASSES), 0)
+    probes = class_probes.fit_probes("planted", world.train_split.x, labels, len(CLASSES), 0)
     assert figures(replace(world, probes=probes).score())["tpp"].status == "unable"
 
 

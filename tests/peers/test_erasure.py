@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from pytest_sae.measure.scr_and_tpp import quadrants
-from pytest_sae.metrics import scr, scr_estimates, tpp, tpp_estimates
+from pytest_sae.metrics import class_probes, scr, scr_estimates, tpp, tpp_estimates
 from pytest_sae.metrics.ablation import AffineRemoval
 from pytest_sae.numbers.bootstrap import generator
 from pytest_sae.probes import ProbeSets
@@ -201,7 +201,7 @@ def classes(sae: LoadedSAE, session: EvalSession) -> Tpp:
     test = Tokens.of(sae, session, task.test.texts, EVEN).take(kept[1])
     known, new = train.pooled(sae), test.pooled(sae)
     names = [str(c) for c in range(CLASSES)]
-    probes = tpp.fit_probes(task.name, known.x, labels, CLASSES, 0, fits=2)
+    probes = class_probes.fit_probes(task.name, known.x, labels, CLASSES, 0, fits=2)
     rows = sae.dictionary.decoder_rows.numpy()
     ours = tpp.score_task(
         task.name, names, probes, labels, known.z, labels_test, new.x, rows,
@@ -220,7 +220,7 @@ def same_negatives(classes: Tpp, monkeypatch: pytest.MonkeyPatch) -> None:
     from sae_bench.evals.sparse_probing import probe_training
 
     labels = classes.labels_test
-    chosen = tpp.members(labels, CLASSES, generator(0, "tpp", classes.name, "test"))
+    chosen = class_probes.members(labels, CLASSES, generator(0, "tpp", classes.name, "test"))
 
     def prepare(acts, class_name, perform_scr=False):
         tested = sum(map(len, acts.values())) == len(labels)

@@ -1,44 +1,71 @@
-"""What the plugin costs a run that has no use for it."""
+"""What the plugin costs a run that has no use for it, and one that only collects."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from collections.abc import Iterable
+from pathlib import Path
 
 from tests.plugin.project import Project
 
-HEAVY = (
+HEAVY = {
     "torch", "numpy", "scipy", "pydantic", "transformers", "sae_lens", "sklearn", "safetensors",
     "litellm", "datasets", "jinja2",
-)  # fmt: skip
+}  # fmt: skip
+
+#: What the plugin's hooks are made of; bounds, cards and records are not among them.
+HOOKS = {
+    "errors", "families", "numbers", "numbers.keys", "option_values", "options", "plugin",
+    "records", "records.builtin", "run", "run.attaching", "run.controller", "run.families",
+    "run.header", "run.hookspecs", "run.journal", "run.ledger", "run.narrowed", "run.nodeids",
+    "run.previous_report", "run.run", "run.stopping",
+}  # fmt: skip
+#: Rooms of which a measurement is made, or a report.
+LATER = ("activations", "judge", "measure", "metrics", "models", "probes", "reports", "session")
+
+SHIPPED = Path(__file__).parents[2] / "evals"
 
 PROGRAM = """
-import sys
-import pytest
+import json, sys, pytest
 code = pytest.main(sys.argv[1:])
-print("LOADED", sorted(set({heavy}) & set(sys.modules)), code)
+print(json.dumps([int(code), sorted(sys.modules)]))
 """
 
 
-def test_a_run_that_does_not_use_the_plugin_loads_nothing_heavy(project: Project) -> None:
+def loaded(where: Path, arguments: Iterable[str]) -> set[str]:
+    """Return the modules that are loaded after a run, which must end well."""
+    command = [sys.executable, "-c", PROGRAM, "-p", "pytest_sae.plugin", *arguments]
+    done = subprocess.run(command, cwd=where, capture_output=True, text=True, check=True)
+    code, modules = json.loads(done.stdout.splitlines()[-1])
+    assert code == 0, done.stdout
+    return set(modules)
+
+
+def ours(modules: set[str]) -> set[str]:
+    own = (name.partition(".") for name in modules if name.startswith("pytest_sae."))
+    return {name for _, _, name in own}
+
+
+def test_a_run_that_does_not_use_the_plugin_loads_its_hooks_alone(project: Project) -> None:
     project.write("plain/test_plain.py", "def test_plain(): pass")
     project.write("conftest.py", "")
-    command = [
-        sys.executable,
-        "-c",
-        PROGRAM.format(heavy=HEAVY),
-        "-p",
-        "pytest_sae.plugin",
-        "plain",
-    ]
-    done = subprocess.run(command, cwd=project.path, capture_output=True, text=True)
-    assert "LOADED [] 0" in done.stdout
+    modules = loaded(project.path, ["plain"])
+    assert not HEAVY & modules
+    assert ours(modules) <= HOOKS
 
 
 def test_collecting_sae_tests_loads_nothing_heavy(project: Project) -> None:
     project.write("conftest.py", "")
-    program = PROGRAM.format(heavy=HEAVY)
-    arguments = ["-p", "pytest_sae.plugin", "evals", "--sae=saes/a", "--collect-only"]
-    command = [sys.executable, "-c", program, *arguments]
-    done = subprocess.run(command, cwd=project.path, capture_output=True, text=True)
-    assert "LOADED [] 0" in done.stdout
+    assert not HEAVY & loaded(project.path, ["evals", "--sae=saes/a", "--collect-only"])
+
+
+def test_collecting_the_shipped_suite_loads_nothing_heavy_and_nothing_that_measures(
+    project: Project,
+) -> None:
+    arguments = [str(SHIPPED), "--sae=saes/a", "--collect-only", f"--rootdir={SHIPPED.parent}"]
+    modules = loaded(project.path, [*arguments, "-p", "no:cacheprovider"])
+    assert "evals.test_absorption" in modules
+    assert not HEAVY & modules
+    assert not {name for name in ours(modules) if name.startswith(LATER)}

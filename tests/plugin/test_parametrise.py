@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_sae.run.parametrise import key_of_nodeid, sae_of_nodeid
+from pytest_sae.run.nodeids import key_of_nodeid, sae_of_nodeid
 from tests.plugin.project import Project
 
 

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from pytest_sae.dictionaries.spec import SAESpec, resolve
 from pytest_sae.errors import DataError, DictionaryError, ModelError, SiteError
 from pytest_sae.measure import core, scr_and_tpp
-from pytest_sae.metrics import scr, tpp
+from pytest_sae.metrics import class_probes, scr
 from pytest_sae.metrics.ablation import AffineRemoval, MeasuredRemoval
 from pytest_sae.metrics.protocol import NS
 from pytest_sae.models.load import load as load_model
@@ -116,9 +116,9 @@ def test_canonical_tpp_is_what_explicit_ablation_gives(world: Path, arch: str) -
     texts = scr_and_tpp.erasure_texts(session.tasks)
     train, test = np.array(task.train.labels), np.array(task.test.labels)
     x = latents.pooled(texts).x[latents.places(texts, task.train.texts)]
-    probes = tpp.fit_probes(task.name, x, train, 3, 0, 2).published
+    probes = class_probes.fit_probes(task.name, x, train, 3, 0, 2).published
     weight, bias = probes.weight.astype(float), probes.bias.astype(float)
-    negatives = tpp.members(test, 3, generator(0, "tpp", task.name, "test"))
+    negatives = class_probes.members(test, 3, generator(0, "tpp", task.name, "test"))
 
     def accuracies(x: np.ndarray) -> np.ndarray:
         right = (x @ weight.T + bias > 0) == (test[:, None] == np.arange(3))
