@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -19,6 +20,7 @@ from pytest_sae.run.journal import Journal
 from pytest_sae.run.ledger import Ledger
 from pytest_sae.run.narrowed import narrowed
 from pytest_sae.run.previous_report import ONLY_SHOWN, PreviousReport
+from pytest_sae.run.resume import REPLAYED, Ended, inputs, mixed
 from pytest_sae.run.run import Run, shown_path
 from pytest_sae.run.stopping import Stopping
 
@@ -54,6 +56,7 @@ class Controller:
         self._idle = True
         self._stopping = Stopping()
         self._unsaved = ""
+        self._ended = Ended(run.config)
         self._previous = PreviousReport.of(run.config, self._directory)
         self._began = False
 
@@ -112,6 +115,18 @@ class Controller:
             self._ledger.started(report.nodeid, sae)
         elif report.when != "teardown" or report.failed:
             self._finished(report, sae)
+        if sae is not None or audited is not None:
+            self._keep(report)
+
+    def _keep(self, report: pytest.TestReport) -> None:
+        """Write a test that has ended to the journal, for a run that goes on with this one."""
+        if getattr(report, REPLAYED, False) and hasattr(report, "sae_described"):
+            self._described["earlier"] = json.loads(report.sae_described)
+        reports = self._ended.take(report)
+        # What another plugin put on a report may be no JSON: such a test is run again.
+        with contextlib.suppress(TypeError, ValueError):
+            if reports is not None:
+                self._append("test", nodeid=report.nodeid, reports=reports)
 
     def _finished(self, report: pytest.TestReport, sae: str | None) -> None:
         rows = received(report)
@@ -132,7 +147,8 @@ class Controller:
             told = builtins(begun)
             try:
                 self._journal = Journal(self._directory)
-                self._journal.append("start", **{name: told[name] for name in _KNOWN_AT_ONCE})
+                known = {name: told[name] for name in _KNOWN_AT_ONCE}
+                self._journal.append("start", **known, inputs=inputs(self._run))
                 self._write_files(begun)
             except OSError as error:
                 raise pytest.UsageError(_unwritable(self._directory, error)) from None
@@ -197,6 +213,7 @@ class Controller:
         if self._stopping.told:
             problems.append(f"the run was stopped by {self._stopping.told}")
         problems += self._without_tasks() if self._ledger.rows else []
+        problems += mixed(self._ledger.rows) if self._run.options.resume else []
         asked = bool(self._config.getoption("sae"))
         if asked and not self._ledger.ran_saes and status == pytest.ExitCode.OK:
             problems.append("--sae was given, but no test that ran uses an SAE")

@@ -321,13 +321,17 @@ class EvalSession:
             **({"activations": self._recorded()} if self.options.activations else {}),
             "judges": self.judges.describe(),
             "models": {name: each.fingerprint for name, each in sorted(self._models.items())},
-            "data": summary(self.tasks) if "tasks" in vars(self) else {},
+            "data": self._summary if "tasks" in vars(self) else {},
             "work": {
                 **self.store.work.record(),
                 "judges": self.judges.spent(),
                 "peak_memory": peak_memory(),
             },
         }
+
+    @cached_property
+    def _summary(self) -> dict[str, object]:
+        return summary(self.tasks)
 
     @property
     def _how_much(self) -> str:
