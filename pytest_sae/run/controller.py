@@ -20,7 +20,6 @@ from pytest_sae.run.journal import Journal
 from pytest_sae.run.ledger import Ledger
 from pytest_sae.run.narrowed import narrowed
 from pytest_sae.run.previous_report import ONLY_SHOWN, PreviousReport
-from pytest_sae.run.resume import REPLAYED, Ended, inputs, mixed
 from pytest_sae.run.run import Run, shown_path
 from pytest_sae.run.stopping import Stopping
 
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from pytest_sae.records.plan import Plan
     from pytest_sae.records.report import Report
     from pytest_sae.records.row import Row
+    from pytest_sae.run.resume import Ended
 
 # What the first line of the journal says.
 _KNOWN_AT_ONCE = ("started", "argv", "options", "saes", "shard", "update", "plan")
@@ -56,7 +56,7 @@ class Controller:
         self._idle = True
         self._stopping = Stopping()
         self._unsaved = ""
-        self._ended = Ended(run.config)
+        self._ended: Ended | None = None
         self._previous = PreviousReport.of(run.config, self._directory)
         self._began = False
 
@@ -120,6 +120,9 @@ class Controller:
 
     def _keep(self, report: pytest.TestReport) -> None:
         """Write a test that has ended to the journal, for a run that goes on with this one."""
+        from pytest_sae.run.resume import REPLAYED, Ended
+
+        self._ended = self._ended or Ended(self._config)
         if getattr(report, REPLAYED, False) and hasattr(report, "sae_described"):
             self._described["earlier"] = json.loads(report.sae_described)
         reports = self._ended.take(report)
@@ -140,6 +143,7 @@ class Controller:
         """Begin the journal, and replace an older report, which a killed run must not leave."""
         if self._journal is None:
             from pytest_sae.records.schema import builtins
+            from pytest_sae.run.resume import inputs
 
             self._stopping.listen()
             self._directory = _directory(self._directory, self._plan)
@@ -213,7 +217,7 @@ class Controller:
         if self._stopping.told:
             problems.append(f"the run was stopped by {self._stopping.told}")
         problems += self._without_tasks() if self._ledger.rows else []
-        problems += mixed(self._ledger.rows) if self._run.options.resume else []
+        problems += self._mixed() if self._run.options.resume else []
         asked = bool(self._config.getoption("sae"))
         if asked and not self._ledger.ran_saes and status == pytest.ExitCode.OK:
             problems.append("--sae was given, but no test that ran uses an SAE")
@@ -236,6 +240,11 @@ class Controller:
         from pytest_sae.gate.whole_run import unusable
 
         return unusable(self._ledger.rows)
+
+    def _mixed(self) -> list[str]:
+        from pytest_sae.run.resume import mixed
+
+        return mixed(self._ledger.rows)
 
     def _refused_update(self, stopped: bool, problems: Sequence[str]) -> list[str]:
         if self._run.options.update is None or self._journal is None:
