@@ -65,6 +65,10 @@ def pytest_configure(config: pytest.Config) -> None:
             _ = run.baseline
         if config.getoption("sae"):
             _ = run.specs
+        if run.earlier:
+            from pytest_sae.run.resume import Replay
+
+            config.pluginmanager.register(Replay(config, run.earlier), "sae-replay")
         if run.options.asked:
             from pytest_sae.run.distribution import check_distribution
 

@@ -22,6 +22,8 @@ _OWN = (
     "shard",
     "report",
     "cache",
+    "cache_limit",
+    "resume",
     "ci",
     "device",
     "partial",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pytest_sae.activations.cache import prune
 from pytest_sae.activations.latents import Latents
 from pytest_sae.activations.recording import Recording
 from pytest_sae.activations.store import Store
@@ -102,6 +103,7 @@ class EvalSession:
         self.suite: Suite = SUITES[options.suite]
         self.progress = progress or _silent
         self.store = Store(options.cache)
+        self._opened = time.time()
         self._models: dict[str, LanguageModel] = {}
         self._latents: dict[str, Latents] = {}
         self._controlled: dict[str, Controls] = {}
@@ -112,12 +114,17 @@ class EvalSession:
         self._threads.enter_context(threads(options.threads))
 
     def close(self) -> None:
-        """Give threads back and drop everything that was loaded."""
+        """Give threads back, drop everything that was loaded, and keep the cache's limit.
+
+        What this session used stays, whatever the limit.
+        """
         self._threads.close()
         self.judges.close()
         self._models.clear()
         self._latents.clear()
         self._controlled.clear()
+        if self.options.cache_limit and self.store.directory is not None:
+            prune(self.store.directory, self.options.cache_limit, since=self._opened)
 
     @cached_property
     def tasks(self) -> Tasks:
@@ -314,13 +321,17 @@ class EvalSession:
             **({"activations": self._recorded()} if self.options.activations else {}),
             "judges": self.judges.describe(),
             "models": {name: each.fingerprint for name, each in sorted(self._models.items())},
-            "data": summary(self.tasks) if "tasks" in vars(self) else {},
+            "data": self._summary if "tasks" in vars(self) else {},
             "work": {
                 **self.store.work.record(),
                 "judges": self.judges.spent(),
                 "peak_memory": peak_memory(),
             },
         }
+
+    @cached_property
+    def _summary(self) -> dict[str, object]:
+        return summary(self.tasks)
 
     @property
     def _how_much(self) -> str:

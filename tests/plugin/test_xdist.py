@@ -250,9 +250,10 @@ def test_killing_the_whole_run_leaves_the_journal_and_no_green_report(project: P
     assert run.wait() == -signal.SIGKILL
     from pytest_sae.run.journal import read_journal
 
-    start, row = read_journal(project.path / "sae-report/journal.jsonl")
+    start, row, *ended = read_journal(project.path / "sae-report/journal.jsonl")
     assert start["event"] == "start"
-    assert row["row"]["metric"] == "l0"  # type: ignore[index]
+    assert row["row"]["metric"] == "l0"
+    assert [each["event"] for each in ended] in ([], ["test"])
     report = project.report()
     assert (report["complete"], report["verdict"]) == (False, "incomplete")
     assert report["problems"] == ["the run has not ended"]
