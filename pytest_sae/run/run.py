@@ -34,6 +34,7 @@ class Run:
         options: of the run, the same in every process.
         specs: the SAEs as the controller resolved them, None to resolve them here.
         baseline: as the controller read it, None to read it here.
+        argv: what the controller was called with, None in the controller.
 
     Attributes:
         session: the evaluation session, None outside of it.
@@ -46,8 +47,10 @@ class Run:
         options: Options,
         specs: tuple[SAESpec, ...] | None = None,
         baseline: Baseline | None = None,
+        argv: Sequence[str] | None = None,
     ) -> None:
         self.config = config
+        self.argv = [*map(str, config.invocation_params.args)] if argv is None else [*argv]
         self.options = options
         self.session: Any = None
         self.failed: dict[tuple[str, str], str] = {}
@@ -76,7 +79,8 @@ class Run:
 
         sent = ast.literal_eval(sent)
         specs = None if sent["specs"] is None else tuple(SAESpec(*spec) for spec in sent["specs"])
-        return cls(config, Options(**sent["options"]), specs, _baseline_of(sent["baseline"]))
+        baseline = _baseline_of(sent["baseline"])
+        return cls(config, Options(**sent["options"]), specs, baseline, sent["argv"])
 
     def for_worker(self) -> dict[str, object]:
         """Return what a worker needs to be the same run, as plain builtins."""
@@ -84,6 +88,7 @@ class Run:
             "options": dataclasses.asdict(self.options),
             "specs": None,
             "baseline": None,
+            "argv": self.argv,
         }
         # What cannot be used here was not asked for here, so it stands in the ini file or is the
         # bundled one: the worker says so if a test needs it.
