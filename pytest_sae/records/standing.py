@@ -38,11 +38,11 @@ class Standing:
     @property
     def sentence(self) -> str:
         """The verdict in one sentence, with its reason."""
-        why = self._why
-        return f"{self.verdict}: {why}" if why else self.verdict
+        return f"{self.verdict}: {self.why}" if self.why else self.verdict
 
     @property
-    def _why(self) -> str:
+    def why(self) -> str:
+        """The reason of the verdict, empty where there is none to tell."""
         if self.red:
             first = self.red[0]
             more = f"; {_of(len(self.red), self.judged)}" if self.judged > 1 else ""
