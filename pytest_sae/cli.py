@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_sae import __version__
 from pytest_sae.errors import OptionError, PytestSAEError, ReportError
 from pytest_sae.option_values import DTYPES, SUITES
 
@@ -43,13 +44,15 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="pytest-sae", description="Work with reports of SAE runs."
     )
+    parser.add_argument("--version", action="version", version=f"pytest-sae {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     schema = commands.add_parser("schema", help="print the JSON Schema of report.json")
     schema.set_defaults(run=_schema)
     report = commands.add_parser("report", help="draw report.md and report.html from a report.json")
-    report.add_argument("report", type=Path, metavar="report.json")
+    report.add_argument("report", type=_json_in, metavar="report.json", help="or its directory")
     report.add_argument("--output", type=Path, metavar="DIR", help="default: beside report.json")
     report.set_defaults(run=_report)
+    _add_export(commands)
     _add_merge(commands)
     _add_compare(commands)
     _add_check(commands)
@@ -59,6 +62,26 @@ def _parser() -> argparse.ArgumentParser:
     _add_fit(commands)
     _add_audit(commands)
     return parser
+
+
+def _json_in(text: str) -> Path:
+    path = Path(text)
+    return path / "report.json" if path.is_dir() else path
+
+
+def _add_export(commands: Any) -> None:
+    export = commands.add_parser("export", help="write a report's values as a table, a value a row")
+    export.add_argument("report", type=_json_in, metavar="report.json", help="or its directory")
+    add = export.add_argument
+    add("--format", choices=("csv", "parquet"), default="csv", help="(%(default)s)")
+    add("--output", type=Path, metavar="FILE", help="default: CSV to standard output")
+    export.set_defaults(run=_export)
+
+
+def _export(chosen: argparse.Namespace) -> str:
+    from pytest_sae.reports.export import export
+
+    return export(chosen.report, chosen.format, chosen.output)
 
 
 def _add_audit(commands: Any) -> None:
@@ -229,7 +252,7 @@ def _record(chosen: argparse.Namespace) -> str:
 def _merge(chosen: argparse.Namespace) -> Said:
     from pytest_sae.gate.merge import merge
     from pytest_sae.records.schema import read_report
-    from pytest_sae.reports.write import publish, write_all
+    from pytest_sae.reports.write import apart, publish, write_all
 
     output = _directory(chosen.output)
     paths = [_report_in(path) for path in chosen.reports]
@@ -238,6 +261,7 @@ def _merge(chosen: argparse.Namespace) -> Said:
     influence: dict[tuple[str, str], Sequence[float]] = {}
     for path, each in zip(paths, reports, strict=True):
         influence |= _influence(path, each)
+    output = apart(report, output)
     write_all(report, output, influence)
     publish(report)
     return f"{_told(report)}reports: {output}\n", report.exit_status
@@ -255,6 +279,8 @@ def _compare(chosen: argparse.Namespace) -> Said:
     thresholds = load_thresholds(_file(chosen.thresholds)) if chosen.thresholds else None
     before = read_baseline(_report_of(chosen.before), str(chosen.before))
     path = _report_in(chosen.after)
+    if output and output.resolve() == path.parent.resolve():
+        raise OptionError(f"--output={output} holds the report itself. Expected another directory.")
     after = read_report(path)
     influence = _influence(path, after)
     report = compare(before, after, thresholds, in_ci(), influence)

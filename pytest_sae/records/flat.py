@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from pytest_sae.errors import PytestSAEError
 from pytest_sae.records.row import Row
+
+if TYPE_CHECKING:
+    import pandas
 
 #: Names of the columns, in their order.
 COLUMNS = (
     "sae", "metric", "settings", "value", "se", "low", "high", "n", "units", "seeds", "direction",
     "unit", "status", "verdict", "red", "bound_low", "bound_high", "baseline", "rule", "reason",
 )  # fmt: skip
+
+_FLOATS = ("value", "se", "low", "high", "bound_low", "bound_high", "baseline")
 
 Cell = str | float | int | bool | None
 
@@ -47,3 +56,23 @@ def flat(row: Row) -> dict[str, Cell]:
         "rule": row.rule.source if row.rule else "",
         "reason": row.reason,
     }
+
+
+def frame(rows: Iterable[Row]) -> pandas.DataFrame:
+    """Return measurements as a data frame, one row a value; its columns are `COLUMNS`.
+
+    Args:
+        rows: of a report.
+
+    Raises:
+        PytestSAEError: pandas is not installed.
+    """
+    try:
+        import pandas
+    except ImportError:
+        raise PytestSAEError(
+            "A data frame needs pandas. Expected it installed: pip install 'pytest-sae[frames]'."
+        ) from None
+    made = pandas.DataFrame([flat(row) for row in rows], columns=list(COLUMNS))
+    # What has no number is missing: a column of them alone would be of no type.
+    return made.astype(dict.fromkeys(_FLOATS, "float64") | {"n": "Int64"})
