@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pytest_sae import __version__
 from pytest_sae.errors import OptionError, PytestSAEError
 from pytest_sae.option_values import DTYPES, SUITES
 
@@ -39,13 +40,15 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="pytest-sae", description="Work with reports of SAE runs."
     )
+    parser.add_argument("--version", action="version", version=f"pytest-sae {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     schema = commands.add_parser("schema", help="print the JSON Schema of report.json")
     schema.set_defaults(run=_schema)
     report = commands.add_parser("report", help="draw report.md and report.html from a report.json")
-    report.add_argument("report", type=Path, metavar="report.json")
+    report.add_argument("report", type=_json_in, metavar="report.json", help="or its directory")
     report.add_argument("--output", type=Path, metavar="DIR", help="default: beside report.json")
     report.set_defaults(run=_report)
+    _add_export(commands)
     _add_merge(commands)
     _add_compare(commands)
     _add_check(commands)
@@ -55,6 +58,26 @@ def _parser() -> argparse.ArgumentParser:
     _add_fit(commands)
     _add_audit(commands)
     return parser
+
+
+def _json_in(text: str) -> Path:
+    path = Path(text)
+    return path / "report.json" if path.is_dir() else path
+
+
+def _add_export(commands: Any) -> None:
+    export = commands.add_parser("export", help="write a report's values as a table, a value a row")
+    export.add_argument("report", type=_json_in, metavar="report.json", help="or its directory")
+    add = export.add_argument
+    add("--format", choices=("csv", "parquet"), default="csv", help="(%(default)s)")
+    add("--output", type=Path, metavar="FILE", help="default: CSV to standard output")
+    export.set_defaults(run=_export)
+
+
+def _export(chosen: argparse.Namespace) -> str:
+    from pytest_sae.reports.export import export
+
+    return export(chosen.report, chosen.format, chosen.output)
 
 
 def _add_audit(commands: Any) -> None:

@@ -369,7 +369,9 @@ def _directory(asked: Path, plan: Plan) -> Path:
     if not plan.narrowed or not (asked / NAME).is_file():
         return asked
     try:
-        whole = read_report(asked / NAME).complete
+        there = read_report(asked / NAME)
+        # Of a run that was to be whole, however it ended: its values are more than a part's.
+        whole = there.complete or not there.plan.narrowed
     except PytestSAEError:
         whole = True  # not ours to judge, and so not ours to replace
     return asked / "partial" if whole else asked

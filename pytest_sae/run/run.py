@@ -36,6 +36,7 @@ class Run:
         specs: the SAEs as the controller resolved them, None to resolve them here.
         baseline: as the controller read it, None to read it here.
         earlier: journal of the run that this one goes on with, None to look for it here.
+        argv: what the controller was called with, None in the controller.
 
     Attributes:
         session: the evaluation session, None outside of it.
@@ -49,8 +50,10 @@ class Run:
         specs: tuple[SAESpec, ...] | None = None,
         baseline: Baseline | None = None,
         earlier: Path | None = None,
+        argv: Sequence[str] | None = None,
     ) -> None:
         self.config = config
+        self.argv = [*map(str, config.invocation_params.args)] if argv is None else [*argv]
         self.options = options
         self.session: Any = None
         self.failed: dict[tuple[str, str], str] = {}
@@ -82,8 +85,8 @@ class Run:
         sent = ast.literal_eval(sent)
         specs = None if sent["specs"] is None else tuple(SAESpec(*spec) for spec in sent["specs"])
         earlier = Path(sent["earlier"]) if sent["earlier"] else None
-        options = Options(**sent["options"])
-        return cls(config, options, specs, _baseline_of(sent["baseline"]), earlier)
+        baseline, options = _baseline_of(sent["baseline"]), Options(**sent["options"])
+        return cls(config, options, specs, baseline, earlier, sent["argv"])
 
     def for_worker(self) -> dict[str, object]:
         """Return what a worker needs to be the same run, as plain builtins."""
@@ -92,6 +95,7 @@ class Run:
             "specs": None,
             "baseline": None,
             "earlier": str(self.earlier) if self.earlier else None,
+            "argv": self.argv,
         }
         # What cannot be used here was not asked for here, so it stands in the ini file or is the
         # bundled one: the worker says so if a test needs it.
