@@ -77,7 +77,7 @@ class ConstantNorms:
         return 0.0
 
     def _apart(self, x: Tensor) -> Tensor:
-        return x.unflatten(1, (self.sites, -1))
+        return x.view(len(x), self.sites, -1)
 
 
 PER_TOKEN: dict[str, Normalisation] = {

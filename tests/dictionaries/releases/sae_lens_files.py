@@ -68,7 +68,6 @@ def _first() -> Iterator[Made]:
         sae.scaling_factor.data.fill_(1.0)  # until it was fine-tuned
         yield (
             name,
-            sae,
             sae.save_model,
             lambda x, sae=sae: (
                 sae(x).feature_acts,
