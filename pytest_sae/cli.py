@@ -134,6 +134,7 @@ def _add_check(commands: Any) -> None:
     add("--suite", default="standard", choices=SUITES, help="whose sizes the texts have to fill")
     add("--judge", metavar="MODEL", help="as --sae-judge of a run")
     add("--judge-api-base", metavar="URL", help="as --sae-judge-api-base of a run")
+    add("--activations", type=Path, metavar="DIR", help="as --sae-activations of a run")
     check.set_defaults(run=_check)
 
 
@@ -265,6 +266,7 @@ def _check(chosen: argparse.Namespace) -> Said:
         chosen.model,
         chosen.judge,
         chosen.judge_api_base,
+        chosen.activations,
     )
     found = list(check(wanted))
     text = "".join(f"{each.line}\n" for each in found)
