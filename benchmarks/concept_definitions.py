@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,13 @@ from scipy import sparse
 
 from pytest_sae.metrics import frontier, frontier_estimates, scr, tpp
 from pytest_sae.metrics.ablation import AffineRemoval
-from pytest_sae.metrics.frontier_texts import ErasedConcept, TaskTexts, pairs, two_labels
+from pytest_sae.metrics.frontier_texts import (
+    ErasedConcept,
+    ProbedLabel,
+    TaskTexts,
+    pairs,
+    two_labels,
+)
 from pytest_sae.metrics.probe_bootstrap import equal_cells
 from pytest_sae.numbers.bootstrap import Floats
 from pytest_sae.probes import LinearProbes, ProbeSets, fit_logistic
@@ -30,6 +37,11 @@ _FITS = 1
 _ERASURES = 1  # tasks of each kind that `erasure` is read on: it takes the longest
 
 
+#: Discriminants of all texts, and of all but those of each fold.
+Fits = tuple[Floats, Floats, Floats]
+Others = Sequence[tuple[Floats, ProbedLabel]]
+
+
 @dataclass(frozen=True)
 class Task:
     """Pooled texts with labels: (2, text) bool of a pair, (text,) class indices of a multi."""
@@ -37,8 +49,8 @@ class Task:
     name: str
     x_train: Floats
     x_test: Floats
-    train: NDArray[np.generic]
-    test: NDArray[np.generic]
+    train: NDArray[Any]
+    test: NDArray[Any]
 
     @property
     def is_pair(self) -> bool:
@@ -50,7 +62,8 @@ class Task:
         """Quadrant or class of the training and of the test texts."""
         if not self.is_pair:
             return self.train.astype(np.int64), self.test.astype(np.int64)
-        return tuple(2 * each[0].astype(np.int64) + each[1] for each in (self.train, self.test))  # type: ignore[return-value]
+        train, test = (2 * each[0].astype(np.int64) + each[1] for each in (self.train, self.test))
+        return train, test
 
     @cached_property
     def concepts(self) -> tuple[ErasedConcept, ...]:
@@ -65,19 +78,19 @@ class Task:
         """(text,) of the training texts, every other one of a cell."""
         return _folds(self.cells[0])
 
-    def untouched(self, concept: ErasedConcept, ridge: float):  # type: ignore[no-untyped-def]
+    def untouched(self, concept: ErasedConcept, ridge: float) -> tuple[Fits, Others, Floats]:
         """The concept's discriminants, the others' and what they read before any ablation."""
         key = concept.name, ridge
         if key not in self._untouched:
             own = _discriminants(self.x_train, concept.own.train, self.folds, ridge)
             others = [(_discriminants(self.x_train, e.train, self.folds, 0.01)[0], e)
                       for e in concept.others.values()]  # fmt: skip
-            read = _read(self, concept, own, others, self.folds, self.x_train, self.x_test)
+            read = _read(self, concept, own, others, self.x_train, self.x_test)
             self._untouched[key] = own, others, read
         return self._untouched[key]
 
     @cached_property
-    def _untouched(self) -> dict[tuple[str, float], object]:
+    def _untouched(self) -> dict[tuple[str, float], tuple[Fits, Others, Floats]]:
         return {}
 
     @cached_property
@@ -98,7 +111,9 @@ class Task:
         """As `erasure` takes it."""
         rng = np.random.default_rng(0)
         count = len(self.cells[0])
-        drawn = [np.bincount(rng.integers(count, size=count), minlength=count) for _ in range(_FITS)]
+        drawn = [
+            np.bincount(rng.integers(count, size=count), minlength=count) for _ in range(_FITS)
+        ]
         weight = self.probes.weight[:2] if self.is_pair else self.probes.weight
         return TaskTexts(
             self.name, self.concepts, *self.cells, self.x_train, self.x_test,
@@ -118,13 +133,11 @@ class Code:
     Args:
         z: by task, (text, d_sae) pooled latents of the training and of the test texts.
         rows: (d_sae, d).
-        density: (d_sae,) share of tokens on which a latent fires.
         factor: least squares of the activations on what is written.
     """
 
     z: Mapping[str, tuple[Floats, Floats]]
     rows: Floats
-    density: Floats
     factor: float
 
 
@@ -165,25 +178,22 @@ class Curve:
     known: Floats  # (n, 2)
 
 
+#: Numbers of latents over which a value is the mean.
+FIXED = {"n = 2": (2,), "n = 5": (5,), "n = 1, 2, 3, 5": SMALL, "n = 5, 10, 20": (5, 10, 20)}
+
+
 def valued(curves: Sequence[Curve]) -> dict[str, float]:
+    """Return what becomes of the curves, means over concepts."""
     chosen = [NS.index(n) for n in CHOSEN]
-    small = [NS.index(n) for n in SMALL]
     rows: dict[str, list[float]] = {}
     for curve in curves:
         gain, known = curve.test[:, 0] - curve.test[:, 1], curve.known[:, 0] - curve.known[:, 1]
         best = chosen[int(np.argmax(known[chosen]))]
         cheap = [n for n in range(len(NS)) if curve.known[n, 1] <= 0.1]
-        told = {
-            "frontier": max(0.0, gain[best]),
-            "frontier best on test": max(0.0, gain[chosen].max()),
-            "frontier small": float(gain[small].mean()),
-            "frontier 2-5": float(gain[[NS.index(n) for n in (2, 3, 4, 5)]].mean()),
-            "frontier 5-20": float(gain[[NS.index(n) for n in (5, 10, 20)]].mean()),
-            "frontier n=2": gain[NS.index(2)],
-            "frontier n=5": gain[NS.index(5)],
-            "removal at small collateral": max((curve.test[n, 0] for n in cheap), default=0.0),
-            "removal n=5": curve.test[NS.index(5), 0],
-        }
+        told = {name: float(gain[[NS.index(n) for n in ns]].mean()) for name, ns in FIXED.items()}
+        told["n chosen"] = max(0.0, float(gain[best]))
+        told["removal at a collateral of 0.1"] = max((curve.test[n, 0] for n in cheap), default=0.0)
+        told["removal alone, n = 5"] = float(curve.test[NS.index(5), 0])
         for name, value in told.items():
             rows.setdefault(name, []).append(float(value))
     return {name: float(np.mean(values)) for name, values in rows.items()}
@@ -203,14 +213,17 @@ def _curve(
         train = task.x_train - z_train[:, ranked[:n]] @ rows[ranked[:n]]
         test = task.x_test - z_test[:, ranked[:n]] @ rows[ranked[:n]]
         again = _discriminants(train, own, folds, ridge)
-        points.append(_read(task, concept, again, others, folds, train, test))
+        points.append(_read(task, concept, again, others, train, test))
     values = np.array(points)  # (n, where, own/others)
     share = (clean - values) / np.maximum(clean - 0.5, 0.02)
     return Curve(share[:, 0], share[:, 1])
 
 
-def _read(task, concept, own, others, folds, train, test):  # type: ignore[no-untyped-def]
+def _read(
+    task: Task, concept: ErasedConcept, own: Fits, others: Others, train: Floats, test: Floats
+) -> Floats:
     """[[own on test, others on test], [own on held-out folds, others on train]]."""
+    folds = task.folds
     on_test = _auc(test @ own[0], concept.own.test)
     known = np.mean([
         _auc(train[folds == f] @ own[1 + f], concept.own.train[folds == f]) for f in (0, 1)
@@ -229,9 +242,7 @@ def _folds(cells: NDArray[np.int64]) -> NDArray[np.int64]:
     return fold
 
 
-def _discriminants(
-    x: Floats, label: NDArray[np.integer], folds: NDArray[np.int64], ridge: float
-) -> tuple[Floats, Floats, Floats]:
+def _discriminants(x: Floats, label: NDArray[Any], folds: NDArray[np.int64], ridge: float) -> Fits:
     """Of all texts, and of all but those of each fold."""
     sums = {}
     for fold in (0, 1):

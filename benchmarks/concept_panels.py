@@ -1,12 +1,12 @@
-"""Dictionaries of a world of `concept_worlds`: trained ones, the truth, and those that break metrics.
+"""Dictionaries of a world: trained ones, the truth, and those that break metrics.
 
-    panel(world, cache) -> list[Code]           # `Code` is what a table needs of a dictionary
+panel(world, cache) -> list[Code]           # `Code` is what a table needs of a dictionary
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -112,7 +112,7 @@ class _Trainee:
                 self.level += 0.05 * (level - self.level)
             return z * (z >= level)
         if self.recipe.architecture == "jumprelu":
-            gate: Tensor = _Rectangle.apply(z, parts["threshold"])
+            gate: Tensor = _Rectangle.apply(z, parts["threshold"])  # type: ignore[no-untyped-call]
             return z * gate
         return z
 
@@ -122,7 +122,7 @@ class _Trainee:
         if self.recipe.architecture == "relu":
             return error + warm * self.recipe.penalty * z.sum(1).mean()
         if self.recipe.architecture == "jumprelu":
-            count: Tensor = _Rectangle.apply(z, self.parts["threshold"])
+            count: Tensor = _Rectangle.apply(z, self.parts["threshold"])  # type: ignore[no-untyped-call]
             return error + warm * self.recipe.penalty * count.sum(1).mean()
         return error
 
@@ -132,13 +132,14 @@ def _train(world: KindWorld, recipe: Recipe) -> dict[str, Tensor]:
     d_sae, k = int(recipe.width * world.spec.features), round(recipe.k * world.spec.k)
     trainee = _Trainee(recipe, d_sae, k, x)
     adam = torch.optim.Adam(list(trainee.parts.values()), lr=_RATE)
-    order, kept = torch.Generator().manual_seed(recipe.seed), {}
+    order = torch.Generator().manual_seed(recipe.seed)
+    kept: dict[str, Tensor] = {}
     for step in range(1, STEPS[-1] + 1):
         for group in adam.param_groups:
             group["lr"] = _RATE * min(1.0, (STEPS[-1] - step + 1) / (0.2 * STEPS[-1]))
         chosen = torch.randint(len(x), (_BATCH,), generator=order)
         adam.zero_grad()
-        trainee.loss(x[chosen], min(1.0, 5 * step / STEPS[-1])).backward()  # type: ignore[no-untyped-call]
+        trainee.loss(x[chosen], min(1.0, 5 * step / STEPS[-1])).backward()
         adam.step()
         with torch.no_grad():
             trainee.parts["rows"].copy_(normalize(trainee.parts["rows"]))
@@ -242,7 +243,7 @@ def _of(best: Code, world: KindWorld) -> Iterator[Code]:
 
 def _supervised(world: KindWorld) -> Iterator[Code]:
     """Dense latents made of the very labels that will be asked about, of other texts."""
-    means, directions, covariance = [], [], torch.zeros(world.spec.d, world.spec.d)
+    means, directions = [], []
     for place in range(len(world.pairs)):
         texts = world.pair(place, (150, 1), 1)
         x = texts.tokens.mean(1)
@@ -259,7 +260,6 @@ def _supervised(world: KindWorld) -> Iterator[Code]:
             gap = x[up].mean(0) - x[~up].mean(0)
             means.append(gap)
             directions.append(torch.linalg.solve(_within(x, up), gap))
-    del covariance
     probes, gaps = normalize(torch.stack(directions)), normalize(torch.stack(means))
     mean = world.sample(5000, world.spec.seed, "panel").x.mean(0)
     for name, reads, rows in (
@@ -302,7 +302,9 @@ def recovery(code: Code, world: KindWorld, x: Tensor, features: Tensor) -> tuple
         level = ordered.gather(0, places[None])[0].clamp(min=1e-12)
         fires = (z >= level).float()
         hits = there.T @ fires
-        f1 = np.maximum(f1, (2 * hits / (there.sum(0)[:, None] + fires.sum(0)).clamp(min=1)).numpy())
+        f1 = np.maximum(
+            f1, (2 * hits / (there.sum(0)[:, None] + fires.sum(0)).clamp(min=1)).numpy()
+        )
     found = []
     for agreement in (f1 * cosine, correlations(z, truth)):
         rows, columns = linear_sum_assignment(np.nan_to_num(agreement), maximize=True)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 from torch import Tensor
 
-from pytest_sae.numbers.bootstrap import Floats, generator
+from pytest_sae.numbers.bootstrap import generator
 from pytest_sae.synthetic.worlds import Sample
 
 Ints = NDArray[np.int64]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pytest_sae.families.card import AT_MOST_ONE, Card, higher, per_suite
+from pytest_sae.families.card import Card, higher, per_suite
+from pytest_sae.families.expected import WORSE
 
 CARD = Card(
     name="removal",
@@ -13,11 +14,13 @@ CARD = Card(
             "share of a concept that a new probe no longer finds, less what others lose",
             settings=({}, {"tasks": "scr"}, {"tasks": "tpp"}),
             controls={"random": "below", "permuted_decoder": "below", "random_tied": "below",
-            "pca": "below", "identity": "below"}, headline=True),
+            "pca": "reference", "identity": "below"}, headline=True),
     ),
     on_tasks=True,
     tables=("scr", "tpp"),
     sizes=per_suite(fits=(2, 5, 5)),
-    cheap_controls=("random", "permuted_decoder", "random_tied", "pca", "identity"),
+    cheap_controls=(*WORSE, "random_tied"),
+    more_controls=("pca", "identity"),
     audited=True,
+    audited_tasks=2,
 )  # fmt: skip

@@ -200,9 +200,10 @@ class _Read:
     def problem(self) -> str:
         """Why the concept does not count; empty if it does. No dictionary has a part in it."""
         own, others = (gap[:, 0] for gap in self.gaps)
-        if not surely_positive(own):
+        known = self.removed.clean.known[0]
+        if not surely_positive(own) or known[0] <= 0.5:
             return f"its own probe's AUC is {own[0] + 0.5:.3g}: there is nothing to remove"
-        if not surely_positive(others):
+        if not surely_positive(others) or known[1] <= 0.5:
             return f"the other probes' AUC is {others[0] + 0.5:.3g}: there is nothing to damage"
         return ""
 
