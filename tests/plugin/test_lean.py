@@ -22,8 +22,11 @@ HOOKS = {
     "run.header", "run.hookspecs", "run.journal", "run.ledger", "run.narrowed", "run.nodeids",
     "run.previous_report", "run.run", "run.stopping",
 }  # fmt: skip
-#: Rooms of which a measurement is made, or a report.
-LATER = ("activations", "judge", "measure", "metrics", "models", "probes", "reports", "session")
+#: Rooms of which a measurement is made, or a report, and what judges one.
+LATER = (
+    "activations", "judge", "measure", "metrics", "models", "probes", "reports", "session",
+    "gate.judged", "gate.verdict", "records.row", "records.schema", "records.report",
+)  # fmt: skip
 
 SHIPPED = Path(__file__).parents[2] / "evals"
 
