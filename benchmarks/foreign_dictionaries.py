@@ -37,6 +37,8 @@ WORTHLESS = (
     "wrong-model",
 )
 NAMES = (*GOOD, *DAMAGED, *WORTHLESS)
+# As good as topk, from another seed: what gate_simulation.py must not call a regression.
+AGAIN = "topk-again"
 CHECKPOINTS = {"001": 0.01, "002": 0.02, "010": 0.10}
 SEED = 21
 WEIGHTS = "sae_weights.safetensors"
@@ -80,6 +82,7 @@ class Workshop:
         """Make every dictionary that is not there yet."""
         ways: dict[str, Callable[[Path], None]] = {
             **{name: partial(self._trained, name) for name in GOOD},
+            AGAIN: self._trained_again,
             "random": self._random,
             "random-tied": partial(self._tied, centred=False),
             "random-tied-mean": partial(self._tied, centred=True),
@@ -128,6 +131,11 @@ class Workshop:
         named = {f"{family}-{name}": share for name, share in kept.items()}
         x, make = self._own[self.recipes.block], self._make(family)
         dictionaries.train(family, x, scratch, self.recipes.steps, SEED, named, make)
+
+    def _trained_again(self, scratch: Path) -> None:
+        x, make = self._own[self.recipes.block], self._make("topk")
+        dictionaries.train("topk", x, scratch, self.recipes.steps, SEED + 1, make=make)
+        (scratch / "topk").rename(scratch / AGAIN)
 
     def _of_wrong_layer(self, scratch: Path) -> None:
         self._elsewhere(self._own[self.recipes.other_block], scratch, "wrong-layer")

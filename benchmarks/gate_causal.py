@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from benchmarks.gate_draws import SEEDS, Draw, Indices
+from benchmarks.gate_reconstruction import Shared
 from pytest_sae.measure import principled, ravel
 from pytest_sae.metrics import principled_estimates
 from pytest_sae.metrics.principled_estimates import Answers, Edits, TaskReadings
 from pytest_sae.metrics.ravel import InterchangePairs, Outcome, estimates
+from pytest_sae.numbers.control import Control
 from pytest_sae.numbers.estimate import Estimate
-from pytest_sae.session.session import EvalSession, LoadedSAE
+from pytest_sae.session.session import LoadedSAE
 
 
 @dataclass(frozen=True)
@@ -23,13 +25,14 @@ class RavelPool:
     made: Sequence[tuple[list[Outcome], dict[str, str]]]
 
     @classmethod
-    def of(cls, session: EvalSession, sae: LoadedSAE) -> RavelPool:
+    def of(cls, shared: Shared, sae: LoadedSAE) -> RavelPool:
         """Train all masks with each seed."""
+        session = shared.session
         latents, tasks, sizes = session.latents(sae), session.tasks, session.suite.sizes
         return cls([ravel.outcomes(latents, tasks.ravel, seed, sizes.ravel) for seed in SEEDS])
 
-    def measured(self, draw: Draw) -> list[Estimate]:
-        """Return the figures on the pairs of the drawn entities."""
+    def measured(self, draw: Draw) -> Iterator[tuple[Estimate, tuple[Control, ...]]]:
+        """Give the figures on the pairs of the drawn entities; the family has no controls."""
         outcomes, missing = self.made[draw.made_with]
         entities: dict[str, set[int]] = {}
         for each in outcomes:
@@ -39,7 +42,7 @@ class RavelPool:
             for task, members in entities.items()
         }
         taken = [_drawn_outcome(each, drawn[_task(each)]) for each in outcomes]
-        return estimates(taken, missing, draw.number)
+        yield from ((each, ()) for each in estimates(taken, missing, draw.number))
 
 
 def _task(outcome: Outcome) -> str:
@@ -71,18 +74,20 @@ class PrincipledPool:
     read: Sequence[Sequence[TaskReadings]]  # by task, by seed
 
     @classmethod
-    def of(cls, session: EvalSession, sae: LoadedSAE) -> PrincipledPool:
+    def of(cls, shared: Shared, sae: LoadedSAE) -> PrincipledPool:
         """Read every text, and make every edit."""
+        session = shared.session
         latents, tasks, sizes = session.latents(sae), session.tasks, session.suite.sizes
         return cls([
             [principled.read_task(latents, each, seed, sizes.principled) for seed in SEEDS]
             for each in tasks.principled
         ])  # fmt: skip
 
-    def measured(self, draw: Draw) -> list[Estimate]:
-        """Return the figures on the drawn groups."""
+    def measured(self, draw: Draw) -> Iterator[tuple[Estimate, tuple[Control, ...]]]:
+        """Give the figures on the drawn groups; the family has no controls."""
         tasks = [_drawn_task(each, draw) for each in self.read]
-        return principled_estimates.estimates(tasks, draw.number)
+        found = principled_estimates.estimates(tasks, draw.number)
+        yield from ((each, ()) for each in found)
 
 
 def _drawn_task(seeds: Sequence[TaskReadings], draw: Draw) -> TaskReadings:

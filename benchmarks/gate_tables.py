@@ -2,301 +2,288 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+import argparse
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.gate_damage import Variant
 from benchmarks.gate_draws import SEEDS
 from benchmarks.gate_families import FAMILIES
+from benchmarks.gate_outcomes import BASELINES, Figure, Outcome, Reds, share
+from benchmarks.gate_worlds import Kind
 from pytest_sae.gate.rules import DEFAULT
-from pytest_sae.numbers.bootstrap import Floats, share_estimate
+from pytest_sae.numbers.bootstrap import share_estimate
 from pytest_sae.numbers.plain import number
 
-PAIRED, OTHER = "the same texts and seeds", "other texts and seeds"
-SIGMAS = (2.0, 2.5, 3.0, 3.5)
-BASELINES = 20  # repetitions that each repetition of a bundled dictionary is also compared with
-MANY = f"{OTHER}, {BASELINES} baselines each"
 FALSE_ALARMS, DETECTED = 0.01, 0.95
-Run = Mapping[str, str]
-
-
-def sigma_name(sigma: float) -> str:
-    """Return how runs on other texts are called that were judged with a sigma of their own."""
-    return f"sigma {sigma:g}"
+_FEW = 0.10  # of runs, that a metric must be red in to be named where much is red
 
 
 @dataclass(frozen=True)
-class Figure:
-    """One metric over all repetitions.
+class Seen:
+    """What became of the dictionaries of one world.
 
     Args:
-        value: its mean.
-        se: the mean of the standard errors that it was given.
-        spread: how far its values really lie apart, as a standard deviation.
+        world: its name.
+        families: that were simulated.
+        texts: of the corpus, that were drawn from.
+        outcomes: of its dictionaries.
     """
 
-    value: float
-    se: float
-    spread: float
-
-    @classmethod
-    def of(cls, values: Floats, errors: Floats) -> Figure:
-        """Sum up the values and standard errors of all repetitions."""
-        return cls(float(values.mean()), float(errors.mean()), float(values.std(ddof=1)))
+    world: str
+    families: Sequence[str]
+    texts: int
+    outcomes: Sequence[Outcome]
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one variant over all repetitions.
+def write_tables(seen: Sequence[Seen], chosen: argparse.Namespace, output: Path) -> None:
+    """Write the document: how it was made, the rates, then every dictionary, then the errors.
 
     Args:
-        variant: the dictionary.
-        runs: red verdicts of each repetition by metric, by the kind of comparison.
-        values: of what gates, by metric.
-    """
-
-    variant: Variant
-    runs: Mapping[str, Sequence[Run]]
-    values: Mapping[str, Figure]
-
-
-def share(runs: Sequence[Run]) -> float:
-    """Return the share of runs that are red."""
-    return sum(map(bool, runs)) / len(runs)
-
-
-def write_tables(
-    outcomes: Sequence[Outcome],
-    families: Mapping[str, Sequence[str]],
-    bundled_only: Sequence[str],
-    output: Path,
-) -> None:
-    """Write the document: how it was made, false alarms, errors, detection, values.
-
-    Args:
-        outcomes: of all variants.
-        families: what gates of each that is simulated.
-        bundled_only: those that all but the bundled dictionaries were judged without.
+        seen: the worlds.
+        chosen: the command's arguments.
         output: the file.
     """
-    parts = [
-        _HEAD,
-        _simulated(families),
-        _not_simulated([name for name in bundled_only if name in families]),
-        _false_alarms(outcomes),
-        _errors(outcomes),
-        _detection(outcomes),
-        _values(outcomes),
-    ]
+    parts = [_HEAD, _drawn(seen, chosen), _rates(seen), _bounds(seen), _regressions(seen),
+             _errors(seen)]  # fmt: skip
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
 _HEAD = f"""# How often the gate is wrong
 
-Made by `python -m benchmarks.gate_simulation`, on the bundled world, with the rules of
+Made by `python -m benchmarks.gate_simulation --worlds DIR`, with the rules of
 `evals/thresholds.toml` and, for what they are silent about, the default: worse by more than
 {DEFAULT.rel:.0%} of the baseline *and* by more than {DEFAULT.sigma:g} standard errors of the \
-difference.
+difference. The worlds are the bundled one
+and those of [foreign.md](foreign.md), where what a real run says of each dictionary stands.
 
-Every dictionary is loaded, run and encoded once, and every family is measured up to its last step,
-with each of {len(SEEDS)} seeds. A repetition then draws the units of each family with replacement,
-as many as there are, one of the seeds, and the seed of every bootstrap; and gives them to the
-estimators, the baseline and the gate of a run. Nothing is drawn from a standard error. A text that
-several tasks share is drawn once for all of them, an entity once for all of its attributes, a
-held-out text once for reconstruction and for the scale of TPP. Model, dictionary and training texts
-are not drawn again. A run is red if any metric is that gates.
-
-A run compares in one of two ways. On *other texts and seeds*, both values err independently. On
-*the same texts and seeds*, which is what a build does with its own baseline, they err alike, and
-the baseline's per-text values say how far, for metrics that keep any: the comparison is paired."""
-
-_NOT_SIMULATED = f"""What the last column names was made {len(SEEDS)} times for each dictionary.
-As far as it decides, the figures rest on {len(SEEDS)} independent measurements, and not on as many
-as there are repetitions.
-
-Not simulated: what a judge has a say in (`judge_calibration`, `shift`, `autointerp.failed`), and
-the controls, below which a metric may not fall. SCR is simulated once a rule lets it gate."""
+Every dictionary is loaded, run and encoded once, with the controls that a run measures beside it. A
+repetition then draws texts with replacement, as many as there are, the same for the dictionary and
+its controls, and gives them to the estimators, the rules and the baseline of a run; nothing is
+drawn from a standard error. Model, dictionary and the weights of controls are not drawn again. A
+run is red if any metric is that gates."""
 
 
-def _not_simulated(bundled_only: Sequence[str]) -> str:
-    if not bundled_only:
-        return _NOT_SIMULATED
-    return (
-        f"{_NOT_SIMULATED}\n\nDamaged dictionaries, and those trained again, were judged without "
-        f"{' and '.join(bundled_only)}, to save time. More metrics can only turn more runs red: "
-        "what is said of damage is a lower bound, what is said of other seeds too."
+def _drawn(seen: Sequence[Seen], chosen: argparse.Namespace) -> str:
+    there = {name for each in seen for name in each.families}
+    lines = ["| family | drawn | made anew with each seed | worlds |", "|---|---|---|---|"]
+    for name, about in FAMILIES.items():
+        if name in there:
+            worlds = ", ".join(each.world for each in seen if name in each.families)
+            lines.append(f"| {name} | {about.drawn} | {about.remade} | {worlds} |")
+    texts = ", ".join(f"{each.world} {each.texts}" for each in seen)
+    return "\n".join([
+        *lines,
+        "",
+        f"{chosen.repetitions} repetitions of each good dictionary, {chosen.of_others} of each "
+        f"other one; texts of the corpus: {texts}; {len(SEEDS)} seeds. "
+        f"Without {' and '.join(chosen.good_only)} for all but the good ones, to save time. Not "
+        "simulated: what a judge has a say in (`judge_calibration`, `shift`, `autointerp.failed`).",
+    ])  # fmt: skip
+
+
+def _of(seen: Sequence[Seen], *kinds: Kind) -> list[Outcome]:
+    return [each for world in seen for each in world.outcomes if each.variant.kind in kinds]
+
+
+def _runs(outcomes: Sequence[Outcome], of: Callable[[Outcome], Sequence[Reds]]) -> list[Reds]:
+    return [run for each in outcomes for run in of(each)]
+
+
+def _rates(seen: Sequence[Seen]) -> str:
+    good, again = _of(seen, "good"), _of(seen, "again")
+    damaged = [each for each in _of(seen, "damaged") if each.alike]
+    rows = [
+        ("good and red by a bound", _runs([*good, *again], lambda each: each.bounds), "at most 1%"),
+        ("worthless and red", _runs(_of(seen, "worthless"), lambda each: each.bounds), "100%"),
+        ("unchanged and regressed, on other texts", _runs(good, lambda each: each.other),
+         "at most 1%"),
+        ("the same, were two standard errors asked for in place of "
+         f"{DEFAULT.sigma:g}", _runs(good, lambda each: each.at_two), "-"),
+        ("another seed and regressed, on the same texts", _runs(again, lambda each: each.alike),
+         "at most 1%"),
+        ("another seed and regressed, on other texts", _runs(again, lambda each: each.other),
+         "at most 1%"),
+        ("damaged and red by a bound", _runs(damaged, lambda each: each.bounds), "-"),
+        ("damaged and regressed, on the same texts", _runs(damaged, lambda each: each.alike),
+         "at least 95%"),
+        ("damaged and regressed, on other texts", _runs(damaged, lambda each: each.other), "-"),
+    ]  # fmt: skip
+    lines = ["## Rates", "", "| of all dictionaries | runs | share | goal |", "|---|---|---|---|"]
+    lines += [f"| {what} | {len(runs)} | {_share(runs)} | {goal} |" for what, runs, goal in rows]
+    told = (
+        f"An unchanged dictionary is compared with {BASELINES} baselines for each repetition, "
+        "which are not independent of each other."
     )
+    return "\n".join([*lines, "", told, *_missed(seen)])
 
 
-def _simulated(families: Mapping[str, Sequence[str]]) -> str:
-    lines = ["| family | gates | drawn | made anew with each seed |", "|---|---|---|---|"]
-    for name, keys in families.items():
-        gates, about = ", ".join(f"`{key}`" for key in keys), FAMILIES[name]
-        lines.append(f"| {name} | {gates} | {about.drawn} | {about.remade} |")
+def _missed(seen: Sequence[Seen]) -> Iterator[str]:
+    """Say of which dictionaries a goal is missed."""
+    told = {
+        "Good, and red by a bound more often than that": _names(
+            seen, ("good", "again"), lambda each: share(each.bounds) > FALSE_ALARMS
+        ),
+        "Worthless, and green at least once": _names(
+            seen, ("worthless",), lambda each: share(each.bounds) < 1
+        ),
+        "Another seed, and regressed more often than that": _names(
+            seen,
+            ("again",),
+            lambda each: any(share(runs) > FALSE_ALARMS for runs in (each.alike, each.other)),
+        ),
+        f"Damaged, and on the same texts seen in less than {DETECTED:.0%}": _names(
+            seen, ("damaged",), lambda each: bool(each.alike) and share(each.alike) < DETECTED
+        ),
+    }
+    for what, names in told.items():
+        yield ""
+        yield f"{what}: {', '.join(names) or 'none'}."
+    yield from _changes(seen)
+
+
+def _changes(seen: Sequence[Seen]) -> Iterator[str]:
+    """Say how much a damage changes that a baseline does not see."""
+    for world in seen:
+        before = next((each for each in world.outcomes if each.variant.name == "topk"), None)
+        for each in world.outcomes:
+            missed = each.variant.kind == "damaged" and each.alike and share(each.alike) < DETECTED
+            if before and missed:
+                moved = [
+                    f"{name} from {number(before.values[name].value)} to {number(now.value)}"
+                    for name in ("explained_variance", "ce_recovered")
+                    if (now := each.values.get(name)) is not None
+                ]
+                yield ""
+                yield (
+                    f"*{each.variant.told}* of {world.world} moves {' and '.join(moved)}: less "
+                    "than the rules' tolerances, which are there for other seeds of a recipe."
+                )
+
+
+def _names(
+    seen: Sequence[Seen], kinds: Sequence[Kind], which: Callable[[Outcome], bool]
+) -> list[str]:
+    return [
+        f"{world.world}/{each.variant.name}"
+        for world in seen
+        for each in world.outcomes
+        if each.variant.kind in kinds and which(each)
+    ]
+
+
+_BY_BOUNDS = """Share of runs that are red without any baseline. *By* names the metrics that are
+red in a tenth of the runs, or at all where the dictionary is good. A bound asks for what principal
+components reach, as many as *this* dictionary has active latents: one that lost half of its latents
+is held to less, and where good dictionaries are far above components (`stories`), one that lost
+much of that still passes. To see it takes a baseline."""
+
+
+def _bounds(seen: Sequence[Seen]) -> str:
+    lines = [
+        "## By bounds alone",
+        "",
+        _BY_BOUNDS,
+        "",
+        "| world | dictionary | is | explained_variance | ce_recovered | red | by |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for world in seen:
+        for each in world.outcomes:
+            least = _FEW if each.variant.kind in ("damaged", "worthless") else 0.0
+            cells = [world.world, each.variant.told, each.variant.kind]
+            cells += [_figure(each, metric) for metric in ("explained_variance", "ce_recovered")]
+            cells += [_rate(share(each.bounds)), _by(each.bounds, least)]
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _false_alarms(outcomes: Sequence[Outcome]) -> str:
+def _figure(outcome: Outcome, metric: str) -> str:
+    figure = outcome.values.get(metric)
+    return f"{number(figure.value)} ± {figure.se:.2g}" if figure else "-"
+
+
+def _regressions(seen: Sequence[Seen]) -> str:
     lines = [
-        "## False alarms",
+        "## Beside a baseline",
         "",
-        f"Share of runs that are red although nothing changed; the goal is at most "
-        f"{FALSE_ALARMS:.0%}. With 95 % interval, by the number of standard errors that a "
-        f"regression must exceed (shipped: {DEFAULT.sigma:g}); and, as rules stand, when every run "
-        f"is compared with {BASELINES} baselines in place of one: of the same runs, but more of "
-        "what happens to them, by metric.",
+        "Share of runs in which something regressed: from the same dictionary, where it is good; "
+        "else from `topk`. On *other texts* both values err independently. On *the same texts*, "
+        "which is what a build does with its own baseline, they err alike, and the comparison is "
+        "paired, text by text.",
         "",
-        f"| dictionary | runs | {PAIRED} | {' | '.join(f'{OTHER}, {s:g}' for s in SIGMAS)} "
-        f"| {MANY} | by |",
-        "|---|---|---|" + "---|" * (len(SIGMAS) + 2),
+        "| world | dictionary | is | the same texts | by | other texts | by |",
+        "|---|---|---|---|---|---|---|",
     ]
-    for each in outcomes:
-        if not each.variant.of:
-            cells = [_interval(each.runs[name]) for name in (PAIRED, *map(sigma_name, SIGMAS))]
-            row = [each.variant.told, str(len(each.runs[PAIRED])), *cells]
-            row += [f"{share(each.runs[MANY]):.2%}", _by(each.runs[MANY], 0.0)]
-            lines.append(f"| {' | '.join(row)} |")
-    return "\n".join([*lines, "", *_retrained(outcomes)])
+    for world in seen:
+        for each in world.outcomes:
+            if not each.other:
+                continue
+            good = each.variant.kind in ("good", "again")
+            cells = [world.world, each.variant.told, each.variant.kind]
+            for runs in (each.alike, each.other):
+                cells += [_rate(share(runs)), _by(runs, 0.0 if good else _FEW)]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
-def _errors(outcomes: Sequence[Outcome]) -> str:
-    bundled = [each for each in outcomes if not each.variant.of]
-    keys = list(dict.fromkeys(key for each in bundled for key in each.values))
+def _errors(seen: Sequence[Seen]) -> str:
+    good = [(world.world, each) for world in seen for each in world.outcomes
+            if each.variant.kind == "good"]  # fmt: skip
+    keys = list(dict.fromkeys(key for _, each in good for key in each.values))
+    margins = list(dict.fromkeys(key for _, each in good for key in each.margins))
+    heads = [*map(_short, keys), *(f"{_short(key)}, to its bound" for key in margins)]
     lines = [
         "## Standard errors",
         "",
-        "How far the values of a metric really lie apart over the repetitions (their standard "
-        "deviation), in units of the standard error that it reports: 1 where that tells the truth, "
-        "more where it leaves something out. The units of `dead_share` and `dense_share_10pct` are "
-        "latents, which are not drawn here: their standard errors are too large for what is. "
-        "`ravel` holds its masks fixed: what that leaves out is made up for by its rule in "
-        "`evals/thresholds.toml`, which was set by what is seen here.",
+        "How far values really lie apart over the repetitions (their standard deviation), in units "
+        "of the standard error that they are given: 1 where that tells the truth, more where it "
+        "leaves something out. *To its bound* is the same of the distance to a bound that controls "
+        "set, whose error is that of the value and its controls on the same texts. The units of "
+        "`dead_share` and `dense_share_10pct` are latents, which are not drawn here. `ravel` holds "
+        "its masks fixed: its rule makes up for what that leaves out.",
         "",
-        f"| dictionary | {' | '.join(map(_short, keys))} |",
-        "|---|" + "---|" * len(keys),
+        f"| world | dictionary | {' | '.join(heads)} |",
+        f"|---|---|{'---|' * len(heads)}",
     ]
-    for each in bundled:
-        ratios = [each.values[key].spread / each.values[key].se for key in keys]
-        lines.append(f"| {each.variant.told} | {' | '.join(f'{r:.2f}' for r in ratios)} |")
+    for world, each in good:
+        cells = [world, each.variant.told, *(_ratio(each.values.get(key)) for key in keys)]
+        cells += [_ratio(each.margins.get(key)) for key in margins]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _retrained(outcomes: Sequence[Outcome]) -> list[str]:
-    again = [each for each in outcomes if each.variant.of and not each.variant.damaged]
-    if not again:
-        return []
-    return [
-        "A dictionary that is trained again with another seed is another dictionary. On the same "
-        "texts its difference is known so well that only the tolerance stands between it and a red "
-        "run. The tolerances in `evals/thresholds.toml` are therefore wider than what these seeds "
-        "differ by, as far as that is known.",
-        "",
-        f"| dictionary | red on {PAIRED} | by | red on {OTHER} | by |",
-        "|---|---|---|---|---|",
-        *(
-            f"| {each.variant.told} "
-            f"| {share(each.runs[PAIRED]):.0%} | {_by(each.runs[PAIRED], 0.0)} "
-            f"| {share(each.runs[OTHER]):.0%} | {_by(each.runs[OTHER], 0.0)} |"
-            for each in again
-        ),
-    ]
+def _ratio(figure: Figure | None) -> str:
+    return f"{figure.spread / figure.se:.2f}" if figure and figure.se else "-"
 
 
-def _detection(outcomes: Sequence[Outcome]) -> str:
-    lines = [
-        "## Known damage",
-        "",
-        f"Share of runs that are red; the goal is at least {DETECTED:.0%}. *By* names the metrics "
-        "that are red in at least a tenth of the runs, with their share; a metric in bold fell "
-        "below a bound of its own at least once, all others regressed.",
-        "",
-        f"| damage | to | runs | {PAIRED} | by | {OTHER} | by |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for each in outcomes:
-        if each.variant.damaged:
-            alike, other = each.runs[PAIRED], each.runs[OTHER]
-            lines.append(
-                f"| {each.variant.told} | `{each.variant.of}` | {len(alike)} "
-                f"| {share(alike):.1%} | {_by(alike)} | {share(other):.1%} | {_by(other)} |"
-            )
-    return "\n".join([*lines, *_misses(outcomes)])
-
-
-def _misses(outcomes: Sequence[Outcome]) -> list[str]:
-    """Return, for damage that other texts do not show, how far it stands out of the noise."""
-    values = {each.variant.name: each.values for each in outcomes}
-    lines = []
-    for each in outcomes:
-        if each.variant.damaged and share(each.runs[OTHER]) < DETECTED:
-            before = values[each.variant.of]
-            apart = {key: _apart(before[key], now) for key, now in each.values.items()}
-            key = max(apart, key=lambda name: apart[name])
-            lines += [
-                "",
-                f"*{each.variant.told}*, on other texts: what it changes most is {_short(key)}, "
-                f"from {number(before[key].value)} to {number(each.values[key].value)}, "
-                f"{apart[key]:.1f} standard errors of the difference where {DEFAULT.sigma:g} are "
-                "asked for. The same texts show it, and so would more of them; asking for fewer "
-                "standard errors would be paid for with false alarms.",
-            ]
-    return lines
-
-
-def _apart(before: Figure, now: Figure) -> float:
-    noise = math.hypot(before.se, now.se)
-    return abs(now.value - before.value) / noise if noise else 0.0
-
-
-def _by(runs: Sequence[Run], least: float = 0.1) -> str:
+def _by(runs: Sequence[Reds], least: float) -> str:
     names = sorted({name for run in runs for name in run})
-    counts = {name: sum(name in run for run in runs) / len(runs) for name in names}
-    bounded = {name for run in runs for name, verdict in run.items() if verdict == "fail"}
+    rates = {name: sum(name in run for run in runs) / len(runs) for name in names}
     told = [
-        f"{'**' * (name in bounded)}{_short(name)}{'**' * (name in bounded)} {_rate(counts[name])}"
-        for name in sorted(names, key=lambda name: -counts[name])
-        if counts[name] >= least
+        f"{_short(name)} {_rate(rate)}{_undecided(runs, name)}"
+        for name, rate in sorted(rates.items(), key=lambda each: -each[1])
+        if rate >= least
     ]
     return ", ".join(told) or "-"
 
 
+def _undecided(runs: Sequence[Reds], name: str) -> str:
+    return " (undecided)" if {run.get(name) for run in runs if name in run} == {"undecided"} else ""
+
+
 def _rate(rate: float) -> str:
-    return f"{rate:.0%}" if rate >= 0.095 else f"{rate:.2%}"
+    return f"{rate:.0%}" if rate >= 0.095 or rate == 0 else f"{rate:.2%}"
 
 
 def _short(key: str) -> str:
-    metric, _, params = key.partition(":")
-    for direction in ("intended", "spurious"):
-        if direction in params:
-            return f"{metric} ({direction})"
-    return metric
+    return key.partition(":")[0]
 
 
-def _interval(runs: Sequence[Run]) -> str:
+def _share(runs: Sequence[Reds]) -> str:
+    if not runs:
+        return "-"
     found = share_estimate("red", sum(map(bool, runs)), len(runs), "runs")
     assert found.ci is not None
-    return f"{share(runs):.1%} ({found.ci[0]:.1%} to {found.ci[1]:.1%})"
-
-
-def _values(outcomes: Sequence[Outcome]) -> str:
-    keys = list(dict.fromkeys(key for each in outcomes for key in each.values))
-    lines = [
-        "## What was measured",
-        "",
-        "Mean value over the repetitions, ± mean standard error, of every metric that gates.",
-        "",
-        f"| dictionary | {' | '.join(map(_short, keys))} |",
-        "|---|" + "---|" * len(keys),
-    ]
-    for each in outcomes:
-        cells = [
-            f"{each.values[key].value:.4f} ± {each.values[key].se:.4f}"
-            if key in each.values
-            else "-"
-            for key in keys
-        ]
-        lines.append(f"| {each.variant.told} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return f"{share(runs):.2%} ({found.ci[0]:.1%} to {found.ci[1]:.1%})"

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pytest_sae.numbers.keys import metric_key
     from pytest_sae.numbers.metric_spec import MetricSpec
     from pytest_sae.records.measurement import Measurement
+    from pytest_sae.records.schema import read_report
     from pytest_sae.run.gating import Gate
     from pytest_sae.run.measurements import Measurements
     from pytest_sae.session.session import LoadedSAE
@@ -47,6 +48,7 @@ _HOMES = {
     "RecordedModel": "pytest_sae.activations.manifest",
     "RecordedSite": "pytest_sae.activations.manifest",
     "Recorder": "pytest_sae.activations.recorder",
+    "read_report": "pytest_sae.records.schema",
     "register": "pytest_sae.families.registry",
     "register_family": "pytest_sae.dictionaries.formats.entry_points",
     "register_format": "pytest_sae.dictionaries.formats.entry_points",
@@ -68,6 +70,7 @@ __all__ = [
     "metric_key",
     "no_data",
     "not_applicable",
+    "read_report",
     "register",
     "register_family",
     "register_format",

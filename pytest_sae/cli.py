@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pytest_sae import __version__
 from pytest_sae.errors import OptionError, PytestSAEError
 from pytest_sae.option_values import DTYPES, SUITES
 
@@ -39,13 +40,15 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="pytest-sae", description="Work with reports of SAE runs."
     )
+    parser.add_argument("--version", action="version", version=f"pytest-sae {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     schema = commands.add_parser("schema", help="print the JSON Schema of report.json")
     schema.set_defaults(run=_schema)
     report = commands.add_parser("report", help="draw report.md and report.html from a report.json")
-    report.add_argument("report", type=Path, metavar="report.json")
+    report.add_argument("report", type=_json_in, metavar="report.json", help="or its directory")
     report.add_argument("--output", type=Path, metavar="DIR", help="default: beside report.json")
     report.set_defaults(run=_report)
+    _add_export(commands)
     _add_merge(commands)
     _add_compare(commands)
     _add_check(commands)
@@ -55,6 +58,26 @@ def _parser() -> argparse.ArgumentParser:
     _add_fit(commands)
     _add_audit(commands)
     return parser
+
+
+def _json_in(text: str) -> Path:
+    path = Path(text)
+    return path / "report.json" if path.is_dir() else path
+
+
+def _add_export(commands: Any) -> None:
+    export = commands.add_parser("export", help="write a report's values as a table, a value a row")
+    export.add_argument("report", type=_json_in, metavar="report.json", help="or its directory")
+    add = export.add_argument
+    add("--format", choices=("csv", "parquet"), default="csv", help="(%(default)s)")
+    add("--output", type=Path, metavar="FILE", help="default: CSV to standard output")
+    export.set_defaults(run=_export)
+
+
+def _export(chosen: argparse.Namespace) -> str:
+    from pytest_sae.reports.export import export
+
+    return export(chosen.report, chosen.format, chosen.output)
 
 
 def _add_audit(commands: Any) -> None:
@@ -111,6 +134,7 @@ def _add_check(commands: Any) -> None:
     add("--suite", default="standard", choices=SUITES, help="whose sizes the texts have to fill")
     add("--judge", metavar="MODEL", help="as --sae-judge of a run")
     add("--judge-api-base", metavar="URL", help="as --sae-judge-api-base of a run")
+    add("--activations", type=Path, metavar="DIR", help="as --sae-activations of a run")
     check.set_defaults(run=_check)
 
 
@@ -128,6 +152,8 @@ def _add_calibrate(commands: Any) -> None:
     add(
         "--output", type=Path, default=Path("thresholds.toml"), metavar="FILE", help="(%(default)s)"
     )
+    told = "measure damaged copies of the first good SAE too, and say what each bound catches"
+    add("--damages", action="store_true", help=told)
     told = "what is measured is kept there, for the next time (%(default)s)"
     add("--work", type=Path, default=Path("sae-calibration"), metavar="DIR", help=told)
     told = "share of good SAEs that may miss a bound, for each bound (%(default)s)"
@@ -240,6 +266,7 @@ def _check(chosen: argparse.Namespace) -> Said:
         chosen.model,
         chosen.judge,
         chosen.judge_api_base,
+        chosen.activations,
     )
     found = list(check(wanted))
     text = "".join(f"{each.line}\n" for each in found)
@@ -249,7 +276,7 @@ def _check(chosen: argparse.Namespace) -> Said:
 def _calibrate(chosen: argparse.Namespace) -> Said:
     from pytest_sae.gate.calibrate import calibrate
     from pytest_sae.records.schema import write_whole
-    from pytest_sae.run.calibrate import known
+    from pytest_sae.run.calibrate import damaged, known
 
     output: Path = chosen.output
     if output.exists() and not chosen.force:
@@ -259,7 +286,8 @@ def _calibrate(chosen: argparse.Namespace) -> Said:
     if not 0 < chosen.rate < 0.5:
         raise OptionError(f"--rate={chosen.rate:g} is no such share. Expected one from 0 to 0.5.")
     good, bad = known(chosen.good, chosen.bad, chosen.work, chosen.more)
-    found = calibrate(good, bad, chosen.rate, chosen.one_recipe)
+    copies = damaged(chosen.good, chosen.work, chosen.more) if chosen.damages else []
+    found = calibrate(good, bad, chosen.rate, chosen.one_recipe, copies)
     write_whole(output, found.text())
     text = "".join(f"{line}\n" for line in (*found.told(), str(output)))
     return text, 1 if found.uncaught else 0

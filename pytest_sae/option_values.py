@@ -262,7 +262,7 @@ def size(flag: str, value: str) -> int:
 
     Args:
         flag: its name without `--sae-`.
-        value: of the flag: `off`, or a number with k or M behind it.
+        value: of the flag: `off`, or a number with k, M, G or T behind it.
 
     Returns:
         Bytes, 0 for `off`; k is 1024 of them.
@@ -270,10 +270,10 @@ def size(flag: str, value: str) -> int:
     Raises:
         OptionError: neither.
     """
-    found = re.fullmatch(r"(\d{1,9})([kM]?)", value)
+    found = re.fullmatch(r"(\d{1,9})([kMGT]?)", value)
     if value != "off" and not found:
-        raise OptionError(f"--sae-{flag}={value}: expected off, or bytes such as 500k or 2M.")
-    return int(found[1]) * {"": 1, "k": 2**10, "M": 2**20}[found[2]] if found else 0
+        raise OptionError(f"--sae-{flag}={value}: expected off, or bytes such as 500k, 2M or 200G.")
+    return int(found[1]) * 2 ** (10 * " kMGT".index(found[2] or " ")) if found else 0
 
 
 def whole(flag: str, value: str, least: int) -> int:

@@ -32,6 +32,7 @@ class Options:
         thresholds: file, None to look for `thresholds.toml` beside the tests.
         report: directory that the reports go to.
         cache: directory of the activation cache, None to keep nothing.
+        cache_limit: bytes that it may hold after the run, 0 for any number.
         seed: seed of everything random.
         gate: False to measure without judging.
         threads: CPU threads of torch and linear algebra, one by default because sums depend on
@@ -56,6 +57,7 @@ class Options:
         repeats: how often everything random is done, each time with another seed.
         baseline_texts: most bytes that are kept, for one SAE, of what each text adds to the errors
             of its values.
+        resume: whether the run goes on with an earlier one.
         controls: `off`, `cheap`, `all`, or names with commas between them; None for the suite's.
         twin: the dictionary that seed agreement compares with, as --sae spells one; None for none.
         audit: whether the metrics themselves are audited on worlds whose truth is known.
@@ -93,6 +95,8 @@ class Options:
     activations: str | None = None
     repeats: int = 1
     baseline_texts: int = 2**20
+    cache_limit: int = 0
+    resume: bool = False
     controls: str | None = None
     twin: str | None = None
     audit: bool = False
@@ -165,6 +169,9 @@ FLAGS = (
     Flag("report", "DIR", "where the reports go", told="sae-report"),
     Flag("cache", "DIR|off", "where activations are kept between runs", checked.cache,
          told="the user's cache"),
+    Flag("cache-limit", "SIZE|off",
+         "most that stays there after a run; what was used longest ago goes first",
+         lambda value: checked.size("cache-limit", value), "off"),
     Flag("seed", "N", "seed of everything random", _whole("seed", 0), "0"),
     Flag("repeats", "N", "how often everything random is done, averaged, its spread shown",
          _whole("repeats", 1), "1"),
@@ -204,6 +211,7 @@ _UPDATES = (
 
 _SWITCHES = (
     ("sae_partial", "let a part of the tests, chosen with -k and the like, pass in CI"),
+    ("sae_resume", "go on with the run that was cut off, whose journal is in the report directory"),
     ("sae_accept_regressions", "let --sae-baseline-update take in worse values in CI too"),
 )
 _CI = "judge as in CI: what is new, or left out, is red (default where a CI service is recognised)"
@@ -266,6 +274,7 @@ def read_options(config: pytest.Config) -> Options:
         ci=in_ci() if config.getoption("sae_ci") is None else config.getoption("sae_ci"),
         audit=bool(config.getoption("sae_audit")),
         partial=bool(config.getoption("sae_partial")),
+        resume=bool(config.getoption("sae_resume")),
         accept_regressions=bool(config.getoption("sae_accept_regressions")),
         asked=_asked(config),
         **alone,  # type: ignore[arg-type]  # each was checked by its own reader

@@ -65,6 +65,10 @@ def pytest_configure(config: pytest.Config) -> None:
             _ = run.baseline
         if config.getoption("sae"):
             _ = run.specs
+        if run.earlier:
+            from pytest_sae.run.resume import Replay
+
+            config.pluginmanager.register(Replay(config, run.earlier), "sae-replay")
         if run.options.asked:
             from pytest_sae.run.distribution import check_distribution
 
@@ -74,8 +78,10 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from None
     if not hasattr(config, "workerinput"):
         from pytest_sae.run.controller import Controller
+        from pytest_sae.run.told_once import ToldOnce
 
         config.pluginmanager.register(Controller(run), "sae-controller")
+        config.pluginmanager.register(ToldOnce(config), "sae-told-once")
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

@@ -17,7 +17,7 @@ from pytest_sae.activations.evidence import EvidenceSizes
 from pytest_sae.activations.pooled import Pooled
 from pytest_sae.activations.store import Store
 from pytest_sae.activations.stream import ActivationBatch, TokenActivations, run
-from pytest_sae.dictionaries.base import Contextual, Dictionary
+from pytest_sae.dictionaries.base import Contextual, Dictionary, Scaled
 from pytest_sae.models.model import LanguageModel
 from pytest_sae.models.site import Site
 
@@ -25,6 +25,7 @@ Progress = Callable[[str, int, int], None]
 
 _OF_TEXTS = ("_streams", "_places")  # what is kept and depends on no dictionary
 _ROWS = 1024  # latents whose written rows are found at once
+_ROW_CODES = 2**26  # entries of the codes that they are found with
 
 
 class Latents:
@@ -62,6 +63,7 @@ class Latents:
         self._places: dict[tuple[str, ...], dict[str, int]] = {}
         self._keepers: dict[tuple[str, ...], Keeper] = {}
         self._densities: dict[tuple[str, ...], NDArray[np.float64]] = {}
+        self._rows: dict[str, NDArray[np.float32]] = {}
         self._evidence: dict[object, list[LatentEvidence]] = {}
 
     def of_twin(self, dictionary: Dictionary, encodes_alike: bool = False) -> Latents:
@@ -77,6 +79,7 @@ class Latents:
         if not encodes_alike:
             kept = {name: each for name, each in vars(self).items() if isinstance(each, dict)}
             vars(twin).update({name: {} for name in kept if name not in _OF_TEXTS})
+        twin._rows = {}
         return twin
 
     def tokens(self, texts: Sequence[str]) -> TokenActivations:
@@ -177,18 +180,29 @@ class Latents:
         return keeper.coded(shown, self.dictionary, self.store.work)
 
     def ablated(
-        self, texts: Sequence[str], sets: Sequence[NDArray[np.int64]]
+        self,
+        texts: Sequence[str],
+        sets: Sequence[NDArray[np.int64]],
+        places: NDArray[np.int64] | None = None,
     ) -> NDArray[np.float32]:
         """Return what ablating each set takes from each text's mean, (set, text, d_out).
 
         By decoding with and without: for dictionaries whose decoder is not affine.
+
+        Args:
+            texts: distinct, encoded once.
+            sets: of latents.
+            places: (text,) which of the texts are wanted, None for all.
         """
         before = self.pooled(texts).x
-        removed: NDArray[np.float32] = before - pooling.ablated_means(
-            map(self._seen, self.tokens(texts)),
+        removed: NDArray[np.float32] = (
+            before if places is None else before[places]
+        ) - pooling.ablated_means(
+            self.coded("ablating latents", texts),
             self.dictionary,
             [torch.from_numpy(latents) for latents in sets],
             self.written_elsewhere(texts),
+            places,
         )
         return removed
 
@@ -198,10 +212,27 @@ class Latents:
         Where that depends on the token, at the mean of what is read: good enough to rank latents
         by effect, which is all it is used for then.
         """
-        rows = self.dictionary.decoder_rows
-        if rows is None:
-            rows = self._rows_at(torch.from_numpy(self.read_means(texts).mean(0)))
-        return rows.detach().float().cpu().numpy()
+        dictionary = self.dictionary
+        if dictionary.decoder_rows is not None:
+            return self.fixed_rows
+        mean = torch.from_numpy(self.read_means(texts).mean(0))
+        if isinstance(dictionary, Scaled):
+            scale = dictionary.token_scale(mean[None].to(dictionary.device, dictionary.dtype))
+            return self.fixed_rows * float(scale)
+        return self._rows_at(mean).detach().float().cpu().numpy()
+
+    @property
+    def fixed_rows(self) -> NDArray[np.float32]:
+        """(d_sae, d_out): what one unit writes, at scale one of a `Scaled` dictionary.
+
+        Brought from the dictionary's device once, however many tasks ask for it.
+        """
+        if "all" not in self._rows:
+            it = self.dictionary
+            rows = it.scaled_rows if isinstance(it, Scaled) else it.decoder_rows
+            assert rows is not None
+            self._rows["all"] = rows.detach().float().cpu().numpy()
+        return self._rows["all"]
 
     def can_read(self, texts: Sequence[str]) -> bool:
         """Whether there are, or can be made, activations of all of the texts."""
@@ -224,9 +255,10 @@ class Latents:
 
     def _rows_at(self, mean: torch.Tensor) -> torch.Tensor:
         dictionary = self.dictionary
-        x = mean.to(dictionary.device, dictionary.dtype).expand(_ROWS, -1)
+        size = max(1, min(_ROWS, _ROW_CODES // dictionary.d_sae))
+        x = mean.to(dictionary.device, dictionary.dtype).expand(size, -1)
         rows = []
-        for block in torch.arange(dictionary.d_sae, device=dictionary.device).split(_ROWS):
+        for block in torch.arange(dictionary.d_sae, device=dictionary.device).split(size):
             z = torch.zeros(len(block), dictionary.d_sae, device=x.device, dtype=x.dtype)
             z[torch.arange(len(block)), block] = 1
             rows.append(dictionary.contribution(x[: len(block)], z, block))

@@ -14,7 +14,7 @@ from torch import Tensor
 from pytest_sae.activations.codes import chunk_tokens
 from pytest_sae.activations.stream import ActivationBatch
 from pytest_sae.activations.work import Work
-from pytest_sae.dictionaries.base import Dictionary
+from pytest_sae.dictionaries.base import Dictionary, Scaled
 from pytest_sae.errors import DataError
 
 VERSION = "1"  # part of a cache key: raise it when the means are computed otherwise
@@ -34,6 +34,8 @@ class Pooled:
         tokens: (text,) how many tokens each mean is over.
         z_max: (text, d_sae) float32, the largest value of each latent whose mean is not zero.
         z_last: (text, d_sae) float32, the latents of the last valid token.
+        z_written: (text, d_sae) float32, mean of the latents times their token's scale, for a
+            `Scaled` dictionary; `z` itself for all others.
     """
 
     x: Floats
@@ -41,6 +43,7 @@ class Pooled:
     tokens: npt.NDArray[np.int64]
     z_max: sp.csr_array
     z_last: sp.csr_array
+    z_written: sp.csr_array
 
 
 def pool(
@@ -87,7 +90,9 @@ def pool(
     largest = _in_order([each.largest for each in latents], order, shape)
     # The same places as the means: sharing them saves half of the memory.
     z_max = sp.csr_array((largest.data, z.indices, z.indptr), shape=shape)
-    return Pooled(x, z, tokens, z_max, _in_order([each.last for each in latents], order, shape))
+    last = _in_order([each.last for each in latents], order, shape)
+    scaled = [each.written for each in latents if each.written is not None]
+    return Pooled(x, z, tokens, z_max, last, _in_order(scaled, order, shape) if scaled else z)
 
 
 def ablated_means(
@@ -95,34 +100,36 @@ def ablated_means(
     dictionary: Dictionary,
     sets: Sequence[Tensor],
     written: Iterable[ActivationBatch] | None = None,
+    only: npt.NDArray[np.int64] | None = None,
 ) -> Floats:
-    """Return the mean activation of every text after ablating sets of latents, decoded explicitly.
+    """Return the mean activation of texts after ablating sets of latents, decoded explicitly.
 
     `x' = x - contribution(S)` at valid tokens, then their mean. It holds for every dictionary;
-    where the decoder is affine, cumulative sums over `Pooled.z` give the same at no cost.
+    where the decoder is affine, or affine but for a scale of the token, cumulative sums over
+    `Pooled.z_written` give the same at no cost.
 
     Args:
-        activations: what the dictionary reads; every text once.
+        activations: what the dictionary reads; every text once. Nothing is encoded where a batch
+            has its codes.
         dictionary: encodes and decodes.
         sets: long tensors of latent indices.
         written: the activations at the site that the dictionary writes to, in the same batches;
             None where it is the site that it reads.
+        only: (text,) indices of the texts that are wanted, None for all; no other is decoded.
 
     Returns:
-        (set, text, d_out) float32.
+        (set, text, d_out) float32, in the order of `only`, or of all texts.
     """
-    found: list[tuple[Tensor, Tensor]] = []
-    for part, target in paired(activations, written):
-        counts = _counts(part)
-        segments = part.text_of_token
-        means = [
-            _sums(kept.double(), segments, counts) / counts[:, None]
-            for kept in _ablated(part, target, dictionary, sets)
-        ]
-        found.append((part.batch.rows, torch.stack(means)))
+    found = [
+        (part.batch.rows[kept], _ablated(part, target, dictionary, sets, kept))
+        for part, target in paired(activations, written)
+        if (kept := _wanted(part, only)).any()
+    ]
     rows = torch.cat([row for row, _ in found])
-    result = torch.cat([mean for _, mean in found], dim=1)[:, rows.argsort()]
-    return result.float().numpy()
+    by_text = torch.cat([mean for _, mean in found], dim=1)[:, rows.argsort()].float().numpy()
+    if only is None:
+        return by_text
+    return by_text[:, np.searchsorted(rows.sort().values.numpy(), only)]
 
 
 def encoded(
@@ -182,6 +189,7 @@ class _Latents:
     mean: sp.csr_array
     largest: sp.csr_array
     last: sp.csr_array
+    written: sp.csr_array | None
 
 
 def _pool_latents(
@@ -200,10 +208,14 @@ def _block(part: ActivationBatch, dictionary: Dictionary, counts: Tensor) -> _La
     shape = (len(counts), dictionary.d_sae)
     sums = torch.zeros(shape, dtype=torch.float32, device=dictionary.device)
     largest, last = torch.full_like(sums, -torch.inf), torch.zeros_like(sums)
+    written = torch.zeros_like(sums) if isinstance(dictionary, Scaled) else None
     with torch.no_grad():
-        for _, z, segment in _pieces(part, dictionary):
+        for x, z, segment in _pieces(part, dictionary):
             _add_segments(sums, z.float(), segment)
             _see_segments(largest, last, z.float(), segment)
+            if isinstance(dictionary, Scaled):
+                assert written is not None
+                _add_segments(written, (z * dictionary.token_scale(x)).float(), segment)
     mean = sp.csr_array((sums.cpu() / counts[:, None]).numpy())
     there = np.repeat(np.arange(shape[0]), np.diff(mean.indptr)), mean.indices
     data = largest.cpu().numpy()[there]
@@ -211,6 +223,7 @@ def _block(part: ActivationBatch, dictionary: Dictionary, counts: Tensor) -> _La
         mean,
         sp.csr_array((data, mean.indices, mean.indptr), shape=shape),
         sp.csr_array(last.cpu().numpy()),
+        None if written is None else sp.csr_array((written.cpu() / counts[:, None]).numpy()),
     )
 
 
@@ -243,16 +256,32 @@ def _counts(part: ActivationBatch) -> Tensor:
     return part.batch.valid.sum(1)
 
 
+def _wanted(part: ActivationBatch, only: npt.NDArray[np.int64] | None) -> Tensor:
+    if only is None:
+        return torch.ones(len(part.batch.rows), dtype=torch.bool)
+    return torch.isin(part.batch.rows, torch.from_numpy(only))
+
+
 def _ablated(
-    part: ActivationBatch, target: ActivationBatch, dictionary: Dictionary, sets: Sequence[Tensor]
-) -> Iterator[Tensor]:
-    x = part.x_valid.to(dictionary.device, dictionary.dtype)
-    y = target.x_valid
+    part: ActivationBatch,
+    target: ActivationBatch,
+    dictionary: Dictionary,
+    sets: Sequence[Tensor],
+    kept: Tensor,
+) -> Tensor:
+    """(set, text, d_out) float64: means of a batch's texts that are kept."""
+    counts = _counts(part)[kept]
+    sums = torch.zeros(len(sets), len(counts), dictionary.d_out, dtype=torch.float64)
+    some = ActivationBatch(part.batch.only(kept), part.x, part.codes)
+    place = kept.cumsum(0) - 1
+    device = dictionary.device
+    wanted = target.x[some.batch.valid].split(chunk_tokens(dictionary))
     with torch.no_grad():
-        z = dictionary.encode(x)
-        for latents in sets:
-            removed = dictionary.contribution(x, z, latents.to(dictionary.device))
-            yield y - removed.cpu().to(y.dtype)
+        for y, (x, z, text) in zip(wanted, _pieces(some, dictionary), strict=True):
+            for each, latents in zip(sums, sets, strict=True):
+                left = y - dictionary.contribution(x, z, latents.to(device)).cpu().to(y.dtype)
+                each.index_add_(0, place[text.cpu()], left.double())
+    return sums / counts[:, None]
 
 
 def _in_order(

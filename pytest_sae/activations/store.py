@@ -2,13 +2,17 @@
 
 An entry is a directory `<sha256 of the key>` that holds shards in safetensors format and, written
 last, `index.json` with the key and the shards' checksums. It is made under another name and then
-renamed, so that a process killed in the middle leaves nothing that is read later.
+renamed, so that a process killed in the middle leaves nothing that is read later. Locks keep others
+from making the same meanwhile; where they do not reach, on some network file systems, who comes
+second takes what the first has made.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 import warnings
@@ -21,11 +25,13 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 from safetensors.torch import load, save_file
 
+from pytest_sae.activations import unfinished as unfinished_entries
 from pytest_sae.activations.work import Work
 from pytest_sae.errors import CacheError
 
 FORMAT = 1
-_UNFINISHED = ".unfinished-"
+INDEX = "index.json"
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 Tensors = dict[str, torch.Tensor]
 Key = Mapping[str, object]
 
@@ -134,10 +140,12 @@ class Store:
         """
         name = digest(key)
         if name not in self._opened and self.directory is not None:
-            problem, shards = _verify(self.directory / name)
+            problem, shards = verify(self.directory / name)
             if not problem:
                 self._opened[name] = CacheEntry(shards, self.work)
                 self.work.cache_hits += 1
+                with suppress(OSError):  # when it was last used
+                    os.utime(self.directory / name / INDEX)
         return self._opened.get(name)
 
     @contextmanager
@@ -151,7 +159,7 @@ class Store:
             if self.directory is not None:
                 for name in sorted({digest(key) for key in keys}):
                     with _writable(self.directory):
-                        stack.enter_context(self._lock(name))
+                        stack.enter_context(self.locked(name))
             missing = [key for key in keys if self.find(key) is None]
             for key in missing:
                 self._discard_damaged(digest(key))
@@ -174,23 +182,55 @@ class Store:
             yield writer
             with _writable(self.directory):
                 _write_index(unfinished, key, writer.checksums)
-                unfinished.replace(self.directory / name)
+                self._finish(unfinished, self.directory / name)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
         shards = [shard_path(self.directory / name, i) for i in range(len(writer.checksums))]
         self._opened[name] = CacheEntry(shards, self.work)
 
-    def _lock(self, name: str) -> FileLock:
+    def _finish(self, unfinished: Path, entry: Path) -> None:
+        try:
+            unfinished.replace(entry)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            # Somebody was faster whom no lock kept from it: theirs is the same, unless damaged.
+            if verify(entry)[0]:
+                self._discard_damaged(entry.name)
+                unfinished.replace(entry)
+
+    @contextmanager
+    def locked(self, name: str, timeout: float = -1) -> Iterator[bool]:
+        """Hold the lock of an entry; gives False where the file system has no locks.
+
+        Args:
+            name: of the entry.
+            timeout: seconds to wait for it, as long as it takes if negative.
+
+        Raises:
+            filelock.Timeout: somebody else held it all the time.
+        """
         assert self.directory is not None
-        return FileLock(self.directory / "locks" / f"{name}.lock")
+        lock = FileLock(self.directory / "locks" / f"{name}.lock")
+        try:
+            lock.acquire(timeout)
+        except OSError as error:
+            if isinstance(error, Timeout) or error.errno not in _NO_LOCKS:
+                raise
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
 
     def _beside(self, name: str) -> Path:
-        return Path(tempfile.mkdtemp(prefix=f"{name}{_UNFINISHED}", dir=self.directory))
+        return Path(tempfile.mkdtemp(prefix=unfinished_entries.beginning(name), dir=self.directory))
 
     def _discard_damaged(self, name: str) -> None:
         if self.directory is None or not (self.directory / name).exists():
             return
-        problem, _ = _verify(self.directory / name)
+        problem, _ = verify(self.directory / name)
         warnings.warn(
             f"the cache entry {self.directory / name} is damaged ({problem}): it is discarded and "
             "made again",
@@ -198,17 +238,30 @@ class Store:
             stacklevel=5,
         )
         with _writable(self.directory):
-            # Under another name first: a half-deleted directory must not look like an entry.
-            aside = self._beside(name)
-            (self.directory / name).replace(aside / "damaged")
-            shutil.rmtree(aside)
+            self.discard(name)
+
+    def discard(self, name: str) -> None:
+        """Remove an entry, whose lock is held.
+
+        Args:
+            name: of its directory.
+
+        Raises:
+            OSError: it cannot be removed.
+        """
+        assert self.directory is not None
+        # Under another name first: a half-deleted directory must not look like an entry.
+        aside = self._beside(name)
+        (self.directory / name).replace(aside / "gone")
+        shutil.rmtree(aside)
 
     def _sweep(self, directory: Path) -> None:
         """Remove what killed processes left; whoever still writes holds the lock of its entry."""
-        for path in directory.glob(f"*{_UNFINISHED}*"):
-            lock = self._lock(path.name.split(_UNFINISHED)[0])
-            with suppress(Timeout), lock.acquire(blocking=False):
-                shutil.rmtree(path, ignore_errors=True)
+        for path in directory.glob(f"*{unfinished_entries.MARK}*"):
+            name = unfinished_entries.entry_of(path)
+            with suppress(Timeout, FileNotFoundError), self.locked(name, 0) as locked:
+                if unfinished_entries.abandoned(path, locked):
+                    shutil.rmtree(path, ignore_errors=True)
 
 
 @contextmanager
@@ -235,13 +288,17 @@ def shard_path(entry: Path, index: int) -> Path:
 
 def _write_index(path: Path, key: Key, checksums: list[str]) -> None:
     index = {"format": FORMAT, "key": key, "sha256": checksums}
-    (path / "index.json").write_text(json.dumps(index, indent=1, sort_keys=True))
+    (path / INDEX).write_text(json.dumps(index, indent=1, sort_keys=True))
 
 
-def _verify(path: Path) -> tuple[str, list[Path]]:
-    """Return what is wrong with an entry (empty if nothing is), and its shards."""
+def verify(path: Path) -> tuple[str, list[Path]]:
+    """Return what is wrong with an entry (empty if nothing is), and its shards.
+
+    Args:
+        path: directory of the entry.
+    """
     try:
-        index = json.loads((path / "index.json").read_bytes())
+        index = json.loads((path / INDEX).read_bytes())
         checksums = list(index["sha256"])
         if index["format"] != FORMAT or digest(index["key"]) != path.name:
             return "its index belongs to another entry", []

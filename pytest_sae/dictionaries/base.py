@@ -112,6 +112,22 @@ class Contextual(Protocol):
         """(text, pos, d_site), each text from its first token on, to (text, pos, d_in)."""
 
 
+@runtime_checkable
+class Scaled(Protocol):
+    """A `Dictionary` whose latents write fixed rows, times a scale that each token has of its own.
+
+    `contribution(x, z, S) = token_scale(x) * z[:, S] @ scaled_rows[S]`: what ablation takes from a
+    text's mean is a sum over scaled latents, as exact as for a decoder that is affine.
+    """
+
+    @property
+    def scaled_rows(self) -> Tensor:
+        """(d_sae, d_out): what one unit of each latent writes at scale one."""
+
+    def token_scale(self, x: Tensor) -> Tensor:
+        """(token, d_in) to (token, 1): what is written is multiplied by."""
+
+
 def site_width(dictionary: Dictionary) -> int:
     """Return how wide the site is that a dictionary reads."""
     return dictionary.d_site if isinstance(dictionary, Contextual) else dictionary.d_in

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -11,31 +12,14 @@ from torch.nn.functional import normalize
 
 from pytest_sae.dictionaries.affine import AffineDictionary
 from pytest_sae.dictionaries.base import Dictionary, DictionaryInfo
+from pytest_sae.dictionaries.changed import ChangedDictionary
 from pytest_sae.errors import DictionaryError
 
 _PIECE = 256  # tokens encoded at once
 _TOKENS = 2048  # enough for the quantile; bounds the (token, d_sae) matrix
 
 
-class _Permuted(AffineDictionary):
-    """Shuffled rows above the whole constant part, which may pass its input on (a skip)."""
-
-    def __init__(self, of: Dictionary, rows: Tensor, info: DictionaryInfo, name: str) -> None:
-        none = torch.zeros(1, of.d_in, dtype=rows.dtype, device=rows.device)
-        super().__init__(of.encode, rows, of.const(none)[0], of.encoder_rows, info, name)
-        self.d_in = of.d_in
-        self._of = of
-
-    def reconstruct(self, x: Tensor) -> Tensor:
-        """(token, d_in) to (token, d_out)."""
-        return self.const(x) + self.encode(x) @ self._rows
-
-    def const(self, x: Tensor) -> Tensor:
-        """(token, d_out): that of the dictionary itself."""
-        return self._of.const(x)
-
-
-def permuted_decoder(dictionary: Dictionary, seed: int) -> AffineDictionary:
+def permuted_decoder(dictionary: Dictionary, seed: int) -> ChangedDictionary:
     """Return the dictionary with its decoder rows shuffled among the latents.
 
     The latents are the same to the bit, so probing must not change; everything that decodes
@@ -55,36 +39,12 @@ def permuted_decoder(dictionary: Dictionary, seed: int) -> AffineDictionary:
             "permute. Expected an affine decoder: leave this control out for it."
         )
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
-    return _Permuted(
+    return ChangedDictionary(
         dictionary,
-        rows[order.to(rows.device)],
         replace(dictionary.info, family="control.permuted_decoder"),
         _fingerprint("permuted_decoder", dictionary.fingerprint, seed),
+        rows=rows[order.to(rows.device)],
     )
-
-
-class _Cut:
-    """A dictionary whose other latents are always silent; each keeps its number."""
-
-    def __init__(self, of: Dictionary, kept: Tensor, info: DictionaryInfo, name: str) -> None:
-        self.info = info
-        self.fingerprint = name
-        self.d_in, self.d_out, self.d_sae = of.d_in, of.d_out, of.d_sae
-        self.device, self.dtype = of.device, of.dtype
-        self.decoder_rows, self.encoder_rows = of.decoder_rows, of.encoder_rows
-        self.contribution, self.const = of.contribution, of.const
-        self._encode = of.encode
-        self._kept = kept
-        self._all = torch.arange(of.d_sae, device=of.device)
-
-    def encode(self, x: Tensor) -> Tensor:
-        """(token, d_in) to latents (token, d_sae), zero where they are cut."""
-        z = self._encode(x)
-        return z * self._kept.to(z.dtype)
-
-    def reconstruct(self, x: Tensor) -> Tensor:
-        """(token, d_in) to (token, d_out), without what the cut latents write."""
-        return self.const(x) + self.contribution(x, self.encode(x), self._all)
 
 
 def best_k(dictionary: Dictionary, x: Tensor, k: int) -> Dictionary:
@@ -112,7 +72,23 @@ def best_k(dictionary: Dictionary, x: Tensor, k: int) -> Dictionary:
     kept = torch.zeros(dictionary.d_sae, device=dictionary.device)
     kept[chosen] = 1
     name = _fingerprint("best_k", f"{dictionary.fingerprint} {chosen.tolist()}", k)
-    return _Cut(dictionary, kept, replace(dictionary.info, family="control.best_k", k=None), name)
+    info = replace(dictionary.info, family="control.best_k", k=None)
+    return ChangedDictionary(dictionary, info, name, encode=only(dictionary, kept))
+
+
+def only(dictionary: Dictionary, kept: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return its encoder with the other latents always silent; each keeps its number.
+
+    Args:
+        dictionary: encodes.
+        kept: (d_sae,), 1 for latents that stay, 0 for the others.
+    """
+
+    def encode(x: Tensor) -> Tensor:
+        z = dictionary.encode(x)
+        return z * kept.to(z.dtype)
+
+    return encode
 
 
 def alive(dictionary: Dictionary, x: Tensor) -> int:

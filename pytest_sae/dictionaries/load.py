@@ -38,7 +38,8 @@ def load(
         dtype: the type to encode in; None means that of the file, but at least float32.
         family: one of `formats.NAMES`, or one that an installed package brings; empty means the
             one that recognises the files.
-        settings: what the files do not say, by name; the family says which there are.
+        settings: what the files do not say, by name; the family says which there are. `damage`
+            asks any of them for a copy with something wrong (`damaged`).
 
     Returns:
         The dictionary, checked and proven.
@@ -46,15 +47,30 @@ def load(
     Raises:
         DictionaryError: no dictionary, several of them, or one that must not be evaluated.
     """
+    from pytest_sae.dictionaries.damaged import SETTING, damaged
+
+    own = {str(name): str(value) for name, value in settings}
+    damage = own.pop(SETTING, "")
+    dictionary = _whole(path, str(device), dtype, family, own.items())
+    return damaged(dictionary, damage) if damage else dictionary
+
+
+def _whole(
+    path: Path | str,
+    device: str,
+    dtype: torch.dtype | None,
+    family: str,
+    settings: Iterable[tuple[str, str]],
+) -> Dictionary:
     from pytest_sae.dictionaries.formats import NAMES, entry_points, registry
     from pytest_sae.dictionaries.prove import prove
 
     if family and family not in NAMES and registry.known(family):
         _refuse_settings(path, family, settings)
-        return entry_points.load(family, path, device=str(device), dtype=dtype)
+        return entry_points.load(family, path, device=device, dtype=dtype)
     if family:
         registry.family(family)  # an unknown one is said before anything is read
-    dictionary = registry.build(read(path, settings), family, device=str(device), dtype=dtype)
+    dictionary = registry.build(read(path, settings), family, device=device, dtype=dtype)
     prove(dictionary)
     return dictionary
 

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from pytest_sae.dictionaries.base import Dictionary
+from pytest_sae.dictionaries.base import Dictionary, Scaled
 from pytest_sae.errors import DictionaryError
 
 _SCALES = (0.3, 1.0, 10.0)  # root mean squares of activations, from embeddings to late layers
@@ -40,6 +40,9 @@ def prove(dictionary: Dictionary) -> None:
     rows = dictionary.decoder_rows
     if rows is not None:
         _equal(dictionary, "z times decoder_rows", z.to(rows.dtype) @ rows, whole, size)
+    elif isinstance(dictionary, Scaled):
+        written = dictionary.token_scale(x) * (z.to(dictionary.dtype) @ dictionary.scaled_rows)
+        _equal(dictionary, "token_scale times z times scaled_rows", written, whole, size)
 
 
 def _inputs(dictionary: Dictionary) -> Tensor:

@@ -116,6 +116,25 @@ def resolve(texts: Sequence[str]) -> tuple[SAESpec, ...]:
     )
 
 
+def with_setting(text: str, name: str, value: str) -> str:
+    """Return a value of `--sae` with one more setting.
+
+    Args:
+        text: as typed.
+        name: of the setting.
+        value: of it.
+
+    Raises:
+        OptionError: what is no value of `--sae`.
+
+    >>> with_setting("saes/a", "k", "32"), with_setting("sae_lens,at=0:saes/a", "k", "32")
+    ('k=32:saes/a', 'sae_lens,at=0,k=32:saes/a')
+    """
+    named = _named(text)
+    settings = (f"{key}={each}" for key, each in (*named.settings, (name, value)))
+    return f"{','.join(filter(None, (named.family, *settings)))}:{named.path}"
+
+
 def _each(place: _Place) -> list[_Place]:
     """The place once for each site that it writes, where the user asks for all of them."""
     settings = dict(place.settings)

@@ -11,6 +11,7 @@ NAMES = (
     "core",
     "scr",
     "tpp",
+    "removal",
     "erasure",
     "sparse_probing",
     "last_token_probing",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pytest_sae.numbers.estimate import Estimate
     from pytest_sae.numbers.metric_spec import Direction
 
+_INSTEAD = "give this SAE a min or a max in place of the bound, in an [[override]]"
 _MOST = 100.0  # times as many texts: beyond that, nobody would measure them
 
 
@@ -61,7 +62,8 @@ def bounded_by(
     held = list(_absolute(estimate, value, rule))
     relative = _relative(estimate, value, rule, controls, direction)
     if isinstance(relative, Absent) and not (relative.declared and held):
-        return Verdict("unmeasured", f"nothing to hold it to: {relative.why}", "bound")
+        instead = f"; {_INSTEAD}" if relative.declared else ""
+        return Verdict("unmeasured", f"nothing to hold it to: {relative.why}{instead}", "bound")
     held += [relative] if isinstance(relative, _Held) else []
     failed = next((each for each in held if each.margin.high < 0), None)
     if failed:

@@ -52,6 +52,7 @@ def calibrate(
     bad: Sequence[Known] = (),
     rate: float = RATE,
     one_recipe: bool = False,
+    damaged: Sequence[Known] = (),
 ) -> Calibration:
     """Return the rules that good SAEs keep surely, with what each is worth.
 
@@ -68,22 +69,25 @@ def calibrate(
         rate: share of good SAEs that may miss a bound, for each bound.
         one_recipe: whether the good ones are runs of one recipe: how far they lie apart is then how
             much worse than a baseline is no regression.
+        damaged: copies of a good SAE with one thing wrong, by what that is; they show what a bound
+            catches, and set none.
 
     Raises:
         ReportError: less than two good SAEs, one that stands there twice, or SAEs that were not
             measured alike; says what differs.
     """
     good, bad = (sorted(each, key=lambda known: known.name) for each in (good, bad))
-    _check(good, bad)
+    _check(good, bad, damaged)
     keys = _keys([*good, *bad])
     measured = {parse_key(key)[0] for key in keys if _valued(key, good)}
     named = [key for key in keys if parse_key(key)[0] in measured]
-    rules = tuple(_rule(key, good, bad, rate, one_recipe) for key in named)
+    rules = tuple(_rule(key, good, bad, rate, one_recipe, damaged) for key in named)
     return Calibration(
         good=tuple(each.name for each in good),
         bad=tuple(each.name for each in bad),
         rate=rate,
         rules=rules,
+        damaged=tuple(each.name for each in damaged),
         unmeasured=tuple(name for name in known() if name not in measured and _judgeable(name)),
     )
 
@@ -121,7 +125,7 @@ def _loosened(bound: float, scale: float) -> float:
     return round(math.floor(bound * 10.0**digits) / 10.0**digits, digits)
 
 
-def _check(good: Sequence[Known], bad: Sequence[Known]) -> None:
+def _check(good: Sequence[Known], bad: Sequence[Known], damaged: Sequence[Known]) -> None:
     if len(good) < 2:
         found = f"{len(good)} good SAE{'s' * (len(good) != 1)}"
         raise ReportError(
@@ -137,7 +141,8 @@ def _check(good: Sequence[Known], bad: Sequence[Known]) -> None:
             )
         seen[mark] = each.name
     for key in _keys([*good, *bad]):
-        _check_alike([(each.name, each.rows[key]) for each in (*good, *bad) if key in each.rows])
+        everyone = (*good, *bad, *damaged)
+        _check_alike([(each.name, each.rows[key]) for each in everyone if key in each.rows])
 
 
 def _fingerprint(sae: Known) -> str:
@@ -188,7 +193,12 @@ def _valued(key: str, saes: Iterable[Known]) -> list[Known]:
 
 
 def _rule(
-    key: str, good: Sequence[Known], bad: Sequence[Known], rate: float, one_recipe: bool
+    key: str,
+    good: Sequence[Known],
+    bad: Sequence[Known],
+    rate: float,
+    one_recipe: bool,
+    damaged: Sequence[Known],
 ) -> Calibrated:
     valued = _valued(key, good)
     if len(valued) < 2:
@@ -197,7 +207,7 @@ def _rule(
         )
     whys = []
     for form in forms([each.rows[key] for each in valued]):
-        tried = _Trial(key, form, tuple(good), tuple(bad), rate).result()
+        tried = _Trial(key, form, tuple(good), tuple(bad), rate, tuple(damaged)).result()
         if isinstance(tried, Calibrated):
             return replace(tried, regression=_regression(key, valued, rate) if one_recipe else "")
         whys.append(tried)
@@ -213,6 +223,7 @@ class _Trial:
     good: tuple[Known, ...]
     bad: tuple[Known, ...]
     rate: float
+    damaged: tuple[Known, ...]
 
     def result(self) -> Calibrated | str:
         """Return the rule, or why this form is none."""
@@ -240,10 +251,7 @@ class _Trial:
         return self.form.unit.strip() or "a minimum"
 
     def _judged(self, rule: Rule, bound: float, reached: Mapping[str, Reached]) -> Calibrated | str:
-        bads = {
-            each.name: _red(_bare(each.rows[self.key], rule), rule) != ""
-            for each in _valued(self.key, self.bad)
-        }
+        bads = self._reds(rule, self.bad)
         controls = dict(self._controls(rule))
         if not self.form.relative and self._useless(bads, controls):
             passing = [name for name, red in (bads | controls).items() if not red]
@@ -256,7 +264,14 @@ class _Trial:
             alarms=tuple(self._alarms(reached)) if len(reached) > 2 else None,
             bads=bads,
             controls=controls,
+            damages=self._reds(rule, self.damaged),
         )
+
+    def _reds(self, rule: Rule, saes: Sequence[Known]) -> dict[str, bool]:
+        return {
+            each.name: _red(_bare(each.rows[self.key], rule), rule) != ""
+            for each in _valued(self.key, saes)
+        }
 
     def _useless(self, bads: Mapping[str, bool], controls: Mapping[str, bool]) -> bool:
         """Whether a minimum or a maximum catches no bad SAE, or misses what is worse by make."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from textwrap import wrap
 
 _WIDTH = 100
+_NAMED = 4  # rules that are named
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Calibrated:
             where they are too few to leave one out.
         bads: whether each bad SAE is red by it.
         controls: whether each worthless control would be, as if it were an SAE.
+        damages: whether each damaged copy of a good SAE is.
         regression: a line of TOML, empty for none.
     """
 
@@ -38,6 +40,7 @@ class Calibrated:
     alarms: tuple[str, ...] | None = None
     bads: Mapping[str, bool] = field(default_factory=dict)
     controls: Mapping[str, bool] = field(default_factory=dict)
+    damages: Mapping[str, bool] = field(default_factory=dict)
     regression: str = ""
 
     @property
@@ -50,6 +53,7 @@ class Calibrated:
             self._left_out(),
             *_caught("", self.bads),
             *_caught("controls ", self.controls),
+            *_caught("damages ", self.damages),
         )))  # fmt: skip
 
     def _left_out(self) -> str:
@@ -96,6 +100,7 @@ class Calibration:
         rate: share of SAEs like the good ones that miss a bound.
         rules: in the order of reports.
         unmeasured: metrics that no good SAE has a value of.
+        damaged: what is wrong with each damaged copy of a good SAE.
     """
 
     good: tuple[str, ...]
@@ -103,6 +108,7 @@ class Calibration:
     rate: float
     rules: tuple[Calibrated, ...]
     unmeasured: tuple[str, ...] = ()
+    damaged: tuple[str, ...] = ()
 
     @property
     def gating(self) -> tuple[Calibrated, ...]:
@@ -135,6 +141,7 @@ class Calibration:
             f"Red by at least one rule: {', '.join(caught)}." if caught else "",
             f"Bad, and green by every rule: {', '.join(self.uncaught)}." if self.uncaught else "",
             _damages(self.gating),
+            *self._of_damages(),
         )
         return [each for each in sentences if each]
 
@@ -146,6 +153,14 @@ class Calibration:
             f"Left out in turn, {len(self.alarms)} of {len(self.good)} good SAEs{named} "
             "would have been red by at least one rule."
         )
+
+    def _of_damages(self) -> Iterator[str]:
+        """Say of each damaged copy by which rules it is red."""
+        for name in self.damaged:
+            held = [each for each in self.gating if name in each.damages]
+            red = [each.key for each in held if each.damages[name]]
+            named = f": {', '.join(red[:_NAMED])}{', ...' * (len(red) > _NAMED)}" if red else ""
+            yield f"Damage {name} is red by {len(red)} of {len(held)} rules{named}."
 
     def text(self) -> str:
         """Return the file of bounds."""

@@ -8,9 +8,10 @@ from types import MappingProxyType
 
 from pytest_sae.gate.baseline import Baseline
 from pytest_sae.gate.judged import rejudged_against, rule_of
+from pytest_sae.gate.planned import planned
 from pytest_sae.gate.rules import Rule, Thresholds
-from pytest_sae.gate.whole_run import run_verdict
-from pytest_sae.records.plan import NOTHING
+from pytest_sae.gate.whole_run import left_out, run_verdict
+from pytest_sae.records.plan import Plan
 from pytest_sae.records.report import Report
 from pytest_sae.records.row import Row
 from pytest_sae.records.verdicts import GREEN
@@ -43,13 +44,13 @@ def compare(
         _row(row, before, thresholds, required, influence.get((row.sae, row.key), ()))
         for row in report.measurements
     ]
-    # Its own rules count only where it is judged by them again.
-    plan = NOTHING if thresholds else report.plan
+    plan = _plan(report, thresholds)
     problems = (
         *report.problems,
         *_lost(before, report),
         *_missing(before, rows),
         *_unjudged(rows),
+        *(each for each in _left(plan, rows) if not _said(each, report.problems)),
     )
     verdict = run_verdict(rows, report.tests, problems, gate=True, plan=plan)
     return replace(
@@ -60,6 +61,24 @@ def compare(
         exit_status=0 if verdict in GREEN else 1,
         complete=report.complete and not problems,
     )
+
+
+def _plan(report: Report, thresholds: Thresholds | None) -> Plan:
+    """What has to be judged: by its own rules only where it is judged by them again."""
+    saes = [sae.id for sae in report.saes]
+    if thresholds is None:
+        return report.plan.about(saes)
+    return planned(saes, [thresholds], narrowed=report.plan.narrowed)
+
+
+def _left(plan: Plan, rows: Sequence[Row]) -> list[str]:
+    """What of it was not judged; of a part, that is the user's choice."""
+    return [] if plan.narrowed else left_out(plan, rows)
+
+
+def _said(told: str, problems: Sequence[str]) -> bool:
+    """Whether the report says it itself, perhaps with the reason behind it."""
+    return any(problem.startswith(told) for problem in problems)
 
 
 def _same_name(before: Baseline, rows: Iterable[Row]) -> Baseline:
@@ -98,8 +117,9 @@ def _lost(before: Baseline, report: Report) -> list[str]:
 
 
 def _missing(before: Baseline, rows: Iterable[Row]) -> list[str]:
-    there = {(row.sae, row.key) for row in rows}
-    saes = {sae for sae, _ in there}
+    rows = list(rows)
+    there = {(row.sae, row.key) for row in rows if not row.declined}
+    saes = {row.sae for row in rows}
     common = [entry.key for entry in before.entries if entry.sae in saes]
     if not common:
         return [f"no SAE of the report is in {before.source}"]

@@ -22,6 +22,8 @@ _OWN = (
     "shard",
     "report",
     "cache",
+    "cache_limit",
+    "resume",
     "ci",
     "device",
     "partial",
@@ -53,7 +55,9 @@ def merge(reports: Sequence[Report]) -> Report:
     tests = sorted((test for each in reports for test in each.tests), key=lambda t: t.nodeid)
     saes = _saes(reports)
     order = {sae.id: place for place, sae in enumerate(saes)}
-    items = _once(item for each in reports for item in each.plan.items)
+    gate = bool(first.options.get("gate", True))
+    asked = Plan(_once(item for each in reports for item in each.plan.items))
+    items = asked.about(order if gate else ()).items
     plan = Plan(tuple(sorted(items, key=lambda item: order.get(item.sae, len(order)))))
     problems = (
         *_absent(reports),
@@ -64,7 +68,7 @@ def merge(reports: Sequence[Report]) -> Report:
         *left_out(plan, rows),
         *unusable(rows),
     )
-    verdict = run_verdict(rows, tests, problems, bool(first.options.get("gate", True)), plan)
+    verdict = run_verdict(rows, tests, problems, gate, plan)
     described = united(_described(reports))
     return Report(
         schema_version=SCHEMA_VERSION,
@@ -185,7 +189,7 @@ def _own_problems(reports: Sequence[Report]) -> list[str]:
 def _amiss(report: Report) -> Iterable[str]:
     """Give what one report says against itself, beyond its rows."""
     yield from report.problems
-    if report.plan.narrowed:
+    if report.plan.narrowed and report.plan.left(report.measurements):
         yield f"only a part of it was run ({' '.join(report.plan.narrowed)})"
     elif not report.complete and not report.problems:
         yield "incomplete"

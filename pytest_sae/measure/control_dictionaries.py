@@ -7,17 +7,17 @@ make(control, latents, sample, seed, draws) -> list[Twin] | str       # or why t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from pytest_sae.activations.latents import Latents
-from pytest_sae.activations.stream import TokenActivations
-from pytest_sae.dictionaries import controls, references
+from pytest_sae.activations.stream import ActivationBatch
+from pytest_sae.dictionaries import controls, in_context, references
 from pytest_sae.dictionaries.affine import AffineDictionary
-from pytest_sae.dictionaries.base import Dictionary
+from pytest_sae.dictionaries.base import Contextual, Dictionary
 
 TOKENS = 8192  # of the texts, at least half as many: enough for a mean, a quantile and components
 _PIECE = 256  # tokens encoded at once
@@ -46,7 +46,7 @@ class TokenSample:
     """Some tokens of the texts, and what the dictionary makes of them.
 
     Args:
-        x: (token, d_in), what it reads.
+        x: (token, d_in), what it reads, in context where it needs that.
         y: (token, d_out), what it has to write: x itself, but for transcoders.
         l0: mean number of active latents.
         alive: latents that fire on any of them.
@@ -58,6 +58,9 @@ class TokenSample:
     alive: int
 
 
+Maker = Callable[[Dictionary, TokenSample, int], Dictionary | str]
+
+
 def why_not(control: str, latents: Latents) -> str:
     """Return why there is no such control of a dictionary, empty where there is one.
 
@@ -65,8 +68,6 @@ def why_not(control: str, latents: Latents) -> str:
         control: its name, one of `numbers.control.CONTROLS`.
         latents: of the dictionary that it would be a control of.
     """
-    if latents.in_context and control in MAKERS:
-        return latents.in_context
     if control in ("random_tied", "identity") and latents.writes_elsewhere:
         return _TWO_SITES
     if control == "permuted_decoder" and latents.dictionary.decoder_rows is None:
@@ -82,7 +83,7 @@ def sampled(latents: Latents, texts: Sequence[str]) -> TokenSample:
         texts: distinct.
     """
     device, dtype = latents.dictionary.device, latents.dictionary.dtype
-    x = _spread(latents.tokens(texts)).to(device, dtype)
+    x = _spread(latents.read("sampling tokens", latents.tokens(texts))).to(device, dtype)
     y = _spread(latents.written(texts)).to(device, dtype) if latents.writes_elsewhere else x
     active = torch.zeros(latents.dictionary.d_sae, dtype=torch.int64, device=x.device)
     with torch.no_grad():
@@ -115,6 +116,21 @@ def make(
         other = recipe.again(latents.dictionary, found, sample, each)
         twins.append(Twin(other, twins[0].latents.of_twin(other, recipe.redraw is not None)))
     return twins
+
+
+def _beside_context(make: Maker) -> Maker:
+    """Make a control of what the earlier tokens do not say, where a dictionary reads those."""
+
+    def made(dictionary: Dictionary, sample: TokenSample, seed: int) -> Dictionary | str:
+        if not isinstance(dictionary, Contextual):
+            return make(dictionary, sample, seed)
+        rest = in_context.rest(dictionary, sample.x)
+        found = make(in_context.like(dictionary), replace(sample, x=rest, y=rest), seed)
+        return (
+            in_context.OfRest(dictionary, found) if isinstance(found, AffineDictionary) else found
+        )
+
+    return made
 
 
 def _random(dictionary: Dictionary, sample: TokenSample, seed: int) -> Dictionary | str:
@@ -150,6 +166,8 @@ def _permuted(dictionary: Dictionary, sample: TokenSample, seed: int) -> Diction
 
 def _other_rows(dictionary: Dictionary, drawn: Dictionary, seed: int) -> Dictionary:
     assert isinstance(drawn, AffineDictionary)
+    if isinstance(drawn, in_context.OfRest):
+        return in_context.OfRest(dictionary, controls.redrawn_decoder(drawn.inner, seed))
     return controls.redrawn_decoder(drawn, seed)
 
 
@@ -168,7 +186,7 @@ class Recipe:
         encodes_alike: whether its latents are those of the dictionary that it is a control of.
     """
 
-    make: Callable[[Dictionary, TokenSample, int], Dictionary | str]
+    make: Maker
     redraw: Callable[[Dictionary, Dictionary, int], Dictionary] | None = None
     random: bool = False
     encodes_alike: bool = False
@@ -186,17 +204,17 @@ class Recipe:
 
 #: The controls that are dictionaries, and how they are made.
 MAKERS: Mapping[str, Recipe] = {
-    "random": Recipe(_random, _other_rows, random=True),
+    "random": Recipe(_beside_context(_random), _other_rows, random=True),
     # It writes where it reads, so that another one is another encode.
-    "random_tied": Recipe(_random_tied, random=True),
+    "random_tied": Recipe(_beside_context(_random_tied), random=True),
     "permuted_decoder": Recipe(_permuted, _other_order, random=True, encodes_alike=True),
     "best_k": Recipe(_best_k),
-    "pca": Recipe(_pca),
-    "identity": Recipe(_identity),
+    "pca": Recipe(_beside_context(_pca)),
+    "identity": Recipe(_beside_context(_identity)),
 }
 
 
-def _spread(stream: TokenActivations) -> Tensor:
+def _spread(stream: Iterable[ActivationBatch]) -> Tensor:
     """(token, d): every s-th valid token, s doubling as long as there are too many."""
     kept: list[Tensor] = []
     step, seen = 1, 0

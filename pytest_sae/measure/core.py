@@ -39,7 +39,7 @@ def measure(given: Given) -> list[Estimate]:
     latents, corpus, seed = given.latents, given.corpus("reconstruction"), given.seed
     sums, behaved = gather(latents, corpus.texts)
     figures = core.finish(sums, seed)
-    _check_sparsity(latents.dictionary, figures)
+    check_sparsity(latents.dictionary, figures)
     if behaved is None:
         figures += behaviour.without_predictions(why_silent(latents.model))
     else:
@@ -122,11 +122,18 @@ def _weights(latents: Latents) -> list[Estimate]:
     return [*both, weights.encoder_estimate(encoder)]
 
 
-def _check_sparsity(dictionary: Dictionary, figures: list[Estimate]) -> None:
+def check_sparsity(dictionary: Dictionary, figures: list[Estimate]) -> None:
     """Refuse a dictionary that is not nearly as sparse as it declares.
 
     A TopK checkpoint read as a ReLU, or activations of another scale than in training, give
     plausible numbers; the number of active latents gives them away.
+
+    Args:
+        dictionary: what declares it.
+        figures: of it, with its `l0`.
+
+    Raises:
+        DictionaryError: it declares a k, and several times as many or as few are active.
     """
     k, l0 = dictionary.info.k, next(each.value for each in figures if each.metric == "l0")
     if k is None or l0 is None or k / FAR <= l0 <= k * FAR:

@@ -2,6 +2,7 @@
 
 measure(given) -> list[Estimate]
 views(latents, tasks, seed, fits) -> {"scr": [FrontierTask, ...], "tpp": [FrontierTask, ...]}
+too_few(tasks) -> {task: reason}
 """
 
 from __future__ import annotations
@@ -46,10 +47,9 @@ def measure(given: Given) -> list[Estimate]:
         group: [each for view in found for each in view.frontiers(latents, seed)]
         for group, found in views(latents, tasks, seed, fits).items()
     }
-    left_out = {f"tpp/{task.name}": _FEW for task in tasks.tpp if len(task.classes) < _FEWEST}
     everything = [each for group in frontiers.values() for each in group]
     kl = _kl(latents, everything, tasks, given.counts["spliced"])
-    return frontier_estimates.estimates(frontiers, seed, kl, left_out)
+    return frontier_estimates.estimates(frontiers, seed, kl, too_few(tasks))
 
 
 def views(latents: Latents, tasks: Tasks, seed: int, fits: int) -> dict[str, list[FrontierTask]]:
@@ -69,6 +69,11 @@ def views(latents: Latents, tasks: Tasks, seed: int, fits: int) -> dict[str, lis
         ],
         "tpp": [FrontierTask.of_tpp(latents, texts, task, seed, fits) for task in wide],
     }
+
+
+def too_few(tasks: Tasks) -> dict[str, str]:
+    """Return the tasks that have no frontier, with the reason."""
+    return {f"tpp/{task.name}": _FEW for task in tasks.tpp if len(task.classes) < _FEWEST}
 
 
 def _kl(
@@ -165,10 +170,10 @@ class FrontierTask:
 
     def frontiers(self, latents: Latents, seed: int) -> list[Frontier]:
         """Return one frontier per concept."""
-        return trace(self.texts, self._references(latents), self.ablation, seed)
+        return trace(self.texts, self.references(latents), self.ablation, seed)
 
-    def _references(self, latents: Latents) -> References:
-        """Read once per model, site, task and seed: no dictionary has a part in them."""
+    def references(self, latents: Latents) -> References:
+        """Return what is read without a dictionary, once per model, site, task and seed."""
         seen, texts = hashlib.sha256(), self.texts
         contrasts = [c for each in texts.concepts for c in (each.own, *each.others.values())]
         labels = [part for each in contrasts for part in (each.train, each.test)]

@@ -20,6 +20,7 @@ from scipy import sparse
 
 from pytest_sae.activations.latents import Latents
 from pytest_sae.data.tasks import ClassTask, ClassTexts, SpuriousTask, SpuriousTexts, Tasks
+from pytest_sae.dictionaries.base import Scaled
 from pytest_sae.measure import written_scale
 from pytest_sae.measure.given import Given
 from pytest_sae.metrics import class_probes, scr, scr_estimates, tpp, tpp_estimates
@@ -182,21 +183,26 @@ class PooledTask:
         pooled = latents.pooled(texts)
         first, second = latents.places(texts, train), latents.places(texts, test)
         rows = latents.written_rows(texts)
-        z_train = pooled.z[first]
-
-        def removal(places: NDArray[np.int64], z: sparse.csr_array) -> Removal:
-            if latents.dictionary.decoder_rows is None:
-                return MeasuredRemoval(lambda sets: latents.ablated(texts, sets)[:, places])
-            return AffineRemoval(z, rows)
-
+        z_train, z_test = pooled.z[first], pooled.z[second]
         return cls(
             pooled.x[first],
             pooled.x[second],
             z_train,
-            removal(second, pooled.z[second]),
-            removal(first, z_train),
+            _removal(latents, texts, second, z_test),
+            _removal(latents, texts, first, z_train),
             rows,
         )
+
+
+def _removal(
+    latents: Latents, texts: Sequence[str], places: NDArray[np.int64], z: sparse.csr_array
+) -> Removal:
+    """What ablation takes from some of the texts: a sum over latents that write fixed rows."""
+    if isinstance(latents.dictionary, Scaled):
+        return AffineRemoval(latents.pooled(texts).z_written[places], latents.fixed_rows)
+    if latents.dictionary.decoder_rows is None:
+        return MeasuredRemoval(lambda sets: latents.ablated(texts, sets, places))
+    return AffineRemoval(z, latents.fixed_rows)
 
 
 def _cached_probes(

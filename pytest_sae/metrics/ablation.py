@@ -186,6 +186,10 @@ class MeasuredRemoval:
         self, orders: Sequence[Indices], ns: Sequence[int], weight: NDArray[np.floating]
     ) -> Floats:
         """Return what is removed, (order, n, text, probe); see `Removal`."""
-        sets = [latents[:n] for latents in orders for n in ns]
-        removed: Floats = np.asarray(self.means(sets), np.float64) @ np.asarray(weight, float).T
-        return removed.reshape(len(orders), len(ns), *removed.shape[1:])
+        probes = np.asarray(weight, np.float64).T
+        # One order after the other: the means of all of them may be more than memory holds.
+        removed = [
+            np.asarray(self.means([latents[:n] for n in ns]), np.float64) @ probes
+            for latents in orders
+        ]
+        return np.stack(removed)

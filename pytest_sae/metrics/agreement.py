@@ -10,6 +10,8 @@ from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from pytest_sae.metrics.row_sample import spread
+from pytest_sae.metrics.weights import COMPARED
 from pytest_sae.numbers.bootstrap import Floats, generator, mean_estimate
 from pytest_sae.numbers.estimate import Estimate, not_applicable, undefined
 
@@ -28,6 +30,10 @@ def seed_agreement(first: Tensor | None, second: Tensor | None, seed: int) -> Es
 
     In a space of few dimensions unrelated rows agree too: `floor` in details is the same mean
     after a random rotation of the second dictionary, which leaves its own geometry as it is.
+
+    Above 32,768 rows some of the first dictionary's (`row_sample.spread`) are paired with all of
+    the other's, so that no more than 2^30 cosines are computed: fewer rows compete for the same
+    partner, of the floor's as of the value's. Details say how many.
 
     Args:
         first: (d_sae, d) decoder rows of the dictionary under test.
@@ -55,11 +61,14 @@ def seed_agreement(first: Tensor | None, second: Tensor | None, seed: int) -> Es
     own, other = _units(first), _units(second.to(first.device))
     if not len(own) or not len(other):
         return undefined(METRIC, "all decoder rows of one dictionary are zero")
+    some = spread(own, max(1, COMPARED // len(other)))
+    sampled: dict[str, object] = {"paired_rows": len(some)} if len(some) < len(own) else {}
+    own = own[some]
     turned = other @ _rotation(other.shape[1], seed).to(other)
     floor = float(matched_cosines(own, turned).mean())
     matched = matched_cosines(own, other)
     above = float((matched >= 0.7).mean())
-    details: dict[str, object] = {"floor": floor, "share_above_0.7": above}
+    details: dict[str, object] = {"floor": floor, "share_above_0.7": above, **sampled}
     return mean_estimate(METRIC, matched, "pairs", details)
 
 

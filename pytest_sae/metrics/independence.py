@@ -15,6 +15,8 @@ from scipy import sparse
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from pytest_sae.metrics.row_sample import spread
+from pytest_sae.metrics.weights import COMPARED
 from pytest_sae.numbers.bootstrap import Floats, divide, mean_estimate, share_estimate
 from pytest_sae.numbers.estimate import Estimate, not_applicable, undefined
 
@@ -26,6 +28,7 @@ FEWEST_FIRINGS = 20  # on fewer tokens a latent's company is chance
 DUPLICATE = 0.9  # cosine from which on two rows are one
 BABEL = (1, 2, 5, 10, 20, 50, 100)
 _SCORES = 2**24  # cosines held at once (64 MB in float32)
+_PAIRS = 2**26  # pairs of latents whose firing is counted (256 MB in float32)
 
 
 def coherence(rows: Tensor | None, live: Tensor) -> list[Estimate]:
@@ -36,6 +39,10 @@ def coherence(rows: Tensor | None, live: Tensor) -> list[Estimate]:
       over the row where that is most, and divided by n.
     - duplicate_share: latents with a row of cosine 0.9 or more to another live one's (as Switch
       SAEs have them in several experts, arXiv 2410.08201).
+
+    Above 32,768 live latents some of them (`row_sample.spread`) are compared with all, so that no
+    more than 2^30 cosines are computed; details say how many. The coherence is then the largest
+    that was seen: two that were not compared may be closer, and its interval ends at 1.
 
     Args:
         rows: (d_sae, d) decoder rows; None where there are none.
@@ -55,44 +62,46 @@ def coherence(rows: Tensor | None, live: Tensor) -> list[Estimate]:
     details: dict[str, object] = {"live_share": float(live.double().mean())}
     if len(kept) < 2:
         return [undefined(name, "fewer than two latents are live", None, details) for name in NAMES]
-    nearest = nearest_cosines(kept, max(BABEL))
-    most, count = float(nearest[:, 0].max()), {"latents": len(kept)}
+    some = spread(kept, max(1, COMPARED // len(kept)))
+    nearest = nearest_cosines(kept, max(BABEL), some)
+    most, count = float(nearest[:, 0].max()), {"latents": len(some)}
+    if len(some) < len(kept):
+        details["compared_rows"] = len(some)
     curve = [
         {"n": n, "value": float(nearest[:, :n].double().sum(1).max()) / n}
         for n in BABEL
         if n <= nearest.shape[1]
     ]
     twins = int((nearest[:, 0] >= DUPLICATE).sum())
+    # Of all rows that there are it is known exactly, of a sample from below.
+    se, ci = (0.0, (most, most)) if len(some) == len(kept) else (None, (most, 1.0))
     return [
-        # Of all rows that there are, and not of a sample of them: known exactly.
-        Estimate(
-            "coherence", most, {}, 0.0, (most, most), count, details={**details, "curve": curve}
-        ),
-        share_estimate("duplicate_share", twins, len(kept), "latents", details),
+        Estimate("coherence", most, {}, se, ci, count, details={**details, "curve": curve}),
+        share_estimate("duplicate_share", twins, len(some), "latents", details),
     ]
 
 
-def nearest_cosines(rows: Tensor, most: int) -> Tensor:
-    """Return each row's largest absolute cosines with other rows, descending, (row, n) float32.
+def nearest_cosines(rows: Tensor, most: int, asked: Tensor) -> Tensor:
+    """Return some rows' largest absolute cosines with all others, descending, (row, n) float32.
 
     In blocks of rows, as `weights.largest_cosines`.
 
     Args:
         rows: (row, d), two or more, none of them zero.
         most: n, or as many as there are other rows.
+        asked: (row,) long, which rows.
 
     Returns:
-        0 to 1 each, in the order of the rows.
+        0 to 1 each, in the order of `asked`.
 
-    >>> nearest_cosines(torch.tensor([[1.0, 0.0], [0.0, 2.0], [-1.0, 0.0]]), 2).tolist()
-    [[1.0, 0.0], [0.0, 0.0], [1.0, 0.0]]
+    >>> rows = torch.tensor([[1.0, 0.0], [0.0, 2.0], [-1.0, 0.0]])
+    >>> nearest_cosines(rows, 2, torch.tensor([0, 1])).tolist()
+    [[1.0, 0.0], [0.0, 0.0]]
     """
-    unit = normalize(rows.float())
-    block, found = max(1, _SCORES // len(unit)), []
-    for start in range(0, len(unit), block):
-        cosines = (unit[start : start + block] @ unit.T).abs()
-        own = torch.arange(len(cosines), device=rows.device)
-        cosines[own, own + start] = -1.0
+    unit, found = normalize(rows.float()), []
+    for block in asked.split(max(1, _SCORES // len(unit))):
+        cosines = (unit[block] @ unit.T).abs()
+        cosines[torch.arange(len(block), device=rows.device), block] = -1.0
         found.append(cosines.topk(min(most, len(unit) - 1), dim=1).values)
     return torch.cat(found).clamp(max=1.0)
 
@@ -101,7 +110,7 @@ def sampled(densities: Floats, tokens: int, most: int = SAMPLED) -> Indices:
     """Return the latents that are looked at, ascending.
 
     Of those that fire often enough, at even distances by density: how they are numbered does not
-    matter.
+    matter. So few, above 65,536 latents, that no more than 2^26 pairs are counted.
 
     Args:
         densities: (d_sae,) share of the tokens on which a latent is not zero.
@@ -117,6 +126,7 @@ def sampled(densities: Floats, tokens: int, most: int = SAMPLED) -> Indices:
     fires = np.rint(densities * tokens)
     enough = np.flatnonzero((fires >= FEWEST_FIRINGS) & (fires <= tokens - FEWEST_FIRINGS))
     ranked = enough[np.argsort(fires[enough], kind="stable")]
+    most = min(most, max(1, _PAIRS // len(densities)))
     if len(ranked) > most:
         ranked = ranked[np.linspace(0, len(ranked) - 1, most).round().astype(np.int64)]
     return np.sort(ranked)
@@ -176,23 +186,34 @@ def coactivation(sums: CoactivationSums, live_share: float) -> Estimate:
     if enough.sum() < 2 or not len(sums.asked):
         reason = f"fewer than two latents fire on {FEWEST_FIRINGS} tokens"
         return undefined("coactivation", reason, details=details)
-    correlations = phi(sums)
-    correlations[:, ~enough] = -np.inf
-    correlations[np.arange(len(sums.asked)), sums.asked] = -np.inf
-    return mean_estimate("coactivation", correlations.max(1), "latents", details)
+    strongest = np.array([_strongest(sums, place, enough) for place in range(len(sums.asked))])
+    return mean_estimate("coactivation", strongest, "latents", details)
 
 
-def phi(sums: CoactivationSums) -> Floats:
-    """Return the correlation of each asked latent's firing with each latent's, (J, d_sae).
+def _strongest(sums: CoactivationSums, place: int, enough: NDArray[np.bool_]) -> float:
+    others = enough.copy()
+    others[sums.asked[place]] = False
+    return float(phi(sums, place)[others].max())
+
+
+def phi(sums: CoactivationSums, place: int) -> Floats:
+    """Return the correlation of one asked latent's firing with each latent's, (d_sae,).
 
     NaN where a latent always fires or never does.
 
+    Args:
+        sums: over the stream.
+        place: of the latent among those that are asked for.
+
+    Returns:
+        -1 to 1.
+
     >>> sums = CoactivationSums(np.arange(1), d_sae=2)
     >>> sums.update(sparse.csr_array(np.array([[1, 0], [0, 1]])))
-    >>> phi(sums).tolist()
-    [[1.0, -1.0]]
+    >>> phi(sums, 0).tolist()
+    [1.0, -1.0]
     """
     rates = sums.fires / sums.tokens
-    own = rates[sums.asked][:, None]
-    spread = np.sqrt(own * (1 - own) * (rates * (1 - rates))[None])
-    return divide(sums.together.astype(np.float64) / sums.tokens - own * rates, spread)
+    own = rates[sums.asked[place]]
+    sd = np.sqrt(own * (1 - own) * (rates * (1 - rates)))
+    return divide(sums.together[place].astype(np.float64) / sums.tokens - own * rates, sd)

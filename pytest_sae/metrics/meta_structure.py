@@ -15,12 +15,15 @@ from scipy import sparse
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from pytest_sae.metrics.row_sample import spread
 from pytest_sae.numbers.bootstrap import generator
 from pytest_sae.numbers.estimate import Estimate, not_applicable, undefined
 from pytest_sae.numbers.plain import INTERVAL
 
 METRIC = "meta_structure"
 WIDTH, K, ROUNDS = 4, 4, 6  # rows per meta-latent; meta-latents per row; alternations
+MOST = 2**14  # rows that are fitted on: both time and memory grow with their square
+PARTS = 4  # of such a sample, fitted each to see how far samples differ
 FEWEST = 64  # rows: below, a width of a quarter says nothing
 _SPARE = 4  # a row may take this many times K meta-latents of the batch's K x rows
 _RIDGE = 1e-3  # of the mean squared code: a meta-latent used by one row alone stays defined
@@ -52,6 +55,11 @@ def meta_structure(rows: Tensor | None, seed: int) -> Estimate:
     (Bussmann et al. 2024, "Showing SAE latents are not atomic using meta-SAEs"; SAEBench's
     `meta_structure`). Rows of norm zero write nothing: they are left out and counted in details.
 
+    Above 16,384 rows it is fitted on as many of them (`row_sample.spread`), and says of such a
+    sample what it would say of all: fewer rows share less, so that figures are compared between
+    dictionaries that were fitted on as many; the count is that of the rows. Its standard error is
+    then at least what fits on four parts of the sample differ by, halved.
+
     The published fit takes 1500 steps of Adam over 1024 rows each. This one alternates (`fit`),
     comes within some hundredths of it, and needs seven products of rows and meta-latents.
 
@@ -72,22 +80,43 @@ def meta_structure(rows: Tensor | None, seed: int) -> Estimate:
     if rows is None:
         return not_applicable(METRIC, "the dictionary has no fixed decoder rows")
     norms = torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64)
-    kept = _in_order(normalize(rows[norms > 0].float()), seed)
+    unit = normalize(rows[norms > 0].float())
+    kept = _in_order(unit[spread(unit, MOST)], seed)
     details: dict[str, object] = {"zero_rows": int((norms == 0).sum()), "width": len(kept) // WIDTH}
+    if len(kept) < len(unit):
+        details["fitted_rows"] = len(kept)
     if len(kept) < FEWEST:
         reason = f"{len(kept)} decoder rows are not zero, and {FEWEST} are the fewest to fit on"
         return undefined(METRIC, reason, details=details)
-    variance = (kept - kept.mean(0)).double().square().sum(1).cpu().numpy()
-    if variance.sum() <= 1e-9 * len(kept):
+    if _variance(kept).sum() <= 1e-9 * len(kept):
         return undefined(METRIC, "all decoder rows are the same", details=details)
     found = fit(kept, seed)
-    error = _errors(kept, found)
-    share = 1 - error.sum() / variance.sum()
-    # Of a ratio of sums, by the delta method.
-    se = float(np.sqrt(np.square(error - (1 - share) * variance).sum()) / variance.sum())
+    share, se = _explained(kept, found)
+    if len(kept) < len(unit):
+        se = max(se, _of_sampling(kept, seed))
     details["unused"] = int((np.diff(found.codes.tocsc().indptr) == 0).sum())
-    ci = (float(share) - INTERVAL * se, float(share) + INTERVAL * se)
-    return Estimate(METRIC, float(share), {}, se, ci, {"latents": len(kept)}, details=details)
+    ci = (share - INTERVAL * se, share + INTERVAL * se)
+    return Estimate(METRIC, share, {}, se, ci, {"latents": len(kept)}, details=details)
+
+
+def _explained(rows: Tensor, found: MetaSAE) -> tuple[float, float]:
+    """Return the share of the rows' variance that is explained, and its standard error."""
+    variance, error = _variance(rows), _errors(rows, found)
+    left = error.sum() / variance.sum()
+    # Of a ratio of sums, by the delta method.
+    se = np.sqrt(np.square(error - left * variance).sum()) / variance.sum()
+    return float(1 - left), float(se)
+
+
+def _of_sampling(rows: Tensor, seed: int) -> float:
+    """Return the standard error over samples of such rows, from fits on four parts of this one."""
+    parts = [rows[first::PARTS] for first in range(PARTS)]
+    shares = [_explained(each, fit(each, seed))[0] for each in parts]
+    return float(np.std(shares, ddof=1) / np.sqrt(PARTS))
+
+
+def _variance(rows: Tensor) -> NDArray[np.float64]:
+    return (rows - rows.mean(0)).double().square().sum(1).cpu().numpy()
 
 
 def _in_order(rows: Tensor, seed: int) -> Tensor:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pytest_sae.metrics.row_sample import spread
 from pytest_sae.numbers.bootstrap import Floats, mean_estimate
 from pytest_sae.numbers.estimate import Estimate, not_applicable
 
 _SCORES = 2**24  # cosines held at once while looking for the largest (64 MB in float32)
-_COMPARED = 2**30  # cosines in all: a minute of one thread
+COMPARED = 2**30  # cosines in all: a minute of one thread
 _NAMED = 100  # pruned latents that are told by number
 
 
@@ -26,8 +27,8 @@ def weight_estimates(
     """Return encoder_decoder_cosine, max_decoder_cosine and decoder_norm, means over latents.
 
     Rows of norm zero have no direction: they are left out of the cosines and counted in details.
-    Above 32,768 latents max_decoder_cosine is the mean of evenly spaced latents, each compared with
-    all others, so that no more than 2^30 cosines are computed; details say how many.
+    Above 32,768 latents max_decoder_cosine is the mean over some of them (`row_sample.spread`),
+    each compared with all others: no more than 2^30 cosines are computed. Details say how many.
 
     Args:
         decoder: (d_sae, d_out) what one unit of each latent writes; None if it has no such rows.
@@ -84,8 +85,8 @@ def encoder_estimate(encoder: Tensor | None) -> Estimate:
 
 
 def _largest_cosine(metric: str, rows: Tensor, silent: dict[str, object]) -> Estimate:
-    some = _some(len(rows))
-    compared = silent if some is None else silent | {"compared_rows": len(some)}
+    some = spread(rows, COMPARED // max(1, len(rows)))
+    compared = silent if len(some) == len(rows) else silent | {"compared_rows": len(some)}
     return mean_estimate(metric, _array(largest_cosines(rows, some)), "latents", compared)
 
 
@@ -114,12 +115,6 @@ def largest_cosines(rows: Tensor, some: Tensor | None = None) -> Tensor:
         cosines[torch.arange(len(block), device=rows.device), block] = -torch.inf
         largest.append(cosines.amax(1))
     return torch.cat(largest).clamp(-1, 1)
-
-
-def _some(rows: int) -> Tensor | None:
-    """Evenly spaced rows, so few that they can be compared with all; None for all of them."""
-    most = max(1, _COMPARED // max(1, rows))
-    return None if most >= rows else torch.arange(0, rows, -(-rows // most))
 
 
 def _encoder_cosine(

@@ -68,6 +68,10 @@ class Batch:
             self.rows.to(device),
         )
 
+    def only(self, texts: Tensor) -> Batch:
+        """Return the same batch with no valid token in texts that are not kept, (text,) bool."""
+        return Batch(self.ids, self.attention, self.valid & texts[:, None], self.rows)
+
     def take(self, texts: slice) -> Batch:
         """Return some of the batch's texts, still padded to the same length."""
         return Batch(self.ids[texts], self.attention[texts], self.valid[texts], self.rows[texts])

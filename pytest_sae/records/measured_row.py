@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from pytest_sae.errors import EstimateError, suggest
 from pytest_sae.families.registry import known
+from pytest_sae.numbers.estimate import Estimate
 from pytest_sae.numbers.plain import as_number
 from pytest_sae.records.builtin import to_builtin, writable
 from pytest_sae.records.measurement import Measurement
@@ -35,9 +36,17 @@ def measured_row(measurement: Measurement, nodeid: str) -> Row:
         raise EstimateError(_told(error)) from None
     except (ValueError, RecursionError) as error:
         raise EstimateError(f"it cannot be written as JSON: {error}.") from None
-    if row.ci is not None and len(row.ci) != 2:
-        raise EstimateError(f"ci is {_shown(row.ci)}. Expected both ends of an interval.")
+    _check_precision(row, measurement.estimate)
     return row
+
+
+def _check_precision(row: Row, estimate: Estimate) -> None:
+    """Refuse NaN and infinity, which are null in JSON: a value without an error would be exact."""
+    measured = row.value is not None
+    if measured and row.se is None and estimate.se is not None:
+        raise EstimateError(f"se is {_shown(estimate.se)}. Expected a finite number, or None.")
+    if row.ci is not None and (len(row.ci) != 2 or (measured and None in row.ci)):
+        raise EstimateError(f"ci is {_shown(estimate.ci)}. Expected both ends of an interval.")
 
 
 def influence_of(measurement: Measurement) -> list[float]:

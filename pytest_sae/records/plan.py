@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from pytest_sae.families.registry import card_of
-from pytest_sae.numbers.keys import fits
+from pytest_sae.families.registry import cards
+from pytest_sae.numbers.keys import fits, parse_key
 from pytest_sae.records.fields import Strict
 from pytest_sae.records.row import Row
 
@@ -34,12 +34,17 @@ class Item(Strict):
     name: str
     by: str
 
+    def __post_init__(self) -> None:
+        """Refuse a rule whose name no key is spelled like, which a report may hold."""
+        if self.kind == "rule":
+            parse_key(self.name)
+
     def met_by(self, row: Row) -> bool:
         """Whether a row is what this item asks for."""
         if row.sae != self.sae:
             return False
         if self.kind == "baseline":
-            return row.key == self.name
+            return row.key == self.name and not row.declined
         if self.kind == "family":
             return not row.declined and self._has(row)
         if self.kind == "sae":
@@ -52,7 +57,9 @@ class Item(Strict):
         return next(found, "") if self.kind == "family" else ""
 
     def _has(self, row: Row) -> bool:
-        return any(row.metric == spec.name for spec in card_of(self.name).metrics)
+        # That of another package need not be installed where reports are merged.
+        family = [card for card in cards() if card.name == self.name]
+        return any(row.metric == spec.name for card in family for spec in card.metrics)
 
     @property
     def told(self) -> str:
@@ -76,6 +83,15 @@ class Plan(Strict):
 
     items: tuple[Item, ...] = ()
     narrowed: tuple[str, ...] = ()
+
+    def about(self, saes: Iterable[str]) -> Plan:
+        """Return a plan that asks for some judgement of each SAE too, whatever its report planned.
+
+        Args:
+            saes: ids of all that reports name.
+        """
+        asked = (Item("sae", sae, "", "the run") for sae in saes)
+        return Plan(tuple(dict.fromkeys((*asked, *self.items))), self.narrowed)
 
     def left(self, rows: Iterable[Row]) -> list[Item]:
         """Return the items that no row meets, in their order."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pytest_sae.records.audit import Audit
 from pytest_sae.records.fields import Json, Strict
 from pytest_sae.records.plan import NOTHING, Plan
 from pytest_sae.records.row import Outcome, Row
 from pytest_sae.records.verdicts import RunVerdict, VerdictName
+
+if TYPE_CHECKING:
+    import pandas
 
 SCHEMA_VERSION: Literal[3] = 3
 #: How the file is called, in the directory of a run's reports.
@@ -88,3 +91,17 @@ class Report(Strict):
     work: dict[str, Json]
     audit: Audit | None = None
     plan: Plan = NOTHING
+
+    def to_frame(self) -> pandas.DataFrame:
+        """Return the measurements as a data frame, one row a value.
+
+        Returns:
+            Flat columns: sae, metric, settings, value, se, low and high (ends of the interval), n,
+            verdict, bounds, and more.
+
+        Raises:
+            PytestSAEError: pandas is not installed.
+        """
+        from pytest_sae.records.flat import frame
+
+        return frame(self.measurements)

@@ -137,12 +137,17 @@ def write_whole(path: Path, text: str) -> Path:
     return path
 
 
-def read_report(path: Path) -> Report:
+def read_report(path: Path | str) -> Report:
     """Read a report.json.
+
+    Args:
+        path: of the file, or of its directory.
 
     Raises:
         PytestSAEError: no file, no JSON, or not of this schema; says where.
     """
+    path = Path(path)
+    path = path / NAME if path.is_dir() else path
     try:
         return parsed(Report, path.read_bytes())
     except OSError as error:

@@ -8,6 +8,8 @@ from pytest_sae.records.row import Row
 from pytest_sae.records.told import shown_control, standing
 from pytest_sae.records.verdicts import UNDISCRIMINATING, headline
 
+_NAMED = 4  # metrics of one line
+
 
 def doubt_lines(rows: Iterable[Row]) -> list[str]:
     """Return a line for each metric that does not discriminate and does not gate either.
@@ -19,6 +21,15 @@ def doubt_lines(rows: Iterable[Row]) -> list[str]:
         for row in rows
         if row.doubt and not row.red
     ]
+
+
+def doubted(rows: Iterable[Row]) -> list[str]:
+    """Return in one line which metrics `doubt_lines` is about; none where there are none."""
+    keys = list(dict.fromkeys(row.key for row in rows if row.doubt and not row.red))
+    if not keys:
+        return []
+    more = f" and {len(keys) - _NAMED} more" if len(keys) > _NAMED else ""
+    return [f"{UNDISCRIMINATING}, and not gated: {', '.join(keys[:_NAMED])}{more}"]
 
 
 def control_cells(rows: Sequence[Row]) -> list[tuple[str, ...]]:

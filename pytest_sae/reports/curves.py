@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from pytest_sae.numbers.plain import as_number
 from pytest_sae.reports.pages import titled
@@ -82,7 +82,10 @@ class Reference:
 
 
 def chart(
-    lines: Sequence[Line], marked: Sequence[float], references: Sequence[Reference] = ()
+    lines: Sequence[Line],
+    marked: Sequence[float],
+    references: Sequence[Reference] = (),
+    name: str = "curves",
 ) -> Markup:
     """Return one chart with the curves of all SAEs and their bands.
 
@@ -90,12 +93,13 @@ def chart(
         lines: at least one, of at least one point each.
         marked: the n that the headline numbers are taken at.
         references: drawn as level lines.
+        name: what it shows, for those who do not see it.
     """
     shown = [point for line in lines for point in line.points]
     frame = _frame(shown, [each.value for each in references])
     ns = sorted({point.n for line in lines for point in line.points})
     return Markup(
-        f'<svg viewBox="0 0 {WIDTH} {_HEIGHT}" role="img">'
+        f'<svg viewBox="0 0 {WIDTH} {_HEIGHT}" role="img" aria-label="{escape(name)}">'
         f"{frame.across()}{''.join(_headline(frame, n) for n in marked if n in ns)}"
         f"{_labels(frame, ns, marked)}{''.join(_band(frame, line) for line in lines)}"
         f"{''.join(_level_line(frame, each) for each in references)}"

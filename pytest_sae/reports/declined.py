@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pytest_sae.records.row import Row
 
@@ -10,21 +10,28 @@ from pytest_sae.records.row import Row
 MANY = 4
 
 
-def fold(rows: Sequence[Row]) -> tuple[list[Row], list[list[Row]]]:
+def _declined(row: Row) -> bool:
+    return row.declined
+
+
+def fold(
+    rows: Sequence[Row], alike: Callable[[Row], bool] = _declined
+) -> tuple[list[Row], list[list[Row]]]:
     """Split rows into those that are shown one by one, and groups that are told in a line each.
 
     Args:
         rows: of any SAEs.
+        alike: which of them may be told together, where their SAE and their reason are the same.
 
     Returns:
         Both in the order of the rows; a group is of one SAE and one reason.
     """
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
-        if row.declined:
+        if alike(row):
             groups.setdefault((row.sae, row.reason), []).append(row)
     large = {key: group for key, group in groups.items() if len(group) >= MANY}
-    shown = [row for row in rows if not row.declined or (row.sae, row.reason) not in large]
+    shown = [row for row in rows if not alike(row) or (row.sae, row.reason) not in large]
     return shown, [*large.values()]
 
 

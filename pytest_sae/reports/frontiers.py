@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from pytest_sae.numbers.plain import as_number
 from pytest_sae.reports.curves import LEFT, WIDTH, Frame, dot, levels, share
@@ -71,18 +71,20 @@ def _value(point: object) -> object:
     return point.get("value") if isinstance(point, Mapping) else None
 
 
-def frontier_chart(lines: Sequence[Lines]) -> Markup:
+def frontier_chart(lines: Sequence[Lines], name: str = "erasure frontier") -> Markup:
     """Return one chart: each SAE's curve, random latents dashed, references as marks.
 
     Args:
         lines: at least one.
+        name: what it shows, for those who do not see it.
     """
     frame = _frame([place for each in lines for curve in each.curves.values() for place in curve])
     drawn = "".join(_path(frame, each, name) for each in lines for name in (_RANDOM, _OURS))
     # No dictionary has a part in the references: those of the first SAE are everybody's.
     marks = "".join(_reference(frame, name, lines[0].curves.get(name, ())) for name in _MARKS)
     return Markup(
-        f'<svg viewBox="0 0 {WIDTH} {_HEIGHT}" role="img">{_axes(frame)}{drawn}{marks}</svg>'
+        f'<svg viewBox="0 0 {WIDTH} {_HEIGHT}" role="img" aria-label="{escape(name)}">'
+        f"{_axes(frame)}{drawn}{marks}</svg>"
     )
 
 

@@ -1,9 +1,16 @@
 """report.html: one self-contained file to look at, drawn from report.json alone.
 
-No script, nothing fetched, everything escaped.
+One script of its own, which the page's policy names by its hash, so that nothing that a report
+says runs; nothing fetched, everything escaped. Charts are inline SVG: all of them together are a
+tenth of what a plotting library would add, they print as they are, and need no script to be seen.
 """
 
 from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from functools import cache
 
 from pytest_sae.numbers.plain import number
 from pytest_sae.records.report import Report
@@ -19,17 +26,27 @@ from pytest_sae.reports.audit import html_audit
 from pytest_sae.reports.html_about import about, lasting
 from pytest_sae.reports.html_bars import interval_of
 from pytest_sae.reports.html_charts import charts, frontiers
+from pytest_sae.reports.html_first import changes, first, in_short
 from pytest_sae.reports.html_judged import judged
 from pytest_sae.reports.html_latents import latents
 from pytest_sae.reports.html_marks import colours
+from pytest_sae.reports.html_quality import quality
 from pytest_sae.reports.html_table import comparison
 from pytest_sae.reports.pages import rendered
-from pytest_sae.reports.summary import failures, judge_lines, red_rows, source_of, verdict_line
+from pytest_sae.reports.summary import (
+    failures,
+    judge_lines,
+    red_rows,
+    rerun_of,
+    source_of,
+    verdict_line,
+)
 
 
 def html(report: Report) -> str:
     """Return the report as one HTML file."""
     rows, saes, red = report.measurements, colours(report), red_rows(report)
+    front = [first(report, saes), changes(rows, saes), quality(rows, saes)]
     sections = [
         comparison(rows, saes),
         charts(rows, saes),
@@ -43,14 +60,50 @@ def html(report: Report) -> str:
         "report.html",
         report=report,
         title=verdict_line(report),
+        in_short=in_short(report) if len(saes) > 1 else "",
         facts=" · ".join(filter(None, _facts(report, len(saes)))),
         judges=judge_lines(report),
-        red=[(row, _told(row)) for row in red],
+        red=[(row, _told(row), rerun_of(report, row)) for row in red],
         # `failures` tells problems, rows and tests in this order; only a row has more to show.
         tests=failures(report)[len(report.problems) + len(red) :],
+        front=front,
         sections=sections,
+        contents=_contents(report, [*front, *sections]),
+        script_hash=_script_hash(),
     )
     return str(page)
+
+
+_PARTS = {
+    "verdicts": "SAEs",
+    "changes": "Against the baseline",
+    "quality": "Quality and sparsity",
+    "failed": "What failed",
+    "measurements": "Measurements",
+    "metrics": "What each metric is",
+    "curves": "Curves over n",
+    "frontiers": "Erasure frontiers",
+    "latents": "Latents and tokens",
+    "shift": "SHIFT",
+    "explained": "What latents are about",
+    "audit": "Can metrics be believed?",
+    "about": "How it was made",
+}
+
+
+def _contents(report: Report, sections: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the parts that the page has, each with its id."""
+    page = "".join(sections)
+    failed = bool(report.problems or failures(report))
+    there = {name: f'<section id="{name}"' in page for name in _PARTS} | {"failed": failed}
+    return [("top", "Verdict"), *((name, text) for name, text in _PARTS.items() if there[name])]
+
+
+@cache
+def _script_hash() -> str:
+    """What the page's policy lets run: its own script, to the letter."""
+    digest = hashlib.sha256(str(rendered("report.js")).encode()).digest()
+    return f"sha256-{base64.b64encode(digest).decode()}"
 
 
 def _facts(report: Report, saes: int) -> list[str]:

@@ -105,16 +105,16 @@ def _whiskers(row: Row, scale: Scale) -> str:
     ends = [scale.x(end) for end in interval_of(row)]
     if not ends:
         return ""
-    y, caps = _HEIGHT / 2, "".join(_upright("interval", end, 6) for end in ends)
+    y, caps = f"{_HEIGHT / 2:g}", "".join(_upright("interval", end, 6) for end in ends)
     return (
-        f'<line class="interval" x1="{ends[0]:.2f}%" x2="{ends[1]:.2f}%" y1="{y}" y2="{y}"/>{caps}'
+        f'<line class="interval" x1="{ends[0]:.1f}%" x2="{ends[1]:.1f}%" y1="{y}" y2="{y}"/>{caps}'
     )
 
 
 def _baseline(at: float) -> str:
     # Below the bar and upright, so that it hides neither value nor bound.
     return (
-        f'<line class="before" x1="{at:.2f}%" x2="{at:.2f}%" '
+        f'<line class="before" x1="{at:.1f}%" x2="{at:.1f}%" '
         f'y1="{_HEIGHT / 2 + 1}" y2="{_HEIGHT + 2}"/>'
     )
 
@@ -125,21 +125,18 @@ def _control(control: JudgedControl, scale: Scale) -> str:
         return ""
     at = min(100.0, max(0.0, scale.x(control.value)))
     kind = "control missed" if control.holds is False else "control"
-    title = titled(f"{control.control} {number(control.value)}")
-    return (
-        f'<line class="{kind}" x1="{at:.2f}%" x2="{at:.2f}%" y1="-2" y2="{_HEIGHT / 2 - 1}">'
-        f"{title}</line>"
-    )
+    return f'<line class="{kind}" x1="{at:.1f}%" x2="{at:.1f}%" y1="-2" y2="{_HEIGHT / 2 - 1:g}"/>'
 
 
 def _rect(kind: str, one: float, other: float, height: int) -> str:
     left, right = sorted([one, other])
     return (
-        f'<rect class="{kind}" x="{left:.2f}%" width="{right - left:.2f}%" '
-        f'y="{(_HEIGHT - height) / 2}" height="{height}"/>'
+        f'<rect class="{kind}" x="{left:.1f}%" width="{right - left:.1f}%" '
+        f'y="{(_HEIGHT - height) / 2:g}" height="{height}"/>'
     )
 
 
 def _upright(kind: str, at: float, height: int) -> str:
     top = (_HEIGHT - height) / 2
-    return f'<line class="{kind}" x1="{at:.2f}%" x2="{at:.2f}%" y1="{top}" y2="{top + height}"/>'
+    ends = f'y1="{top:g}" y2="{top + height:g}"'
+    return f'<line class="{kind}" x1="{at:.1f}%" x2="{at:.1f}%" {ends}/>'

@@ -40,7 +40,7 @@ def frontiers(rows: Sequence[Row], saes: Mapping[str, str]) -> Markup:
         saes: the colour of each SAE.
     """
     drawn = [_frontier(group, saes) for group in _groups(rows)]
-    return _section("Erasure frontiers", _FRONTIER_KEY, saes, drawn)
+    return _section("frontiers", "Erasure frontiers", _FRONTIER_KEY, saes, drawn)
 
 
 def charts(rows: Sequence[Row], saes: Mapping[str, str]) -> Markup:
@@ -51,21 +51,25 @@ def charts(rows: Sequence[Row], saes: Mapping[str, str]) -> Markup:
         saes: the colour of each SAE.
     """
     drawn = [_chart(group, saes) for group in _groups(rows)]
-    return _section("Curves over n", _KEY, saes, drawn)
+    return _section("curves", "Curves over n", _KEY, saes, drawn)
 
 
 def _section(
-    title: str, key: str, saes: Mapping[str, str], drawn: Sequence[Figure | None]
+    name: str, title: str, key: str, saes: Mapping[str, str], drawn: Sequence[Figure | None]
 ) -> Markup:
     figures = [each for each in drawn if each]
-    given = {"title": title, "key": key, "saes": saes, "figures": figures}
+    given = {"name": name, "title": title, "key": key, "saes": saes, "figures": figures}
     return rendered("charts.html", **given) if figures else Markup()
 
 
 def _frontier(rows: Sequence[Row], saes: Mapping[str, str]) -> Figure | None:
     found = ((row.sae, read(row.details.get("frontier"))) for row in rows)
     lines = [Lines(sae, saes[sae], curves) for sae, curves in found if curves]
-    return (rows[0], "n", frontier_chart(lines)) if lines else None
+    return (
+        (rows[0], "n", frontier_chart(lines, f"erasure frontier of {rows[0].key}"))
+        if lines
+        else None
+    )
 
 
 def _groups(rows: Sequence[Row]) -> list[list[Row]]:
@@ -89,7 +93,13 @@ def _chart(rows: Sequence[Row], saes: Mapping[str, str]) -> Figure | None:
     shown = {as_number(row.params.get(_axis(row))) for row in rows} - {None}
     marked = sorted(n for n in shown if n is not None)
     held = dict.fromkeys(each for row in rows for each in _references(row, saes))
-    return (rows[0], _axis(rows[0]), chart(lines, marked, [*held])) if lines else None
+    if not lines:
+        return None
+    axis = _axis(rows[0])
+    others = {name: value for name, value in rows[0].params.items() if name != axis}
+    saes_told = ", ".join(line.sae for line in lines)
+    name = f"{metric_key(rows[0].metric, others)} over {axis}, of {saes_told}"
+    return rows[0], axis, chart(lines, marked, [*held], name)
 
 
 def _references(row: Row, saes: Mapping[str, str]) -> list[Reference]:

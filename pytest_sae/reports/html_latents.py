@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from pytest_sae.numbers.plain import as_number, number
 from pytest_sae.records.row import Row
@@ -47,10 +47,11 @@ def _histograms(row: Row, colour: str) -> Iterable[tuple[str, str, Markup]]:
         density = _mapping(told.get("density"))
         edges, counts = _numbers(density.get("log10_edges")), _numbers(density.get("latents"))
         if counts and len(edges) == len(counts) + 1 and min(counts) >= 0:
-            yield row.sae, kind, _histogram(counts, edges, colour)
+            name = f"density of the latents of {row.sae}{kind}"
+            yield row.sae, kind, _histogram(counts, edges, colour, name)
 
 
-def _histogram(counts: Sequence[float], edges: Sequence[float], colour: str) -> Markup:
+def _histogram(counts: Sequence[float], edges: Sequence[float], colour: str, name: str) -> Markup:
     most, width = max(counts) or 1.0, (_WIDTH - 2 * _LEFT) / len(counts)
     bars = "".join(
         f'<rect x="{_LEFT + place * width + 1:.1f}" width="{max(width - 2, 0):.1f}" '
@@ -65,7 +66,8 @@ def _histogram(counts: Sequence[float], edges: Sequence[float], colour: str) -> 
         if edge == int(edge) and -12 <= edge <= 0
     )
     return Markup(
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img"><g class="{colour} bars">{bars}</g>'
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(name)}">'
+        f'<g class="{colour} bars">{bars}</g>'
         f"{labels}</svg>"
     )
 

@@ -36,6 +36,11 @@ def sign_of(row: Row) -> str:
     return _SIGNS[sort_of_row(row)]
 
 
+def sign_of_sort(sort: str) -> str:
+    """Return the sign of a colour, which tells the same without it."""
+    return _SIGNS[sort]
+
+
 def told(row: Row) -> str:
     """Return the verdict of a row, and whether its failure was declared."""
     return f"{row.verdict}{' (xfail)' if row.outcome == 'xfailed' else ''}"

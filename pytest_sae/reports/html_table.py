@@ -1,30 +1,29 @@
-"""The comparison table of report.html: metrics by family down, SAEs across."""
+"""The table of report.html: one row a value, those of one metric beside each other."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 
 from markupsafe import Markup
 
 from pytest_sae.families.registry import heading_of, place_of
+from pytest_sae.records.flat import flat
 from pytest_sae.records.row import Row
 from pytest_sae.records.told import told_baseline, told_repeats
 from pytest_sae.reports.declined import fold, names
-from pytest_sae.reports.html_bars import bar, scale_of
-from pytest_sae.reports.html_marks import tallies
+from pytest_sae.reports.html_bars import Scale, bar, scale_of
+from pytest_sae.reports.overview import spec
 from pytest_sae.reports.pages import rendered
 from pytest_sae.reports.summary import source_of
 
 _KEY = (
-    "↑ higher is better, ↓ lower is better. The bars of a row share one scale, with the interval "
-    "of each value; shaded is what its bound forbids. Metrics without a bound are paler. The small "
-    "print under a name is what the rules say of it: why its bound is where it is, or why it does "
-    "not gate."
+    "↑ higher is better, ↓ lower is better. The bars of one metric share one scale, with the "
+    "interval of each value; shaded is what its bound forbids."
 )
 _CONTROL_KEY = (
-    " The ticks above a bar, and the small figures under it, are its controls: dictionaries worse "
+    " The ticks above a bar, and the figures at the right, are its controls: dictionaries worse "
     "by make (random weights of the same sparsity, the decoder's rows permuted, all but the most "
     "used latents cut), shuffled labels, and references. A metric that does not tell the SAE from "
     "what must be worse by three standard errors does not discriminate here."
@@ -33,35 +32,86 @@ _BASELINE_KEY = (
     " △ and the mark under a bar are the difference to the baseline and its value: red where that "
     "is more than tolerance and noise, grey where the two were not made alike."
 )
+_FILTERS = (
+    ("deciding", "what decides"),
+    ("red", "failed"),
+    ("gated", "gated"),
+    ("headline", "headline"),
+    ("changed", "changed"),
+    ("", "all"),
+)
+# What is copied and saved of the rows that are shown; `pytest-sae export` has all there is.
+_EXPORTED = ("sae", "metric", "settings", "value", "se", "low", "high", "n", "verdict",
+    "bound_low", "bound_high", "baseline", "rule")  # fmt: skip
+_CHANGED = ("regressed", "incomparable", "new", "improved")
 
 
 def comparison(rows: Sequence[Row], saes: Mapping[str, str]) -> Markup:
-    """Return the table of all measurements.
+    """Return the table of all measurements, and what each metric is.
 
     Args:
         rows: the measurements.
-        saes: the colour of each SAE, in the order of the columns.
+        saes: the colour of each SAE.
     """
     if not rows:
         return Markup()
     more = _BASELINE_KEY if any(row.baseline for row in rows) else ""
     more += _CONTROL_KEY if any(row.controls for row in rows) else ""
+    shown, declined = fold(rows)
+    lines = _lines(shown)
+    there = {kind for line in lines for row in line for kind in _kinds(row).split()}
     return rendered(
         "table.html",
         key=_KEY + more,
         saes=saes,
-        tallies={sae: tallies(row for row in rows if row.sae == sae) for sae in saes},
-        families=[
-            (title, *_split(lines))
-            for title, lines in groupby(_lines(rows), key=lambda line: heading_of(line[0].metric))
-        ],
+        filters=[(kind, text) for kind, text in _FILTERS if kind in ("", *there)],
+        count=len(rows),
+        columns="\t".join(_EXPORTED),
+        lines=[(row, scale, _kinds(row)) for line in lines for scale in (_scale(line),)
+               for row in line],
+        declined=declined,
+        meanings=_meanings(_lines(rows)),
         bar=bar,
+        exported=_exported,
         hint=_hint,
         names=names,
-        quiet=_quiet,
-        reasons=_reasons,
-        scale_of=scale_of,
-    )
+    )  # fmt: skip
+
+
+def _scale(line: Sequence[Row]) -> Scale | None:
+    """Bars for what decides: those of every detail would make the page as large again."""
+    return scale_of(line) if any(map(_kinds, line)) else None
+
+
+def _exported(row: Row) -> str:
+    told = flat(row)
+    return "\t".join(_cell(told[name]) for name in _EXPORTED)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:.7g}" if isinstance(value, float) else " ".join(str(value).split())
+
+
+def _kinds(row: Row) -> str:
+    """What a row is filtered by; nothing where it is a detail."""
+    kinds = {
+        "red": row.red,
+        "gated": row.verdict != "ungated",
+        "headline": spec(row).headline,
+        "changed": row.verdict in _CHANGED,
+    }
+    found = [kind for kind, is_so in kinds.items() if is_so]
+    return " ".join([*found, "deciding"] if found else [])
+
+
+def _meanings(
+    lines: Sequence[Sequence[Row]],
+) -> list[tuple[str, list[tuple[Row, str, list[str]]]]]:
+    """Return what each metric is, by family, and what the rules say of it."""
+    told = [(line[0], spec(line[0]).title, _reasons(line)) for line in lines]
+    return [(title, [*group]) for title, group in groupby(told, lambda t: heading_of(t[0].metric))]
 
 
 def _lines(rows: Sequence[Row]) -> list[list[Row]]:
@@ -76,16 +126,6 @@ def _place(row: Row) -> tuple[object, ...]:
     return place_of(row.metric), replace(row, sae="", nodeid="").order
 
 
-def _split(lines: Iterable[Sequence[Row]]) -> tuple[list[list[Row]], list[list[Row]]]:
-    """Return the lines of a family, and those of its rows that are told together."""
-    shown, groups = fold([row for line in lines for row in line])
-    return _lines(shown), groups
-
-
-def _quiet(line: Sequence[Row]) -> bool:
-    return all(row.verdict == "ungated" for row in line)
-
-
 def _reasons(line: Sequence[Row]) -> list[str]:
     """Return why the metric gates as it does, or why it does not: as the rules say."""
     told = [row.rule.reason for row in line if row.rule and row.value is not None]
@@ -93,5 +133,7 @@ def _reasons(line: Sequence[Row]) -> list[str]:
 
 
 def _hint(row: Row) -> str:
+    if row.value is None or (row.verdict == "ungated" and not row.baseline):
+        return ""
     before = f"baseline {told_baseline(row)}" if row.baseline else ""
     return "  ".join(filter(None, [row.reason, source_of(row), before, told_repeats(row)]))

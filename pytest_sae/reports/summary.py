@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pytest_sae.records.report import Report
+from pytest_sae.records.rerun import rerun
 from pytest_sae.records.row import Row
 from pytest_sae.records.told import shown_baseline
+from pytest_sae.reports.declined import fold, names
 
 _NAMED = 4  # SAEs of one remark
 
@@ -120,6 +122,31 @@ def failures(report: Report) -> list[str]:
         if test.nodeid not in shown and test.outcome not in ("passed", "xfailed")
     ]
     return [*report.problems, *rows, *tests]
+
+
+def failed_lines(report: Report) -> list[str]:
+    """Return `failures`, with rows of an SAE that were not measured for one reason in one line."""
+    red = red_rows(report)
+    shown, groups = fold(red, lambda row: row.verdict == "unmeasured")
+    place, end = len(report.problems), len(report.problems) + len(red)
+    told = failures(report)
+    folded = [f"{names(group)} unmeasured: {_because(group[0])}" for group in groups]
+    return [*told[:place], *map(_failure, shown), *folded, *told[end:]]
+
+
+def _because(row: Row) -> str:
+    return f"{row.reason} [{row.sae}]"
+
+
+def rerun_of(report: Report, row: Row) -> str:
+    """Return the command that measures a row again, from the run's root directory.
+
+    Args:
+        report: of the run.
+        row: one of its measurements.
+    """
+    saes = {each.id: each.text for each in report.saes} if report.options.get("sae") else {}
+    return rerun(row.nodeid, row.sae, saes, report.argv)
 
 
 def _failure(row: Row) -> str:

@@ -1,8 +1,15 @@
-"""The table at the end of a run, in the terminal."""
+"""The end of a run, in the terminal: a line for each SAE, then what is red, each thing once.
+
+With -v every value is shown, with -q the verdict and what is red.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import shlex
+import sys
+import textwrap
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_sae.records.report import Report
@@ -10,12 +17,15 @@ from pytest_sae.records.row import Row
 from pytest_sae.records.told import shown_bound, shown_value
 from pytest_sae.records.verdicts import GREEN
 from pytest_sae.reports.audit import audit_line
-from pytest_sae.reports.controls import doubt_lines
+from pytest_sae.reports.controls import doubt_lines, doubted
 from pytest_sae.reports.declined import fold, told
+from pytest_sae.reports.overview import green, overview
 from pytest_sae.reports.summary import (
-    failures,
+    failed_lines,
     judge_lines,
+    red_rows,
     remark_lines,
+    rerun_of,
     update_lines,
     verdict_line,
     with_baseline,
@@ -30,30 +40,100 @@ _BASELINE = 4  # the column before which the baseline stands, where there is one
 
 
 def write_terminal(reporter: pytest.TerminalReporter, report: Report, where: str) -> None:
-    """Write verdict, table and failures; with -q the verdict and the failures only.
+    """Write what decides, what is red and the verdict; with -v every value before them.
 
     Args:
         reporter: pytest's own, which knows whether colours are wanted.
         report: as in report.json.
         where: the directory of the reports.
     """
-    red = report.verdict not in (*GREEN, "partial")
+    screen = _Screen(reporter)
     reporter.section("SAE evaluation", sep="=")
-    if reporter.verbosity >= 0:
+    if reporter.verbosity > 0:
         _write_table(reporter, report.measurements)
-        for line in doubt_lines(report.measurements):
-            reporter.write_line(line)
-    for line in failures(report):
-        reporter.write_line(line, red=True)
-    reporter.write_line(verdict_line(report), red=red, green=not red, bold=True)
-    for line in [*remark_lines(report), *judge_lines(report), *update_lines(report)]:
-        reporter.write_line(line)
-    if report.audit:
-        reporter.write_line(audit_line(report.audit))
+        screen.write(doubt_lines(report.measurements))
     if reporter.verbosity >= 0:
-        for line in work_lines(report):
-            reporter.write_line(line)
-        reporter.write_line(f"reports: {where}")
+        _write_overview(screen, report)
+    screen.write(failed_lines(report), red=True)
+    _write_end(screen, report)
+    if reporter.verbosity > 0:
+        screen.write(work_lines(report))
+    if reporter.verbosity >= 0:
+        screen.write([f"reports: {where}"])
+
+
+def _write_end(screen: _Screen, report: Report) -> None:
+    red = report.verdict not in (*GREEN, "partial")
+    screen.write([verdict_line(report)], red=red, green=not red, bold=True)
+    screen.write([*remark_lines(report), *judge_lines(report), *update_lines(report)])
+    if report.audit:
+        screen.write([audit_line(report.audit)])
+    if screen.reporter.verbosity == 0:
+        screen.write(doubted(report.measurements))
+        if red_rows(report):
+            screen.write_command("rerun the first: ", rerun_of(report, red_rows(report)[0]))
+
+
+def _write_overview(screen: _Screen, report: Report) -> None:
+    for line in overview(report, screen.width, screen.unicode):
+        standing = line.standing
+        if standing is None:
+            screen.reporter.write_line(line.text, bold=True)
+            continue
+        good = standing.verdict == "pass"
+        screen.reporter.write_line(line.text, green=good, red=not green(standing))
+    screen.reporter.write_line("")
+
+
+class _Screen:
+    """Where lines go: as wide, and in the letters, that the terminal has."""
+
+    def __init__(self, reporter: pytest.TerminalReporter) -> None:
+        self.reporter = reporter
+        # The last column stays free: some terminals break the line there.
+        self.width = max(40, reporter.config.get_terminal_writer().fullwidth) - 1
+        # In a log, which has no width, a line is whole: it is searched for.
+        self._broken = self.width if reporter.isatty or os.environ.get("COLUMNS") else sys.maxsize
+        self.unicode = _unicode()
+
+    def write(self, lines: Iterable[str], **look: bool) -> None:
+        """Write lines, broken between words where the screen ends.
+
+        Args:
+            lines: of any length.
+            look: colours and the like, as pytest calls them.
+        """
+        for line in lines:
+            for part in textwrap.wrap(
+                line, self._broken, subsequent_indent="    ", break_long_words=False,
+                break_on_hyphens=False,
+            ) or [""]:  # fmt: skip
+                self.reporter.write_line(part, **look)
+
+    def write_command(self, what: str, command: str) -> None:
+        """Write a command so that it can be copied, however many lines it takes.
+
+        Args:
+            what: what it does.
+            command: for a shell.
+        """
+        lines = [what]
+        for part in shlex.split(command):
+            quoted = shlex.quote(part)
+            if len(lines[-1]) + len(quoted) + 2 > self._broken and lines[-1].strip():
+                lines = [*lines[:-1], f"{lines[-1]}\\", "    "]
+            lines[-1] += f"{quoted} "
+        for line in lines:
+            self.reporter.write_line(line.rstrip())
+
+
+def _unicode() -> bool:
+    encoding = getattr(sys.__stdout__, "encoding", None) or "ascii"
+    try:
+        "✓✗·…".encode(encoding)
+    except (UnicodeError, LookupError):
+        return False
+    return os.environ.get("TERM") != "dumb"
 
 
 def _write_table(reporter: pytest.TerminalReporter, rows: Sequence[Row]) -> None:
@@ -61,8 +141,8 @@ def _write_table(reporter: pytest.TerminalReporter, rows: Sequence[Row]) -> None
     header, *lines = table(shown)
     reporter.write_line(header, bold=True)
     for row, line in zip(shown, lines, strict=True):
-        green = row.verdict in ("pass", "improved")
-        colour = {"red": True} if row.red else {"green": green}
+        good = row.verdict in ("pass", "improved")
+        colour = {"red": True} if row.red else {"green": good}
         reporter.write_line(line, **colour)
     for group in groups:
         reporter.write_line(told(group))

@@ -83,6 +83,9 @@ def attach_rows(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.T
     vars(report)["sae_thresholds"] = _thresholds_used(item)
     # Apart from the rows, which people read.
     vars(report)["sae_influence"] = item.stash.get(_INFLUENCE, [])
+    described = Run.of(item.config).newly_described()
+    if described:
+        vars(report)["sae_described"] = described
     item.stash[_ROWS], item.stash[_INFLUENCE] = [], []
 
 

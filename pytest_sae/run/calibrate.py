@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest_sae
-from pytest_sae.errors import MeasurementError, PytestSAEError
+from pytest_sae.errors import MeasurementError, OptionError, PytestSAEError
 from pytest_sae.records.relative import WORTHLESS
 from pytest_sae.records.report import NAME
 
@@ -24,6 +24,44 @@ if TYPE_CHECKING:
 LOG = "pytest.log"
 _SHOWN = 15  # lines of a run that failed
 _CONTROLS = f"--sae-controls={','.join((*WORTHLESS, 'pca'))}"
+
+
+def damaged(good: Sequence[str], work: Path, arguments: Sequence[str] = ()) -> list[Known]:
+    """Return what was measured of copies of the first good SAE that have one thing wrong.
+
+    Args:
+        good: values of `--sae`, or reports of earlier runs, of which no copies can be made.
+        work: as of `known`.
+        arguments: as of `known`.
+
+    Returns:
+        Each of `dictionaries.damaged.DAMAGES` that it can have, under its name.
+
+    Raises:
+        PytestSAEError: reports alone, or a run that ended without a report.
+    """
+    from pytest_sae.dictionaries.damaged import DAMAGES, SETTING
+    from pytest_sae.dictionaries.spec import with_setting
+    from pytest_sae.gate.calibrate import Known
+    from pytest_sae.records.schema import read_report
+
+    first = next((each for each in good if _report(each) is None), None)
+    if first is None:
+        raise OptionError(
+            f"--damages: {', '.join(good)} are reports, of which no damaged copies can be made. "
+            "Expected at least one SAE that can be loaded among --good."
+        )
+    names = {with_setting(first, SETTING, name): name for name in DAMAGES}
+    report = read_report(_measured(tuple(names), work, arguments))
+    found = [(sae.id, names[sae.text]) for sae in report.saes]
+    times = Counter(name for _, name in found)
+    return [
+        Known(
+            name if times[name] == 1 else f"{name} ({sae})",
+            {row.key: row for row in report.measurements if row.sae == sae},
+        )
+        for sae, name in found
+    ]
 
 
 def known(
@@ -44,7 +82,7 @@ def known(
     from pytest_sae.records.schema import read_report
 
     texts = [*good, *bad]
-    reports = [read_report(_report(each) or _measured(each, work, arguments)) for each in texts]
+    reports = [read_report(_report(each) or _measured((each,), work, arguments)) for each in texts]
     times = Counter(sae.id for report in reports for sae in report.saes)
     saes = [
         [
@@ -67,20 +105,20 @@ def _report(text: str) -> Path | None:
     return path if path.is_file() and path.suffix == ".json" else None
 
 
-def _measured(text: str, work: Path, arguments: Sequence[str]) -> Path:
+def _measured(texts: Sequence[str], work: Path, arguments: Sequence[str]) -> Path:
     """Return the report of a run over SAEs, made where it is not there yet."""
-    directory = work / _directory_of(text, arguments)
+    directory = work / _directory_of(texts, arguments)
     if not _ended(directory / NAME):
-        _run(text, directory, arguments)
+        _run(texts, directory, arguments)
     return directory / NAME
 
 
-def _directory_of(text: str, arguments: Sequence[str]) -> str:
-    """Return a name that changes with the SAE, the arguments and the package."""
-    path = Path(text.rpartition(":")[2])
+def _directory_of(texts: Sequence[str], arguments: Sequence[str]) -> str:
+    """Return a name that changes with the SAEs, all of one path, the arguments and the package."""
+    path = Path(texts[0].rpartition(":")[2])
     files = sorted(path.rglob("*")) if path.is_dir() else [path] * path.is_file()
     stats = [(each.name, each.stat().st_size, each.stat().st_mtime_ns) for each in files]
-    made_of = json.dumps([text, stats, list(arguments), pytest_sae.__version__])
+    made_of = json.dumps([*texts, stats, list(arguments), pytest_sae.__version__])
     name = re.sub(r"[^A-Za-z0-9.]+", "-", path.name).strip("-.")
     return f"{name}-{hashlib.sha256(made_of.encode()).hexdigest()[:12]}"
 
@@ -96,12 +134,13 @@ def _ended(path: Path) -> bool:
     return report.exit_status in (0, 1) and bool(report.measurements)
 
 
-def _run(text: str, directory: Path, arguments: Sequence[str]) -> None:
+def _run(texts: Sequence[str], directory: Path, arguments: Sequence[str]) -> None:
     from pytest_sae.run.run import shipped_thresholds
 
     controls = () if any(each.startswith("--sae-controls") for each in arguments) else (_CONTROLS,)
     command = [sys.executable, "-m", "pytest", str(shipped_thresholds().parent), "-q"]
-    command += ["-p", "no:cacheprovider", "--sae-no-gate", f"--sae={text}", *controls, *arguments]
+    command += ["-p", "no:cacheprovider", "--sae-no-gate", *controls, *arguments]
+    command += [f"--sae={text}" for text in texts]
     directory.mkdir(parents=True, exist_ok=True)
     log = directory / LOG
     with log.open("wb") as output:
@@ -111,6 +150,6 @@ def _run(text: str, directory: Path, arguments: Sequence[str]) -> None:
     if not _ended(directory / NAME):
         told = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-_SHOWN:]
         raise MeasurementError(
-            f"{text} could not be measured. Expected an SAE, as --sae takes it, or a report; see "
-            f"{log}, which ends:\n" + "\n".join(f"  {line}" for line in told)
+            f"{', '.join(texts)} could not be measured. Expected an SAE, as --sae takes it, or a "
+            f"report; see {log}, which ends:\n" + "\n".join(f"  {line}" for line in told)
         )

@@ -30,6 +30,7 @@ class CheckRequest:
         model: in place of the one that SAEs declare, None for that.
         judge: as --sae-judge names it, None for none.
         judge_api_base: URL of the judge's server, None for its provider's.
+        activations: directory of recorded activations, None to run the model.
     """
 
     saes: Sequence[str] = ()
@@ -40,6 +41,7 @@ class CheckRequest:
     model: str | None = None
     judge: str | None = None
     judge_api_base: str | None = None
+    activations: Path | None = None
 
 
 def check(wanted: CheckRequest) -> Iterator[Checked]:
@@ -51,8 +53,9 @@ def check(wanted: CheckRequest) -> Iterator[Checked]:
     Yields:
         What was found, dictionaries last, for they take longest.
     """
-    from pytest_sae.run import check_data, check_saes
+    from pytest_sae.run import check_data, check_recording, check_saes
     from pytest_sae.run.run import bundled_sae, shipped_thresholds
+    from pytest_sae.session.suites import SUITES
 
     bounds = wanted.thresholds or shipped_thresholds()
     rules, found = _read_thresholds(bounds)
@@ -60,16 +63,30 @@ def check(wanted: CheckRequest) -> Iterator[Checked]:
     if wanted.baseline is not None:
         baseline = wanted.baseline
         yield checked(f"baseline {baseline}", lambda: _baseline(baseline))
-    tasks, of_data = check_data.data(wanted.data, wanted.suite)
-    yield from of_data
+    recording, of_recording = check_recording.recording(wanted.activations)
+    yield from of_recording
+    tasks = None
+    if wanted.data is not None or wanted.activations is None:
+        tasks, of_data = check_data.data(wanted.data, wanted.suite)
+        yield from of_data
+    if recording and tasks:
+        yield check_recording.texts(recording, tasks)
     gating = [rule for rule in rules.rules.values() if rule.gate] if rules else []
     if tasks is not None:
         yield from check_data.needed(tasks, gating)
     yield from _judge(wanted)
     yield from _extras()
-    outlines, words = check_saes.Outlines(), _words(tasks, gating, wanted.suite)
+    words = _words(tasks, gating, wanted.suite) if wanted.activations is None else None
+    beside = check_saes.Beside(
+        check_saes.Outlines(),
+        SUITES[wanted.suite].context,
+        wanted.model,
+        words,
+        recording,
+        recorded=wanted.activations is not None,
+    )
     for text in wanted.saes or [str(bundled_sae())]:
-        yield from check_saes.saes(text, wanted.model, words, outlines)
+        yield from check_saes.saes(text, beside)
 
 
 def _read_thresholds(path: Path) -> tuple[Thresholds | None, Checked]:

@@ -11,8 +11,9 @@ from pytest_sae.errors import ModelError, PytestSAEError
 from pytest_sae.run.checked import Checked, State, checked
 
 if TYPE_CHECKING:
+    from pytest_sae.activations.recording import Recording
     from pytest_sae.data.tasks import Spelling
-    from pytest_sae.dictionaries.base import Dictionary
+    from pytest_sae.dictionaries.base import Dictionary, DictionaryInfo
     from pytest_sae.dictionaries.spec import SAESpec
     from pytest_sae.models.model import LanguageModel
 
@@ -57,16 +58,33 @@ class Outlines:
         return made
 
 
-def saes(
-    text: str, model: str | None, words: NeededWords | None, outlines: Outlines
-) -> Iterator[Checked]:
+@dataclass(frozen=True)
+class Beside:
+    """What the run has beside its dictionaries.
+
+    Args:
+        outlines: of models that were looked at before.
+        context: most tokens of a text.
+        model: in place of the declared one, None for that.
+        words: what absorption needs, None where nothing of it is known.
+        recording: the recorded activations, None where there are none that can be read.
+        recorded: whether the run is on recorded activations, and needs no model.
+    """
+
+    outlines: Outlines
+    context: int
+    model: str | None = None
+    words: NeededWords | None = None
+    recording: Recording | None = None
+    recorded: bool = False
+
+
+def saes(text: str, beside: Beside) -> Iterator[Checked]:
     """Give what is found of all dictionaries that a value of --sae names.
 
     Args:
         text: the value.
-        model: in place of the declared one, None for that.
-        words: what absorption needs, None where nothing of it is known.
-        outlines: of models that were looked at before.
+        beside: what else the run has.
     """
     from pytest_sae.dictionaries.spec import resolve
 
@@ -76,31 +94,61 @@ def saes(
         yield Checked(f"SAE {text}", str(error), "bad")
         return
     for spec in specs:
-        yield from _sae(spec, model, words, outlines)
+        yield from _sae(spec, beside)
 
 
-def _sae(
-    spec: SAESpec, model: str | None, words: NeededWords | None, outlines: Outlines
-) -> Iterator[Checked]:
+def _sae(spec: SAESpec, beside: Beside) -> Iterator[Checked]:
+    from pytest_sae.session.remarks import remarks
+
     read: list[Dictionary] = []
 
     def look() -> str:
-        read.append(_load(spec))
+        read.append(_load(spec, beside.recorded))
         return _told(read[0])
 
     yield checked(f"SAE {spec.id}", look)
     for dictionary in read:
-        info = replace(dictionary.info, model=model or dictionary.info.model)
+        for said in remarks(dictionary.info, beside.context, beside.recorded):
+            yield Checked(f"SAE {spec.id}", said, "note")
+        if beside.recorded:
+            yield from _recorded(spec, dictionary, beside)
+            continue
+        yield from _unknown(spec, dictionary.info)
+        info = replace(dictionary.info, model=beside.model or dictionary.info.model)
         what = f"model {info.model} of {spec.id}"
-        yield from _placed(dictionary, str(info.model), what, words, outlines)
+        yield from _placed(dictionary, str(info.model), what, beside.words, beside.outlines)
 
 
-def _load(spec: SAESpec) -> Dictionary:
+def _unknown(spec: SAESpec, info: DictionaryInfo) -> Iterator[Checked]:
+    """What nothing says, and the run finds out."""
+    if info.perhaps:
+        said = f"nothing says whether its model had {', '.join(info.perhaps)} in training"
+        tried = "the run tries both on its first texts, and refuses if it matters"
+        yield Checked(f"SAE {spec.id}", f"{said}: {tried}", "note")
+
+
+def _recorded(spec: SAESpec, dictionary: Dictionary, beside: Beside) -> Iterator[Checked]:
+    """Whether the recorded activations are those that it reads."""
+    from pytest_sae.measure.recorded_latents import fitted
+
+    recording = beside.recording
+    if recording is None:
+        return  # it was said before why
+
+    def look() -> str:
+        fitted(recording, spec.id, dictionary, beside.model)
+        return f"recorded at {recording.about.site.hook_name}, which is what it reads"
+
+    yield checked(f"activations of {spec.id}", look)
+
+
+def _load(spec: SAESpec, recorded: bool) -> Dictionary:
     from pytest_sae.dictionaries.load import load
     from pytest_sae.dictionaries.preflight import require_site
 
     dictionary = load(spec.path, family=spec.family, settings=spec.settings)
-    require_site(dictionary.info)
+    if not recorded:  # else what it does not declare is what was recorded
+        require_site(dictionary.info)
     return dictionary
 
 

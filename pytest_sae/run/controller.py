@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -27,9 +28,11 @@ if TYPE_CHECKING:
     from pytest_sae.records.plan import Plan
     from pytest_sae.records.report import Report
     from pytest_sae.records.row import Row
+    from pytest_sae.run.resume import Ended
 
 # What the first line of the journal says.
 _KNOWN_AT_ONCE = ("started", "argv", "options", "saes", "shard", "update", "plan")
+_BROKEN_OFF = (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
 _ENDED_BY_ITSELF = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
 
 
@@ -54,6 +57,7 @@ class Controller:
         self._idle = True
         self._stopping = Stopping()
         self._unsaved = ""
+        self._ended: Ended | None = None
         self._previous = PreviousReport.of(run.config, self._directory)
         self._began = False
 
@@ -112,6 +116,21 @@ class Controller:
             self._ledger.started(report.nodeid, sae)
         elif report.when != "teardown" or report.failed:
             self._finished(report, sae)
+        if sae is not None or audited is not None:
+            self._keep(report)
+
+    def _keep(self, report: pytest.TestReport) -> None:
+        """Write a test that has ended to the journal, for a run that goes on with this one."""
+        from pytest_sae.run.resume import REPLAYED, Ended
+
+        self._ended = self._ended or Ended(self._config)
+        if getattr(report, REPLAYED, False) and hasattr(report, "sae_described"):
+            self._described["earlier"] = json.loads(report.sae_described)
+        reports = self._ended.take(report)
+        # What another plugin put on a report may be no JSON: such a test is run again.
+        with contextlib.suppress(TypeError, ValueError):
+            if reports is not None:
+                self._append("test", nodeid=report.nodeid, reports=reports)
 
     def _finished(self, report: pytest.TestReport, sae: str | None) -> None:
         rows = received(report)
@@ -125,6 +144,7 @@ class Controller:
         """Begin the journal, and replace an older report, which a killed run must not leave."""
         if self._journal is None:
             from pytest_sae.records.schema import builtins
+            from pytest_sae.run.resume import inputs
 
             self._stopping.listen()
             self._directory = _directory(self._directory, self._plan)
@@ -132,7 +152,8 @@ class Controller:
             told = builtins(begun)
             try:
                 self._journal = Journal(self._directory)
-                self._journal.append("start", **{name: told[name] for name in _KNOWN_AT_ONCE})
+                known = {name: told[name] for name in _KNOWN_AT_ONCE}
+                self._journal.append("start", **known, inputs=inputs(self._run))
                 self._write_files(begun)
             except OSError as error:
                 raise pytest.UsageError(_unwritable(self._directory, error)) from None
@@ -164,7 +185,7 @@ class Controller:
         First, so that the JUnit file, which pytest writes in this hook, gets the verdict.
         """
         if self._idle:
-            self._previous.put_back()
+            self._put_back(session)
             return
         self._stopping.finish()
         status = int(session.exitstatus)
@@ -182,8 +203,14 @@ class Controller:
                 session.exitstatus = int(pytest.ExitCode.TESTS_FAILED)
         else:
             # Nothing here was about an SAE: the older report is not of this run's kind.
-            self._previous.put_back()
+            self._put_back(session)
             self._complain(problems)
+
+    def _put_back(self, session: pytest.Session) -> None:
+        """Put the older report back, unless this run was to replace it and broke off."""
+        broken = self._broken or session.exitstatus in _BROKEN_OFF
+        if self._only_shown() or not broken:
+            self._previous.put_back()
 
     def _was_stopped(self, session: pytest.Session) -> bool:
         if session.exitstatus not in _ENDED_BY_ITSELF:
@@ -197,6 +224,7 @@ class Controller:
         if self._stopping.told:
             problems.append(f"the run was stopped by {self._stopping.told}")
         problems += self._without_tasks() if self._ledger.rows else []
+        problems += self._mixed() if self._run.options.resume else []
         asked = bool(self._config.getoption("sae"))
         if asked and not self._ledger.ran_saes and status == pytest.ExitCode.OK:
             problems.append("--sae was given, but no test that ran uses an SAE")
@@ -219,6 +247,11 @@ class Controller:
         from pytest_sae.gate.whole_run import unusable
 
         return unusable(self._ledger.rows)
+
+    def _mixed(self) -> list[str]:
+        from pytest_sae.run.resume import mixed
+
+        return mixed(self._ledger.rows)
 
     def _refused_update(self, stopped: bool, problems: Sequence[str]) -> list[str]:
         if self._run.options.update is None or self._journal is None:
@@ -274,7 +307,7 @@ class Controller:
             reporter.write_line(f"pytest-sae: {problem}", red=True)
 
     def _end(self, status: int, complete: bool, problems: list[str]) -> None:
-        from pytest_sae.reports.junit import add_suite_properties
+        from pytest_sae.reports.junit import add_to_junit
         from pytest_sae.reports.write import publish
         from pytest_sae.run.assembled import with_update
 
@@ -294,7 +327,7 @@ class Controller:
         self._append("end", exit_status=report.exit_status, verdict=report.verdict)
         self._journal.close()
         self._report = report
-        add_suite_properties(self._config, report)
+        add_to_junit(self._config, report)
 
     def _assembled(self, status: int, complete: bool, problems: list[str]) -> Report:
         from pytest_sae.run.assembled import Heard, assembled
@@ -336,7 +369,9 @@ def _directory(asked: Path, plan: Plan) -> Path:
     if not plan.narrowed or not (asked / NAME).is_file():
         return asked
     try:
-        whole = read_report(asked / NAME).complete
+        there = read_report(asked / NAME)
+        # Of a run that was to be whole, however it ended: its values are more than a part's.
+        whole = there.complete or not there.plan.narrowed
     except PytestSAEError:
         whole = True  # not ours to judge, and so not ours to replace
     return asked / "partial" if whole else asked

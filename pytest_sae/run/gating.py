@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_sae.errors import EstimateError, OptionError
+from pytest_sae.errors import EstimateError
 from pytest_sae.families.registry import known, spec_of
 from pytest_sae.numbers.plain import number
-from pytest_sae.options import typed_flags
 from pytest_sae.records.builtin import writable
 from pytest_sae.run.attaching import record, sae_of
 from pytest_sae.run.run import Run
@@ -105,29 +103,11 @@ def _why(rule: AppliedRule) -> str:
 
 
 def _rerun(item: pytest.Item, run: Run) -> str:
+    from pytest_sae.records.rerun import rerun
+
     # Ids start from the root directory, arguments from where pytest is called.
     path = os.path.relpath(item.path, run.config.invocation_params.dir)
     test = "::".join([path, item.nodeid.partition("::")[2]])
-    flags = [f"--sae={text}" for text in _typed_saes(item, run)]
-    # Not into the same report: it would be left with this one test.
-    # Nor a part of the SAEs: they are named one by one.
-    flags += [
-        flag
-        for flag in typed_flags(run.config)
-        if not flag.startswith(("--sae-report=", "--sae-shard="))
-    ]
-    return shlex.join(["pytest", test, *flags])
-
-
-def _typed_saes(item: pytest.Item, run: Run) -> tuple[str, ...]:
-    """Return the --sae values that give this SAE the id that it has here."""
-    from pytest_sae.dictionaries.spec import resolve
-
     spec = sae_of(item)
-    if spec is None or not run.options.sae:
-        return ()
-    try:
-        alone = spec.id in {each.id for each in resolve([spec.text])}
-    except OptionError:
-        alone = True
-    return (spec.text,) if alone else run.options.sae
+    saes = {each.id: each.text for each in run.specs} if run.options.sae else {}
+    return rerun(test, spec.id if spec else "", saes, run.argv)

@@ -7,7 +7,7 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 NAME = "journal.jsonl"
 
@@ -25,7 +25,8 @@ class Journal:
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.path = directory / NAME
-        _rotate(self.path)
+        if self.path.exists():
+            set_aside(self.path)
         self._file: IO[str] = self.path.open("x", encoding="utf-8", errors="backslashreplace")
 
     def append(self, event: str, **content: object) -> None:
@@ -45,19 +46,25 @@ class Journal:
             self._file.close()
 
 
-def _rotate(path: Path) -> None:
-    """Move the journal of an earlier run aside: it may be all that is left of that run."""
-    if not path.exists():
-        return
+def set_aside(path: Path) -> Path:
+    """Give the journal of an earlier run another name: it may be all that is left of that run.
+
+    Args:
+        path: of the journal.
+
+    Returns:
+        Where it is now.
+    """
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(path.stat().st_mtime))
     names = (
         f"{path.stem}-{stamp}{suffix}.jsonl" for suffix in ("", *map("-{}".format, range(2, 999)))
     )
     free = next(path.with_name(name) for name in names if not path.with_name(name).exists())
     os.replace(path, free)
+    return free
 
 
-def read_journal(path: Path) -> list[dict[str, object]]:
+def read_journal(path: Path) -> list[dict[str, Any]]:
     """Return the events of a journal; a last line that was cut off by a kill is left out."""
     events = []
     for line in path.read_text(encoding="utf-8").splitlines():

@@ -12,7 +12,7 @@ from pytest_sae.records.row import values_of
 from pytest_sae.records.schema import read_report, write_whole
 from pytest_sae.reports.summary import failures, verdict_line
 from pytest_sae.reports.terminal import table
-from pytest_sae.reports.write import draw, publish, write_all
+from pytest_sae.reports.write import apart, draw, publish, write_all
 
 
 def drawn(report: Path, output: Path | None) -> str:
@@ -76,6 +76,7 @@ def merged(shards: Sequence[Path], output: Path) -> tuple[str, int]:
     influence: dict[tuple[str, str], Sequence[float]] = {}
     for path, each in zip(paths, reports, strict=True):
         influence |= _influence(path, each)
+    directory = apart(report, directory)
     write_all(report, directory, influence)
     publish(report)
     return f"{_told(report)}reports: {directory}\n", report.exit_status
@@ -108,6 +109,10 @@ def compared(
     rules = load_thresholds(_file(thresholds)) if thresholds else None
     earlier = read_baseline(_report_of(before), str(before))
     path = _report_in(after)
+    if directory and directory.resolve() == path.parent.resolve():
+        raise OptionError(
+            f"--output={directory} holds the report itself. Expected another directory."
+        )
     later = read_report(path)
     influence = _influence(path, later)
     report = compare(earlier, later, rules, in_ci(), influence)

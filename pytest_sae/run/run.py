@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import dataclasses
+import json
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -34,6 +35,8 @@ class Run:
         options: of the run, the same in every process.
         specs: the SAEs as the controller resolved them, None to resolve them here.
         baseline: as the controller read it, None to read it here.
+        earlier: journal of the run that this one goes on with, None to look for it here.
+        argv: what the controller was called with, None in the controller.
 
     Attributes:
         session: the evaluation session, None outside of it.
@@ -46,12 +49,17 @@ class Run:
         options: Options,
         specs: tuple[SAESpec, ...] | None = None,
         baseline: Baseline | None = None,
+        earlier: Path | None = None,
+        argv: Sequence[str] | None = None,
     ) -> None:
         self.config = config
+        self.argv = [*map(str, config.invocation_params.args)] if argv is None else [*argv]
         self.options = options
         self.session: Any = None
         self.failed: dict[tuple[str, str], str] = {}
         self._description: dict[str, Any] | None = None
+        self._told = "{}"
+        self._earlier = earlier
         self._specs = specs
         self._baseline = baseline
         self._thresholds: dict[Path, Thresholds] = {}
@@ -76,7 +84,9 @@ class Run:
 
         sent = ast.literal_eval(sent)
         specs = None if sent["specs"] is None else tuple(SAESpec(*spec) for spec in sent["specs"])
-        return cls(config, Options(**sent["options"]), specs, _baseline_of(sent["baseline"]))
+        earlier = Path(sent["earlier"]) if sent["earlier"] else None
+        baseline, options = _baseline_of(sent["baseline"]), Options(**sent["options"])
+        return cls(config, options, specs, baseline, earlier, sent["argv"])
 
     def for_worker(self) -> dict[str, object]:
         """Return what a worker needs to be the same run, as plain builtins."""
@@ -84,6 +94,8 @@ class Run:
             "options": dataclasses.asdict(self.options),
             "specs": None,
             "baseline": None,
+            "earlier": str(self.earlier) if self.earlier else None,
+            "argv": self.argv,
         }
         # What cannot be used here was not asked for here, so it stands in the ini file or is the
         # bundled one: the worker says so if a test needs it.
@@ -135,6 +147,19 @@ class Run:
                 return Baseline(shown, ())
         return read_baseline(path, shown)
 
+    @cached_property
+    def earlier(self) -> Path | None:
+        """Journal of the run that this one goes on with, None where it goes on with none.
+
+        Raises:
+            OptionError: it is not there, or of another run.
+        """
+        if self._earlier is not None or not self.options.resume:
+            return self._earlier
+        from pytest_sae.run.resume import earlier
+
+        return earlier(self)
+
     def against(self, row: Row, influence: Sequence[float]) -> Against | None:
         """Return what the baseline says about a row, None where it has no say.
 
@@ -177,6 +202,15 @@ class Run:
                 # Raised at the end of a worker it would make xdist start it again, and again.
                 self._description = {"error": f"{type(error).__name__}: {error}"}
         return self._description
+
+    def newly_described(self) -> str:
+        """Return that as JSON without what it cost, empty where it was returned before."""
+        told = {name: each for name, each in (self.describe() or {}).items() if name != "work"}
+        text = json.dumps(told, sort_keys=True)
+        if text == self._told:
+            return ""
+        self._told = text
+        return text
 
     def thresholds_for(self, test: Path) -> Thresholds:
         """Return the bounds for a test: those asked for, else the nearest file, else the shipped.

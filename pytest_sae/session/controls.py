@@ -83,7 +83,7 @@ class Controls:
             for each in reached:
                 own, expected = wanted.get(_key(each)), expected_of(each.metric, name)
                 if own is not None and expected is not None:
-                    control = _control(name, expected, each, own, fingerprint)
+                    control = beside(name, expected, each, own, fingerprint)
                     found[_key(each)] = (*found.get(_key(each), ()), control)
         return found
 
@@ -179,9 +179,18 @@ def _key(estimate: Estimate) -> str:
     return metric_key(estimate.metric, estimate.params)
 
 
-def _control(
-    name: str, expected: Expected, estimate: Estimate, own: Estimate, fingerprint: str
+def beside(
+    name: str, expected: Expected, estimate: Estimate, own: Estimate, fingerprint: str = ""
 ) -> Control:
+    """Return what a metric says of a control, as it stands beside an SAE's own figure.
+
+    Args:
+        name: of the control.
+        expected: what must hold of it.
+        estimate: of the control.
+        own: the same metric and setting of the SAE.
+        fingerprint: of the control's dictionary; empty where it has none.
+    """
     # Other labels are other cells, from which texts are drawn otherwise: nothing there is paired.
     alike = name in making.MAKERS and len(own.influence) == len(estimate.influence) > 0
     paired = math.dist(own.influence, estimate.influence) if alike else None

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pytest_sae.activations.cache import prune
 from pytest_sae.activations.latents import Latents
 from pytest_sae.activations.recording import Recording
 from pytest_sae.activations.store import Store
 from pytest_sae.data.sources import named_tasks
 from pytest_sae.data.summary import summary
 from pytest_sae.data.tasks import Tasks
-from pytest_sae.dictionaries.base import Dictionary, DictionaryInfo, site_width
+from pytest_sae.dictionaries.base import Dictionary, site_width
 from pytest_sae.dictionaries.load import load
 from pytest_sae.dictionaries.preflight import require_site
 from pytest_sae.dictionaries.spec import resolve
@@ -38,7 +39,8 @@ from pytest_sae.records.measurement import Measurement
 from pytest_sae.session import assumed, half_precision, repeats
 from pytest_sae.session.controls import NOTHING, Controls, Needed
 from pytest_sae.session.judges import Judges
-from pytest_sae.session.loaded import LoadedSAE, is_processed, peak_memory, sites_of
+from pytest_sae.session.loaded import LoadedSAE, peak_memory, sites_of
+from pytest_sae.session.remarks import remarks
 from pytest_sae.session.suites import SUITES, Suite
 from pytest_sae.session.threads import threads
 
@@ -102,6 +104,7 @@ class EvalSession:
         self.suite: Suite = SUITES[options.suite]
         self.progress = progress or _silent
         self.store = Store(options.cache)
+        self._opened = time.time()
         self._models: dict[str, LanguageModel] = {}
         self._latents: dict[str, Latents] = {}
         self._controlled: dict[str, Controls] = {}
@@ -112,12 +115,17 @@ class EvalSession:
         self._threads.enter_context(threads(options.threads))
 
     def close(self) -> None:
-        """Give threads back and drop everything that was loaded."""
+        """Give threads back, drop everything that was loaded, and keep the cache's limit.
+
+        What this session used stays, whatever the limit.
+        """
         self._threads.close()
         self.judges.close()
         self._models.clear()
         self._latents.clear()
         self._controlled.clear()
+        if self.options.cache_limit and self.store.directory is not None:
+            prune(self.store.directory, self.options.cache_limit, since=self._opened)
 
     @cached_property
     def tasks(self) -> Tasks:
@@ -144,8 +152,9 @@ class EvalSession:
         tasks = self.tasks
         with self.store.work.timed("load dictionary"):
             dictionary = self._dictionary(spec, self._dtype)
-        if remarks := self._remarked(dictionary.info):
-            self._remarks[spec.id] = remarks
+        recorded = self.recording is not None
+        if said := remarks(dictionary.info, self.suite.context, recorded):
+            self._remarks[spec.id] = said
         if self.recording:
             return self._on_recording(spec, dictionary, self.recording)
         info = replace(dictionary.info, model=self.options.model or dictionary.info.model)
@@ -314,13 +323,17 @@ class EvalSession:
             **({"activations": self._recorded()} if self.options.activations else {}),
             "judges": self.judges.describe(),
             "models": {name: each.fingerprint for name, each in sorted(self._models.items())},
-            "data": summary(self.tasks) if "tasks" in vars(self) else {},
+            "data": self._summary if "tasks" in vars(self) else {},
             "work": {
                 **self.store.work.record(),
                 "judges": self.judges.spent(),
                 "peak_memory": peak_memory(),
             },
         }
+
+    @cached_property
+    def _summary(self) -> dict[str, object]:
+        return summary(self.tasks)
 
     @property
     def _how_much(self) -> str:
@@ -341,21 +354,6 @@ class EvalSession:
         taskless = self.recording is not None and self.options.data is None
         found = recorded_latents.without_tasks(found) if taskless and card.on_tasks else found
         return marked(found, card, given.tasks)
-
-    def _remarked(self, info: DictionaryInfo) -> list[str]:
-        """What the report says of a dictionary's configuration."""
-        said = list(info.remarks)
-        if info.context_size and info.context_size < self.suite.context:
-            said.append(
-                f"it was trained on texts of {info.context_size} tokens, and is measured on texts "
-                f"of up to {self.suite.context}"
-            )
-        if self.recording and is_processed(info):
-            said.append(
-                "it was trained on processed weights, and whether the recorded activations are of "
-                "such a model is not known"
-            )
-        return said
 
     def _recorded(self) -> dict[str, object]:
         told: dict[str, object] = {"directory": self.options.activations}

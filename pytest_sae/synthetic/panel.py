@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pytest_sae.activations.store import Store
-from pytest_sae.dictionaries.affine import AffineDictionary
+from pytest_sae.dictionaries.base import Dictionary
 from pytest_sae.dictionaries.controls import permuted_decoder, random_matched
 from pytest_sae.synthetic.references import Known, cut, oracle
 from pytest_sae.synthetic.training import Architecture, TrainingRecipe, train
@@ -93,7 +93,7 @@ class Member:
     kind: Kind
     run: str
     step: int
-    dictionary: AffineDictionary
+    dictionary: Dictionary
 
 
 def make_panel(
@@ -114,7 +114,7 @@ def make_panel(
     members = list(_trained(world, plan, store))
     of = next(each for each in members if each.step == plan.steps[-1]).dictionary
     l0 = float((of.encode(truth.x) != 0).sum(1).float().mean())
-    references: tuple[tuple[str, Kind, AffineDictionary], ...] = (
+    references: tuple[tuple[str, Kind, Dictionary], ...] = (
         ("oracle", "oracle", oracle(world, [(truth.x, truth.features), *known])),
         ("cut", "cut", cut(of, truth.x, max(1, round(plan.kept * of.d_sae)))),
         ("permuted_decoder", "control", permuted_decoder(of, world.spec.seed)),

@@ -15,11 +15,13 @@ from pytest_sae.activations.pooled import ablated_means, pool
 from pytest_sae.activations.store import Store
 from pytest_sae.activations.stream import ActivationBatch, TokenActivations
 from pytest_sae.activations.work import Work
+from pytest_sae.dictionaries.base import Scaled
 from pytest_sae.dictionaries.load import load
 from pytest_sae.errors import DataError
 from pytest_sae.models.model import LanguageModel
 from pytest_sae.models.tokenize import Batch, tokenize
 from tests.activations.witness import TinyDictionary, texts
+from tests.tiny import tiny_sae
 
 SETS = [torch.tensor([]).long(), torch.tensor([3]), torch.tensor([0, 7, 31, 64, 95])]
 
@@ -202,3 +204,35 @@ def test_real_families_obey_the_identity(
         z = result.z.toarray()[:, latents.numpy()]
         expected = result.x - z @ rows[latents].detach().numpy()
         np.testing.assert_allclose(explicit[number], expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("norm", ["layer_norm", "constant_norm_rescale"])
+def test_a_scale_of_each_token_is_part_of_what_is_pooled(
+    activations: TokenActivations, tmp_path: Path, model_dir: Path, norm: str
+) -> None:
+    dictionary = load(tiny_sae(tmp_path, "topk", model=str(model_dir), normalize_activations=norm))
+    assert dictionary.decoder_rows is None
+    assert isinstance(dictionary, Scaled)
+    result = pool(activations, dictionary, 23)
+    explicit = ablated_means(activations, dictionary, SETS)
+    rows = dictionary.scaled_rows.detach().numpy()
+    for number, latents in enumerate(SETS):
+        taken = result.z_written.toarray()[:, latents.numpy()] @ rows[latents.numpy()]
+        np.testing.assert_allclose(explicit[number], result.x - taken, rtol=1e-4, atol=1e-4)
+    assert not np.allclose(result.z_written.toarray(), result.z.toarray())
+
+
+def test_a_decoder_that_is_affine_has_no_means_of_its_own(activations: TokenActivations) -> None:
+    result = pool(activations, TinyDictionary(), 23)
+    assert result.z_written is result.z
+
+
+def test_only_texts_that_are_wanted_are_decoded(activations: TokenActivations) -> None:
+    dictionary = TinyDictionary()
+    everything = ablated_means(activations, dictionary, SETS)
+    before = dictionary.encoded_tokens
+    some = np.array([20, 3, 3, 11])
+    found = ablated_means(activations, dictionary, SETS, only=some)
+    np.testing.assert_allclose(found, everything[:, some], rtol=1e-6, atol=1e-6)
+    own = [len(tokens) for number, tokens in enumerate(alone(activations)) if number in some]
+    assert dictionary.encoded_tokens - before == sum(own)

@@ -34,7 +34,7 @@ from pytest_sae.errors import OptionError
 from pytest_sae.models.hub import parse
 from pytest_sae.models.model import LanguageModel
 from pytest_sae.session.loaded import sites_of
-from tests.dictionaries import keys_document
+from tests.dictionaries import keys_document, releases_document
 from tests.dictionaries.hub import hub_cache_files
 from tests.dictionaries.hub.hub_cache_files import COMMIT
 from tests.dictionaries.published_files import Stored, layer, stored
@@ -52,6 +52,11 @@ MODELS = {
     "deepseek-ai/DeepSeek-R1-Distill-Llama-8B": ("llama", 32),
     "meta-llama/Llama-3.3-70B-Instruct": ("llama", 80),
     "Qwen/Qwen2.5-7B-Instruct": ("qwen2", 28),
+    "Qwen/Qwen3-0.6B": ("qwen3", 28),
+    "Qwen/Qwen3-1.7B": ("qwen3", 28),
+    "Qwen/Qwen3-4B": ("qwen3", 36),
+    "Qwen/Qwen3-8B": ("qwen3", 36),
+    "Qwen/Qwen3-14B": ("qwen3", 40),
     "Qwen/Qwen3-1.7B-Base": ("qwen3", 28),
     "Qwen/Qwen3-8B-Base": ("qwen3", 36),
     "Qwen/Qwen3-30B-A3B-Base": ("qwen3_moe", 48),
@@ -230,10 +235,11 @@ faked hub with tiny weights; `python -m tests.dictionaries.published` draws this
 
 ## Refused
 
-Not supported yet. Each is refused with this reason:
+Each is refused with this reason:
 
 {_table(("sae_lens' loader", "why", "releases", "dictionaries"), _by(refused, "loader", "why"))}
 
+{releases_document.document()}
 {keys_document.document()}"""
 
 

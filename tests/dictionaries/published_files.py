@@ -198,6 +198,10 @@ def _alone(release: Release, name: str, key: str) -> Stored:
     return Stored(release.folder, "", {}, tensors)
 
 
+def _transcoder(release: Release, name: str, key: str) -> Stored:
+    return Stored(release.folder, "", {}, {**_plain(), "W_enc": unit(M, D, seed=1)})
+
+
 _LOADERS: dict[str, Callable[[Release, str, str], Stored]] = {
     "sae_lens": _sae_lens,
     "gemma_2": _gemma_2,
@@ -210,4 +214,5 @@ _LOADERS: dict[str, Callable[[Release, str, str], Stored]] = {
     "connor_rob_hook_z": _attention,
     "goodfire": _alone,
     "deepseek_r1": _alone,
+    "mwhanna_transcoder": _transcoder,
 }

@@ -40,6 +40,19 @@ class _NotANumber(AffineDictionary):
         return super().reconstruct(x) * float("nan")
 
 
+class _WrongScale(AffineDictionary):
+    """Writes at another scale than it says."""
+
+    decoder_rows = None
+
+    @property
+    def scaled_rows(self) -> Tensor:
+        return self._rows
+
+    def token_scale(self, x: Tensor) -> Tensor:
+        return x.norm(dim=1, keepdim=True)
+
+
 def build(kind: type[AffineDictionary]) -> AffineDictionary:
     generator = torch.Generator().manual_seed(3)
     rows = torch.randn(40, 8, generator=generator)
@@ -50,7 +63,7 @@ def test_a_correct_dictionary_is_proven() -> None:
     prove(build(AffineDictionary))
 
 
-@pytest.mark.parametrize("kind", [_WrongRows, _WrongConst, _NotAdditive, _NotANumber])
+@pytest.mark.parametrize("kind", [_WrongRows, _WrongConst, _NotAdditive, _NotANumber, _WrongScale])
 def test_a_dictionary_whose_parts_do_not_add_up_is_refused(kind: type[AffineDictionary]) -> None:
     with pytest.raises(DictionaryError, match=r"spoiled .* Expected at most"):
         prove(build(kind))

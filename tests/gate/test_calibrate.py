@@ -219,6 +219,29 @@ def test_settings_of_a_metric_have_rules_of_their_own() -> None:
     assert {*verdicts(found, good[0]).values()} == {"pass"}
 
 
+def test_what_a_bound_catches_of_damages_is_said_and_sets_no_bound() -> None:
+    damaged = [explained("dropped_20", 0.5), explained("decoder_noise_10", 0.80)]
+    found = calibrate(GOOD, damaged=damaged)
+    assert found.rules[0].bound == calibrate(GOOD).rules[0].bound
+    assert found.rules[0].damages == {"dropped_20": True, "decoder_noise_10": False}
+    assert "catches damages dropped_20; lets pass damages decoder_noise_10" in found.rules[0].reason
+    assert "Damage dropped_20 is red by 1 of 1 rules: explained_variance." in found.told()
+    assert "Damage decoder_noise_10 is red by 0 of 1 rules." in found.told()
+    assert found.uncaught == ()
+
+
+def test_a_metric_that_sees_no_damage_gates_as_it_does_without() -> None:
+    good, damaged = saes(1.0, 1.1, 1.2), saes(1.05, first=7)
+    assert calibrate(good, damaged=damaged).gating[0].bound == calibrate(good).gating[0].bound
+
+
+@pytest.mark.parametrize("kind", ["data", "model", "suite"])
+def test_damaged_copies_have_to_be_measured_alike_too(kind: str) -> None:
+    other = known("half_active", row("c", "mse", 1.0, prints={**PRINTS, kind: "else"}))
+    with pytest.raises(ReportError, match=f"{kind} was .*, is else"):
+        calibrate(saes(1.0, 1.1), damaged=[other])
+
+
 def test_the_order_in_which_saes_are_named_changes_nothing() -> None:
     bad = [explained("worse", 0.5), explained("untrained", 0.02)]
     mixed = GOOD[:]

@@ -37,6 +37,8 @@ SAES = ("a", "b", "c", "d")
 METRICS = ("explained_variance", "cosine", "ce_recovered")
 SHARDS = 2
 Key = tuple[str, str]
+#: What is declared not to be there. A value of a baseline was there, and has to be measured.
+DECLARED = ("not_applicable", "no_data")
 
 #: What goes wrong goes wrong for good: if it did at once, nothing green would ever be looked at.
 RARELY = st.integers(0, 5).map(lambda drawn: drawn == 5)
@@ -138,17 +140,18 @@ class Runs(RuleBasedStateMachine):
     def unjudged(self) -> list[Key]:
         """What somebody has to be told of, by a plain loop over what was asked for."""
         must = {(sae, r.name) for sae in self.saes for r in self.file.rules.values() if r.gate}
-        must |= {
-            entry.key for entry in (self.baseline.entries if self.baseline else ())
-            if entry.sae in self.saes
-        }  # fmt: skip
-        return sorted(key for key in must if not self.decided(key))
+        entries = self.baseline.entries if self.baseline else ()
+        kept = {entry.key for entry in entries if entry.sae in self.saes}
+        found = {key for key in must | kept if not self.decided(key)}
+        return sorted(
+            found | {key for key in kept & self.rows.keys() if self.rows[key].status in DECLARED}
+        )
 
     def decided(self, key: Key) -> bool:
         row = self.rows.get(key)
         if row is None:
             return False
-        if row.status in ("not_applicable", "no_data") and row.verdict == "ungated":
+        if row.status in DECLARED and row.verdict == "ungated":
             return True
         held = self.file.rules.get(key[1])
         # What nothing gates only has to be there where the baseline has it.

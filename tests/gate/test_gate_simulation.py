@@ -2,56 +2,149 @@
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from benchmarks.gate_causal import _drawn_edits, _drawn_outcome
-from benchmarks.gate_draws import Draws
-from pytest_sae.data.sources import named_tasks
-from pytest_sae.data.tasks import Tasks
-from pytest_sae.measure.scr_and_tpp import class_labels, quadrants
+from benchmarks.gate_draws import Draw
+from benchmarks.gate_outcomes import Refused, outcome, share
+from benchmarks.gate_reconstruction import ReconstructionPool, Shared
+from benchmarks.gate_tables import Seen, _rates
+from benchmarks.gate_worlds import Kind, Variant
+from pytest_sae.dictionaries.spec import resolve
+from pytest_sae.gate.bounds import load_thresholds
+from pytest_sae.gate.planned import controls_needed
 from pytest_sae.metrics.principled_estimates import Edits
 from pytest_sae.metrics.ravel import InterchangePairs, Outcome, estimates
-from pytest_sae.session.suites import SUITES
+from pytest_sae.numbers.control import Control
+from pytest_sae.numbers.estimate import Estimate
+from pytest_sae.records.measurement import Measurement
+from pytest_sae.run.run import shipped_thresholds
+from pytest_sae.session.session import EvalSession
+from tests.labelled import labelled_data
+from tests.session.test_session import options
+from tests.tiny import tiny_model, tiny_sae
+
+RULES = load_thresholds(shipped_thresholds())
+NEEDED = controls_needed([RULES])
 
 
-@cache
-def world() -> Tasks:
-    return named_tasks(None, SUITES["smoke"].sizes, 0)
+@dataclass(frozen=True)
+class Once(Draw):
+    """Every text once, in its order."""
+
+    def corpus(self, count: int) -> NDArray[np.int64]:
+        return np.arange(count)
 
 
-def test_a_draw_leaves_every_cell_of_every_task_its_size() -> None:
-    draw = Draws.of(world(), 0).of_repetition(3)
-    cells = [(each.test.texts, quadrants(each.test).cells) for each in world().scr]
-    cells += [(each.test.texts, class_labels(each.test)) for each in world().tpp]
-    for texts, labels in cells:
-        drawn = labels[draw.places(texts)]
-        assert np.bincount(drawn).tolist() == np.bincount(labels).tolist()
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
+    world = tmp_path_factory.mktemp("world")
+    tiny_model(world / "model")
+    (world / "data").mkdir()
+    labelled_data(world / "data")
+    tiny_sae(world / "topk", model=str(world / "model"))
+    session = EvalSession(options(world, controls="cheap"), needed=NEEDED)
+    return Shared(session, RULES, most=10_000)
 
 
-def test_a_text_of_several_tasks_is_drawn_equally_often_for_each() -> None:
-    draw = Draws.of(world(), 0).of_repetition(1)
-    times: dict[str, set[int]] = {}
-    for each in (*world().scr, *world().tpp):
-        counts = np.bincount(draw.places(each.test.texts), minlength=len(each.test.texts))
-        for text, count in zip(each.test.texts, counts.tolist(), strict=True):
-            times.setdefault(text, set()).add(count)
-    assert all(len(each) == 1 for each in times.values())
-    assert len(times) < sum(len(each.test.texts) for each in (*world().scr, *world().tpp))
+def pool_of(shared: Shared) -> tuple[ReconstructionPool, Sequence[Measurement]]:
+    folder = Path(str(shared.session.options.data)).parents[1]
+    sae = shared.session.load(resolve([str(folder / "topk")])[0])
+    return ReconstructionPool.of(shared, sae), shared.session.measure("core", sae)
+
+
+def test_texts_that_are_drawn_once_each_give_what_a_run_measures_and_its_controls(
+    shared: Shared,
+) -> None:
+    pool, run = pool_of(shared)
+    measured = {each.estimate.metric: each for each in run}
+    drawn = {own.metric: (own, controls) for own, controls in pool.measured(Once(0, 0))}
+    for name in ("explained_variance", "cosine", "dead_share", "dense_share_10pct", "ce_spliced"):
+        own, controls = drawn[name]
+        same = measured[name].estimate
+        assert (own.value, own.se, own.ci) == (same.value, same.se, same.ci)
+        beside = {each.control: (each.value, each.se, each.paired) for each in controls}
+        held = {
+            each.control: (each.value, each.se, each.paired) for each in measured[name].controls
+        }
+        assert beside == held
+        assert NEEDED.get(name, frozenset()) <= set(beside)
+
+
+def test_a_dictionary_and_its_controls_are_drawn_on_the_same_texts(shared: Shared) -> None:
+    pool, _ = pool_of(shared)
+    itself = ReconstructionPool(pool.dictionary, pool.own, {"pca": pool.own})
+    for number in range(3):
+        for own, controls in itself.measured(Draw(0, number)):
+            if own.influence and controls:
+                assert controls[0].value == own.value
+                assert controls[0].paired == 0
 
 
 def test_repetitions_differ_and_can_be_repeated() -> None:
-    draws = Draws.of(world(), 0)
-    one, two, again = (draws.of_repetition(number) for number in (0, 1, 0))
-    assert one.times == again.times != two.times
+    one, two, again = (Draw(0, number) for number in (0, 1, 0))
     assert one.corpus(50).tolist() == again.corpus(50).tolist() != two.corpus(50).tolist()
     units = np.arange(9)
     assert one.units(units, "a").tolist() == again.units(units, "a").tolist()
 
 
-def outcome() -> Outcome:
+def explained(value: float) -> list[Measurement]:
+    """A run in which the strongest worthless control is at 0 and PCA at 0.9."""
+    controls = [
+        Control(name, "reference", "higher", level, 0.001, paired=0.001)
+        for name, level in (
+            ("random", 0.0), ("random_tied", 0.0), ("permuted_decoder", 0.0), ("pca", 0.9)
+        )
+    ]  # fmt: skip
+    own = Estimate("explained_variance", value, se=0.001, influence=(0.001, 0.0))
+    return [Measurement("x", own, controls=tuple(controls))]
+
+
+GOOD = [explained(0.95)] * 30
+
+
+@pytest.mark.parametrize(
+    ("value", "by_bound", "regressed"),
+    [(0.95, 0.0, 0.0), (0.94, 0.0, 1.0), (0.5, 1.0, 1.0), (0.99, 0.0, 0.0)],
+)
+def test_what_is_red_by_a_bound_and_what_regressed_are_counted_apart(
+    value: float, by_bound: float, regressed: float
+) -> None:
+    found = outcome(Variant("x", "damaged", "x"), GOOD, [explained(value)] * 20, RULES)
+    assert share(found.bounds) == by_bound
+    assert share(found.alike) == share(found.other) == regressed
+
+
+def test_what_is_refused_is_red_in_every_run() -> None:
+    found = outcome(Variant("x", "worthless", "x"), [], [Refused("too dense")] * 7, RULES)
+    assert found.bounds == [{"refused": "refused"}] * 7
+
+
+def seen(kind: Kind, values: Sequence[float]) -> Seen:
+    before = GOOD if kind in ("again", "damaged") else []
+    runs = [explained(value) for value in values]
+    return Seen("w", ["reconstruction"], 9, [outcome(Variant("x", kind, "x"), before, runs, RULES)])
+
+
+def test_a_worthless_one_that_is_green_once_is_named() -> None:
+    told = _rates([seen("worthless", [0.1] * 9 + [0.95])])
+    assert "| worthless and red | 10 | 90.00% " in told
+    assert "Worthless, and green at least once: w/x." in told
+
+
+def test_a_good_one_that_is_red_once_in_ten_is_named() -> None:
+    told = _rates([seen("good", [0.95] * 9 + [0.1])])
+    assert "| good and red by a bound | 10 | 10.00% " in told
+    assert "Good, and red by a bound more often than that: w/x." in told
+
+
+def half_right() -> Outcome:
     """Entity 0 is always right, entity 1 never, each with a pair of both kinds."""
     entity, cause = np.array([0, 0, 1, 1]), np.array([True, False, True, False])
     pairs = InterchangePairs(np.arange(4), np.arange(4), np.arange(4), entity, cause)
@@ -62,7 +155,7 @@ def outcome() -> Outcome:
 def test_pairs_of_an_entity_come_as_often_as_it_is_drawn(
     entities: tuple[int, int], disentangle: float
 ) -> None:
-    drawn = _drawn_outcome(outcome(), np.array(entities))
+    drawn = _drawn_outcome(half_right(), np.array(entities))
     assert drawn.pairs.entity.tolist() == [0, 0, 1, 1]
     found = {each.metric: each.value for each in estimates([drawn], {}, 0)}
     assert found["ravel.disentangle"] == disentangle

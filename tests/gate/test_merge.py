@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_sae.gate.merge import merge
+from pytest_sae.gate.planned import planned
 from pytest_sae.gate.rules import Regression, Rule
 from pytest_sae.gate.verdict import judge
-from pytest_sae.gate.whole_run import run_verdict
+from pytest_sae.gate.whole_run import left_out, run_verdict
 from pytest_sae.numbers.estimate import Estimate
 from pytest_sae.records.measurement import Measurement
 from pytest_sae.records.report import SAE, Report, Shard
@@ -67,8 +68,11 @@ rows = st.lists(judged(), max_size=8, unique_by=lambda row: (row.sae, row.params
 
 def whole(measured: list[Row], saes: tuple[str, ...] = SAES, **changed: Any) -> Report:
     kept = [row for row in measured if row.sae in saes]
-    verdict = run_verdict(kept, [], [], True)
-    changed = {"options": {"suite": "smoke", "shard": None}, **changed}
+    plan = planned(saes, [])
+    problems = tuple(left_out(plan, kept))
+    verdict = run_verdict(kept, [], problems, True, plan)
+    told = {"plan": plan, "problems": problems, "complete": not problems, "verdict": verdict}
+    changed = {"options": {"suite": "smoke", "shard": None}, **told, **changed}
     listed = tuple(SAE(name, name, name) for name in saes)
     status = 0 if verdict in GREEN else 1
     return report(kept, saes=listed, exit_status=status, environment={}, **changed)
@@ -94,7 +98,12 @@ def test_shards_in_any_order_are_the_whole(
 ) -> None:
     found = merge(random.Random(seed).sample(shards(measured, parts), 3))
     assert checked(Report, builtins(found)) == found
-    assert without_times(builtins(found)) == without_times(builtins(whole(measured)))
+    wanted = whole(measured)
+    # Which shard says what is amiss stands before it.
+    assert set(wanted.problems) <= set(found.problems)
+    assert bool(wanted.problems) == bool(found.problems)
+    again = replace(found, problems=wanted.problems)
+    assert without_times(builtins(again)) == without_times(builtins(wanted))
 
 
 @settings(deadline=None, max_examples=30)

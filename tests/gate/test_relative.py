@@ -130,6 +130,7 @@ def test_of_what_was_not_measured_nothing_is_said() -> None:
     verdict = judge(explained(0.6), rule, controls=[RANDOM, PCA], direction="higher")
     assert (verdict.name, verdict.decided_by) == ("unmeasured", "bound")
     assert "random_tied was not measured" in verdict.reason
+    assert "override" not in verdict.reason
 
 
 def test_a_control_that_could_not_be_computed_is_not_left_out_silently() -> None:
@@ -147,6 +148,7 @@ def test_without_any_control_by_make_the_absolute_bound_decides_and_none_is_no_p
     rule = Rule("explained_variance", bound=HALF_WAY)
     alone = judge(explained(0.6), rule, controls=[RANDOM, TIED, gone], direction="higher")
     assert (alone.name, "two sites" in alone.reason) == ("unmeasured", True)
+    assert "give this SAE a min or a max in place of the bound, in an [[override]]" in alone.reason
     beside = replace(rule, min=0.5)
     judged = judge(explained(0.6), beside, controls=[RANDOM, TIED, gone], direction="higher")
     assert judged.name == "pass"

@@ -1,4 +1,4 @@
-"""The erasure family in a session: word deletion, KL, and tasks that have no frontier."""
+"""Erasure and removal in a session: word deletion, KL, and tasks that have no frontier."""
 
 from __future__ import annotations
 
@@ -28,13 +28,14 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
+@pytest.mark.parametrize("family", ["erasure", "removal"])
 def test_the_family_is_measured_the_same_to_the_bit_cold_and_warm(
-    world: Path, tmp_path: Path
+    world: Path, tmp_path: Path, family: str
 ) -> None:
     runs = []
     for _ in range(2):
         session, sae = opened(world, "topk", cache=str(tmp_path / "cache"))
-        runs.append([each.estimate for each in session.measure("erasure", sae)])
+        runs.append([each.estimate for each in session.measure(family, sae)])
     assert runs[0] == runs[1]
     whole, scr, tpp = runs[0]
     assert whole.details["expected"] == scr.details["expected"] == 2

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
+from pytest_sae.metrics import agreement
 from pytest_sae.metrics.agreement import matched_cosines, seed_agreement
 
 
@@ -63,3 +64,17 @@ def test_zero_rows_take_no_part_and_what_cannot_be_compared_says_why() -> None:
     assert "8 wide" in other.reason
     assert seed_agreement(torch.zeros(4, 8), first, 0).status == "undefined"
     assert np.isfinite(seed_agreement(rows(1, 8), rows(1, 8, 5), 0).value)
+
+
+def test_of_wide_dictionaries_some_rows_are_paired_with_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first = rows(200, 24)
+    copy = first.flip(0)
+    monkeypatch.setattr(agreement, "COMPARED", 200 * 50)
+    found = seed_agreement(first, copy, 0)
+    assert found.n == {"pairs": 50}
+    assert found.details["paired_rows"] == 50
+    assert found.value == pytest.approx(1.0, abs=1e-6)
+    stranger = seed_agreement(first, rows(200, 24, 9), 0)
+    assert stranger.value == pytest.approx(stranger.details["floor"], abs=0.05)

@@ -11,6 +11,7 @@ from scipy import sparse
 
 from pytest_sae.metrics import independence
 from pytest_sae.metrics.independence import CoactivationSums, coactivation, coherence
+from pytest_sae.metrics.row_sample import spread
 
 EVERYONE = torch.ones(50, dtype=torch.bool)
 
@@ -73,7 +74,8 @@ def gathered(fires: np.ndarray, asked: list[int], batch: int = 64) -> Coactivati
 def test_phi_is_the_correlation_of_the_firings(seed: int) -> None:
     rng = np.random.default_rng(seed)
     fires = rng.random((200, 6)) < rng.uniform(0.2, 0.8, 6)
-    found = independence.phi(gathered(fires, [0, 3]))
+    sums = gathered(fires, [0, 3])
+    found = [independence.phi(sums, place) for place in range(2)]
     np.testing.assert_allclose(found, np.corrcoef(fires.T)[[0, 3]], atol=1e-5)
 
 
@@ -99,3 +101,29 @@ def test_rare_latents_neither_speak_nor_are_spoken_of() -> None:
     assert independence.sampled(densities, 2000).tolist() == [0, 1, 2]
     assert len(set(independence.sampled(np.full(5000, 0.2), 2000))) == 1024
     assert coactivation(gathered(once, []), 0.4).status == "undefined"
+
+
+def test_of_a_wide_dictionary_some_rows_are_compared_with_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    vectors = rows()
+    exact = {n: coherence(vectors, EVERYONE)[n] for n in range(2)}
+    monkeypatch.setattr(independence, "COMPARED", 50 * 10)
+    most, twins = coherence(vectors, EVERYONE)
+    cosines = (
+        torch.nn.functional.normalize(vectors) @ torch.nn.functional.normalize(vectors).T
+    ).abs()
+    some = spread(vectors, 10)
+    expected = float(cosines.fill_diagonal_(0)[some].max())
+    assert most.value == pytest.approx(expected, abs=1e-6)
+    assert most.value <= exact[0].value
+    assert (most.se, most.ci) == (None, (most.value, 1.0))
+    assert most.n == twins.n == {"latents": 10}
+    assert most.details["compared_rows"] == twins.details["compared_rows"] == 10
+
+
+def test_of_a_wide_dictionary_fewer_latents_firings_are_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(independence, "_PAIRS", 500 * 20)
+    assert len(independence.sampled(np.full(500, 0.2), 2000)) == 20

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
+from pytest_sae.metrics import meta_structure as module
 from pytest_sae.metrics.meta_structure import _in_order, fit, meta_structure
 
 ROWS, D = 256, 96
@@ -110,3 +111,21 @@ def test_what_cannot_be_measured_says_why() -> None:
     same = meta_structure(torch.ones(100, 4), 0)
     assert same.status == "undefined"
     assert np.isfinite(value(unrelated()))
+
+
+def test_of_many_rows_a_sample_is_fitted_whose_error_holds_what_samples_differ_by(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "MOST", ROWS)
+    g = drawn(3)
+    codes = torch.rand(4 * ROWS, 40, generator=g) * (torch.rand(4 * ROWS, 40, generator=g) < 0.1)
+    every = codes @ torch.randn(40, D, generator=g) + 0.3 * torch.randn(4 * ROWS, D, generator=g)
+    found = [
+        meta_structure(every[torch.randperm(len(every), generator=g)[: ROWS + 9]], seed)
+        for seed in range(12)
+    ]
+    assert {each.n["latents"] for each in found} == {each.details["fitted_rows"] for each in found}
+    assert {each.n["latents"] for each in found} == {ROWS}
+    spread = np.std([each.value for each in found], ddof=1)
+    told = np.sqrt(np.mean([each.se**2 for each in found]))
+    assert spread < 1.6 * told

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_sae.metrics import weights
+from pytest_sae.metrics.row_sample import spread
 from pytest_sae.metrics.weights import encoder_estimate, largest_cosines, weight_estimates
 
 
@@ -76,11 +77,11 @@ def test_of_many_latents_evenly_spaced_ones_are_compared_with_all(
 ) -> None:
     some_rows = rows(40, seed=1)
     some_rows[7] = 0
-    monkeypatch.setattr(weights, "_COMPARED", 39 * 10)
+    monkeypatch.setattr(weights, "COMPARED", 39 * 10)
     found = {each.metric: each for each in weight_estimates(some_rows, None)}["max_decoder_cosine"]
     kept = torch.nn.functional.normalize(some_rows[some_rows.norm(dim=1) > 0], dim=1)
     cosines = (kept @ kept.T).fill_diagonal_(-1)
-    some = range(0, 39, 4)
+    some = spread(kept, 10)
     assert found.value == pytest.approx(float(np.mean([cosines[i].max() for i in some])), rel=1e-5)
     assert found.n == {"latents": len(some)}
     assert found.details == {"zero_rows": 1, "compared_rows": len(some)}

@@ -19,6 +19,8 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Proje
     """A project with one SAE that passes; without the environment of a CI service."""
     for name in (*CI_VARIABLES, "GITHUB_STEP_SUMMARY", "CUDA_VISIBLE_DEVICES"):
         monkeypatch.delenv(name, raising=False)
+    # As in a log: lines are as long as they are.
+    monkeypatch.delenv("COLUMNS", raising=False)
     # These tests may run in a worker; what they run does not.
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
     # Only what is named: the plugins of whoever runs these tests would slow down every run.

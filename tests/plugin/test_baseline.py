@@ -96,7 +96,7 @@ def test_an_update_writes_what_was_measured_and_a_rerun_is_green(
 @WORKERS
 def test_a_value_worse_than_tolerance_and_noise_is_red(kept: Project, workers: str) -> None:
     values(kept, explained_variance=0.86, mse=1.0)
-    result = apart(kept, workers)
+    result = apart(kept, workers, "-v")
     assert result.ret == 1
     result.stdout.fnmatch_lines([
         "explained_variance 0.8600 regressed from 0.9100 (-0.0500), allowed 0.0283 [[]a[]]",
@@ -129,7 +129,7 @@ def test_a_metric_without_its_own_tolerance_has_one(kept: Project) -> None:
 
 def test_a_gain_is_green_and_shown(kept: Project) -> None:
     values(kept, explained_variance=0.99, mse=1.0)
-    result = kept.run("--sae-baseline=kept")
+    result = kept.run("--sae-baseline=kept", "-v")
     assert result.ret == 0
     result.stdout.fnmatch_lines([
         "SAE  metric              value ± se       bound    baseline          verdict",
@@ -146,7 +146,7 @@ def test_a_value_that_the_baseline_does_not_have_is_red_in_ci_alone(
     assert apart(kept, workers).ret == 0
     assert kept.verdicts()["a kl"] == "new"
     monkeypatch.setenv("CI", "true")
-    result = apart(kept, workers)
+    result = apart(kept, workers, "-v")
     assert result.ret == 1
     result.stdout.fnmatch_lines(["kl 0.1000 is new: not in kept [[]a[]]"])
     assert kept.report()["verdict"] == "fail"
@@ -198,7 +198,7 @@ def test_what_was_not_made_alike_is_not_compared(
     kept: Project, marks: dict[str, str], says: str
 ) -> None:
     made_with(kept, **marks)
-    result = kept.run("--sae-baseline=kept")
+    result = kept.run("--sae-baseline=kept", "-v")
     assert result.ret == 1
     assert set(kept.verdicts().values()) == {"incomparable"}
     line = f"mse 1.0000 is not comparable with kept: {says} [a]"
@@ -356,7 +356,7 @@ def test_an_override_is_in_force_for_its_saes_and_says_so(project: Project) -> N
         reason = "layer 0 is dense"
         expires = 2999-01-31
     """)
-    result = project.run(sae="saes/*")
+    result = project.run("-v", sae="saes/*")
     assert result.ret == 1
     result.stdout.fnmatch_lines([
         "l0 32.5000 > max 10.0000 [[]a[]]", "  rule      evals/thresholds.toml:4",

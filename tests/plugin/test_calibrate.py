@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pytest_sae.cli import main
+from pytest_sae.dictionaries.damaged import DAMAGES
 from pytest_sae.gate.bounds import load_thresholds
 from tests.plugin.project import Project
 
@@ -105,6 +106,27 @@ def test_what_is_neither_an_sae_nor_a_report_is_named_with_the_log_of_its_run(
     told = capsys.readouterr().err
     assert "saes/none could not be measured" in told
     assert "pytest.log" in told
+
+
+def test_damaged_copies_of_the_first_good_sae_are_measured_and_said_to_be_caught_or_not(
+    four: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen = VALUES.replace("VALUES[sae]", "VALUES.get(sae, 0.2 if 'noise_30' in sae else 0.905)")
+    four.write("measure.py", seen)
+    assert main(["calibrate", "--good", "saes/a", "saes/b", "saes/c", "--damages", *PLUGIN]) == 0
+    told = capsys.readouterr().out
+    assert "Damage decoder_noise_30 is red by 1 of 1 rules: explained_variance." in told
+    assert "Damage dropped_05 is red by 0 of 1 rules." in told
+    assert all(f"Damage {name} is" in told for name in DAMAGES)
+
+
+def test_of_reports_alone_no_damaged_copies_can_be_made(
+    four: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    four.run("--sae=saes/b", "--sae-report=good")
+    assert main(["calibrate", "--good", "good", "--damages"]) == 2
+    assert "Expected at least one SAE that can be loaded among --good" in capsys.readouterr().err
+    assert not Path("thresholds.toml").exists()
 
 
 @pytest.mark.parametrize("rate", ["0", "0.5", "-1", "nan"])

@@ -215,6 +215,76 @@ def test_a_file_that_is_not_there_is_bad(
     assert "Traceback" not in line
 
 
+def notes(told: Told, *arguments: str) -> list[str]:
+    """What is noted of dictionaries."""
+    return [line for line in told(*arguments, beginning="note", status=0) if "note SAE" in line]
+
+
+def test_what_is_said_of_a_configuration_is_noted(here: Path, told: Told) -> None:
+    (context,) = notes(told, *GOOD)
+    assert "trained on texts of 32 tokens, and is measured on texts of up to 128" in context
+    config = json.loads((here / "good/cfg.json").read_text())
+    config["metadata"] |= {"context_size": 128, "my_note": "seed two"}
+    (here / "good/cfg.json").write_text(json.dumps(config))
+    (key,) = notes(told, *GOOD)
+    assert "my_note" in key
+
+
+def test_what_nothing_says_is_noted(here: Path, told: Told) -> None:
+    config = {"model_name": "tiny", "hook_name": "blocks.1.hook_resid_post", "d_in": 32}
+    config |= {"d_sae": 96, "activation_fn_str": "topk", "activation_fn_kwargs": {"k": 6}}
+    (here / "good/cfg.json").write_text(json.dumps(config))
+    (note,) = (line for line in notes(told, *GOOD) if "nothing says" in line)
+    assert "center_writing_weights" in note
+    assert "the run tries both" in note
+
+
+@pytest.fixture
+def recording(here: Path) -> str:
+    """The flag of recorded activations of the run that GOOD is of."""
+    site = "--site=blocks.1.hook_resid_post"
+    arguments = ["--model=tiny", site, "--data=tasks.toml", "--suite=smoke", "--out=recorded"]
+    assert main(["record", *arguments]) == 0
+    (here / "tiny").unlink()  # nobody needs it from here on
+    return "--activations=recorded"
+
+
+def test_recorded_activations_take_the_place_of_the_model(told: Told, recording: str) -> None:
+    lines = told(*GOOD, recording, beginning="ok", status=0)
+    assert not any(line.startswith("ok   model") for line in lines)
+    whole, texts, fits = (line for line in lines if line.startswith("ok   activations"))
+    assert "texts of tiny at blocks.1.hook_resid_post, 32 wide" in whole
+    assert "of the data are there" in texts
+    assert fits == (
+        "ok   activations of good: recorded at blocks.1.hook_resid_post, which is what it reads"
+    )
+
+
+def test_recorded_activations_of_another_site_or_width_are_bad(
+    here: Path, told: Told, recording: str
+) -> None:
+    tiny_sae(here / "wide", d_in=48)
+    tiny_sae(here / "above", hook="blocks.2.hook_resid_post")
+    wide, above = told(*GOOD, "--sae=wide", "--sae=above", recording)
+    assert "has d_in 48" in wide
+    assert "blocks.2.hook_resid_post" in above
+
+
+def test_texts_that_were_not_recorded_are_bad(here: Path, told: Told, recording: str) -> None:
+    lines = (here / "corpus.jsonl").read_text().splitlines()
+    lines[0] = json.dumps({**json.loads(lines[0]), "text": "w9 w8 w7"})
+    (here / "corpus.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    (line,) = told(*GOOD, recording)
+    assert "lacks 1 of" in line
+
+
+def test_a_recording_that_is_not_whole_is_bad(here: Path, told: Told, recording: str) -> None:
+    (here / "recorded/texts.jsonl").write_text("")
+    (line,) = told(*GOOD, recording)
+    assert line.startswith("bad  activations recorded")
+    assert "no activations.json" in told(*GOOD, "--activations=tiny")[0]
+
+
 def test_the_command_exits_as_main_returns(here: Path) -> None:
     script = "import sys; from pytest_sae.cli import main; sys.exit(main())"
     command = [sys.executable, "-c", script, "check", f"--sae={bundled_world() / 'saes'}/topk*"]

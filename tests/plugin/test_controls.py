@@ -108,7 +108,7 @@ def test_a_gate_on_a_metric_that_does_not_discriminate_fails_with_that_reason(
     controlled: Project, workers: str
 ) -> None:
     values(controlled, LEVEL, explained_variance=0.9, cosine=0.7, ravel=0.76)
-    result = controlled.run_apart(workers)
+    result = controlled.run_apart(workers, "-v")
     assert result.ret == 1
     result.assert_outcomes(passed=2, failed=1)
     line = (
@@ -126,7 +126,7 @@ def test_what_does_not_gate_is_shown_as_not_discriminating_and_is_not_red(
     controlled: Project, workers: str
 ) -> None:
     values(controlled, LEVEL, explained_variance=0.9, ravel=0.76)
-    result = controlled.run_apart(workers)
+    result = controlled.run_apart(workers, "-v")
     assert result.ret == 0
     told = (
         "ravel not discriminating here: 0.7600 is not above random, 0.7500, by 3 standard errors*"
@@ -144,7 +144,7 @@ def test_what_does_not_gate_is_shown_as_not_discriminating_and_is_not_red(
 
 def test_a_bad_sae_fails_on_its_bound_and_not_on_its_controls(controlled: Project) -> None:
     values(controlled, {"explained_variance": {"random": ("below", -1.2)}}, explained_variance=-1.2)
-    result = controlled.run()
+    result = controlled.run("-v")
     assert result.ret == 1
     result.stdout.fnmatch_lines(["explained_variance -1.2000 < min 0.5000 [[]a[]]"])
 

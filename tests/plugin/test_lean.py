@@ -20,7 +20,7 @@ HOOKS = {
     "errors", "families", "numbers", "numbers.keys", "option_values", "options", "plugin",
     "records", "records.builtin", "run", "run.attaching", "run.controller", "run.families",
     "run.header", "run.hookspecs", "run.journal", "run.ledger", "run.narrowed", "run.nodeids",
-    "run.previous_report", "run.run", "run.stopping",
+    "run.previous_report", "run.run", "run.stopping", "run.told_once",
 }  # fmt: skip
 #: Rooms of which a measurement is made, or a report, and what judges one.
 LATER = (

@@ -38,7 +38,7 @@ def test_bounds_and_a_report_below_such_a_name(project: Project, workers: str) -
         "[pytest]\naddopts = -p no:cacheprovider\npythonpath = .\n",
     )
     arguments = [f"--sae-report={ODD}/report", f"--sae-thresholds={ODD}/bounds.toml"]
-    result = project.run_apart(workers, *arguments)
+    result = project.run_apart(workers, "-v", *arguments)
     if workers == "-n2":
         assert result.ret == pytest.ExitCode.USAGE_ERROR
         result.stderr.fnmatch_lines(["*is not UTF-8, and pytest-xdist cannot send it*"])

@@ -203,7 +203,7 @@ def test_a_report_that_cannot_be_written_is_a_usage_error(project: Project) -> N
 
 def test_thresholds_asked_for_win_over_those_beside_the_tests(project: Project) -> None:
     project.write("strict.toml", "version = 1\n[metrics.l0]\nmax = 1\n")
-    result = project.run("--sae-thresholds=strict.toml")
+    result = project.run("-v", "--sae-thresholds=strict.toml")
     assert result.ret == 1
     result.stdout.fnmatch_lines(["l0 32.5000 > max 1.0000 [[]a[]]", "  rule      strict.toml:3"])
     assert [each["file"] for each in project.report()["thresholds"]] == ["strict.toml"]

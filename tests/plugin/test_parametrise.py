@@ -120,7 +120,7 @@ def test_metrics_of_a_conftest_are_known(project: Project) -> None:
         def test_it(core, metric, gate):
             gate(core[metric])
     """)
-    result = project.run()
+    result = project.run("-v")
     result.stdout.fnmatch_lines(["shiny 0.3000 < min 0.5000 [[]a[]]", "*how it shines"])
 
 

@@ -34,7 +34,7 @@ def test_each_odd_field_fails_its_test_and_the_report_stands(
     project.measures(body)
     project.tests(TESTS)
     project.thresholds("[metrics.scr]\nmin = 0.5\n[metrics.l0]\nmin = 20\n")
-    result = project.run(processes)
+    result = project.run(processes, "-v")
     result.assert_outcomes(passed=1, failed=8)
     result.stdout.fnmatch_lines(
         ["scr:field=n unmeasured: n.t is 1.5. Expected a valid integer. ?a?*", "  rerun  *"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from xml.etree import ElementTree
 
 import pytest
@@ -49,7 +51,7 @@ def test_the_header_says_what_is_evaluated(project: Project) -> None:
 
 def test_a_failure_says_everything_in_its_first_line_and_how_to_rerun(project: Project) -> None:
     project.measures(FAILING)
-    result = project.run("--sae-seed=3", "--sae-report=sae-report")
+    result = project.run("-v", "--sae-seed=3", "--sae-report=out")
     assert result.ret == 1
     result.assert_outcomes(passed=3, failed=1)
     result.stdout.fnmatch_lines([
@@ -58,7 +60,7 @@ def test_a_failure_says_everything_in_its_first_line_and_how_to_rerun(project: P
         "  rule      evals/thresholds.toml:4",
         "  meaning   share of the activations' variance that the reconstruction explains",
         "  rerun     pytest 'evals/test_evals.py::test_core[[]a-explained_variance[]]'"
-        " --sae=saes/a --sae-seed=3",
+        " --sae=saes/a -p xdist -p pytest_sae.plugin --sae-seed=3 --sae-report=out",
     ])  # fmt: skip
     assert not any("Traceback" in line for line in result.outlines)
 
@@ -67,15 +69,43 @@ def test_the_rerun_command_reruns_just_that(project: Project) -> None:
     project.measures(FAILING)
     project.sae("b")
     result = project.run(sae="saes/*")
-    (rerun,) = [line for line in result.outlines if line.startswith("  rerun")]
-    assert rerun.endswith("'evals/test_evals.py::test_core[a-explained_variance]' '--sae=saes/*'")
-    result = project.run("evals/test_evals.py::test_core[a-explained_variance]", sae="saes/*")
-    result.assert_outcomes(failed=1)
+    whole = (project.path / "sae-report/report.json").read_bytes()
+    (rerun,) = [line for line in result.outlines if line.startswith("rerun the first: ")]
+    command = shlex.split(rerun.removeprefix("rerun the first: "))
+    assert command[:3] == [
+        "pytest", "evals/test_evals.py::test_core[a-explained_variance]", "--sae=saes/*",
+    ]  # fmt: skip
+    again = project.pytester.run(sys.executable, "-m", *command)
+    again.assert_outcomes(failed=1)
+    assert (project.path / "sae-report/report.json").read_bytes() == whole
+    (row,) = json.loads((project.path / "sae-report/partial/report.json").read_text())[
+        "measurements"
+    ]
+    assert (row["sae"], row["metric"], row["value"]) == ("a", "explained_variance", 0.612)
 
 
-def test_the_table_is_aligned_and_ends_with_the_verdict(project: Project) -> None:
+def test_the_end_tells_each_sae_in_a_line_and_what_is_red_once(project: Project) -> None:
     project.measures(FAILING)
-    result = project.run()
+    project.sae("b")
+    result = project.run(sae="saes/*")
+    start = next(n for n, line in enumerate(result.outlines) if " SAE evaluation " in line)
+    shown = result.outlines[start + 1 :]
+    assert shown[:7] == [
+        "                        explained",
+        "SAE  verdict             variance    l0",
+        "a    ✗ fail 1 of 2 red     ✗0.612  32.5",
+        "b    ✓ pass 2 of 2           0.91  32.5",
+        "",
+        "explained_variance 0.6120 < min 0.7000 [a]  evals/thresholds.toml:4",
+        "SAE gate: fail (1 fail, 3 pass, 4 ungated; 2 SAEs)",
+    ]
+    assert result.stdout.str().count("0.6120 < min 0.7000") == 1
+    result.assert_outcomes(passed=7, failed=1)
+
+
+def test_with_v_every_value_is_shown_in_an_aligned_table(project: Project) -> None:
+    project.measures(FAILING)
+    result = project.run("-v")
     result.stdout.fnmatch_lines([
         "SAE  metric              value ± se       bound    verdict",
         "a    explained_variance  0.6120 ± 0.0061  min 0.7  fail",
@@ -93,7 +123,6 @@ def test_quiet_runs_show_the_verdict_and_the_failures_only(project: Project) -> 
     lines = project.run("-q").outlines
     shown = [line for line in lines if line.startswith(("a ", "SAE ", "expl", "reports"))]
     assert shown == [
-        "explained_variance 0.6120 < min 0.7000 [a]",
         "explained_variance 0.6120 < min 0.7000 [a]  evals/thresholds.toml:4",
         "SAE gate: fail (1 fail, 1 pass, 2 ungated; 1 SAE)",
     ]
@@ -181,8 +210,9 @@ def test_other_plugins_may_be_missing(project: Project, plugin: str) -> None:
 def test_every_measurement_is_in_the_journal(project: Project) -> None:
     project.run()
     events = [json.loads(line) for line in (project.path / "sae-report/journal.jsonl").open()]
-    assert [event["event"] for event in events] == ["start", *["row"] * 4, "end"]
-    assert [event["row"] for event in events[1:-1]] == sorted(
+    assert [event["event"] for event in events] == ["start", *["row", "test"] * 4, "end"]
+    kept = [event for event in events if event["event"] == "row"]
+    assert [event["row"] for event in kept] == sorted(
         project.report()["measurements"], key=lambda row: events.index({"event": "row", "row": row})
     )
 
@@ -257,10 +287,12 @@ def test_the_rerun_command_starts_from_where_pytest_was_called(
 ) -> None:
     project.measures(FAILING)
     monkeypatch.chdir(project.path / "evals")
-    result = project.pytester.runpytest_inprocess("-p", "pytest_sae.plugin", "--sae=../saes/a")
+    arguments = ("-v", "-p", "pytest_sae.plugin", "--sae=../saes/a")
+    result = project.pytester.runpytest_inprocess(*arguments)
     (rerun,) = [line for line in result.outlines if line.startswith("  rerun")]
     assert rerun == (
         "  rerun     pytest 'test_evals.py::test_core[a-explained_variance]' --sae=../saes/a"
+        " -p pytest_sae.plugin"
     )
 
 

@@ -161,7 +161,7 @@ class Text(str): pass
 @pytest.mark.sae_metric("l0")
 def test_core(sae, gate, metric):
     gate(Measurement(Text(sae.id), Estimate(
-        Text("l0"), np.float64(500.5), se=np.float32(0.25), ci=(np.float64(1), float("nan")),
+        Text("l0"), np.float64(500.5), se=np.float32(0.25), ci=(np.float64(499), np.float32(502)),
         n={Text("texts"): np.int64(3)}, seeds=np.int32(2),
         details={"curve": np.arange(3.0), Kind.ODD: {1, 2}, "path": pathlib.Path("x"),
                  "deep": [{"nan": np.float64("nan")}], "flag": np.bool_(True)},
@@ -180,7 +180,7 @@ def test_numbers_of_numpy_do_not_silence_a_worker(project: Project, workers: str
         "fail",
         500.5,
         0.25,
-        [1.0, None],
+        [499.0, 502.0],
     )
     assert (row["n"], row["seeds"], row["seconds"]) == ({"texts": 3}, 2, 1.5)
     assert row["details"] == {
@@ -250,9 +250,10 @@ def test_killing_the_whole_run_leaves_the_journal_and_no_green_report(project: P
     assert run.wait() == -signal.SIGKILL
     from pytest_sae.run.journal import read_journal
 
-    start, row = read_journal(project.path / "sae-report/journal.jsonl")
+    start, row, *ended = read_journal(project.path / "sae-report/journal.jsonl")
     assert start["event"] == "start"
-    assert row["row"]["metric"] == "l0"  # type: ignore[index]
+    assert row["row"]["metric"] == "l0"
+    assert [each["event"] for each in ended] in ([], ["test"])
     report = project.report()
     assert (report["complete"], report["verdict"]) == (False, "incomplete")
     assert report["problems"] == ["the run has not ended"]

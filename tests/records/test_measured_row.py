@@ -109,7 +109,11 @@ def test_no_estimate_costs_the_report(odd: dict[str, Any]) -> None:
         ("params", None, "params is None. Expected an object."),
         ("se", "small", "se is 'small'. Expected a valid number."),
         ("se", True, "se is True. Expected a valid number."),
-        ("ci", (1, 2, 3), "ci is (1.0, 2.0, 3.0). Expected both ends of an interval."),
+        ("se", math.nan, "se is nan. Expected a finite number, or None."),
+        ("se", math.inf, "se is inf. Expected a finite number, or None."),
+        ("ci", (1, 2, 3), "ci is (1, 2, 3). Expected both ends of an interval."),
+        ("ci", (0.4, math.nan), "ci is (0.4, nan). Expected both ends of an interval."),
+        ("ci", (-math.inf, 0.6), "ci is (-inf, 0.6). Expected both ends of an interval."),
         ("n", {"texts": 1.5}, "n.texts is 1.5. Expected a valid integer."),
         ("seeds", 1.5, "seeds is 1.5. Expected a valid integer."),
         (

@@ -27,7 +27,10 @@ def test_what_a_page_is_given_is_text_in_it(text: str) -> None:
 
 def test_a_name_that_nobody_gave_is_an_error_at_its_line() -> None:
     with pytest.raises(UndefinedError) as raised:
-        rendered("table.html", key="", saes={}, families=[("Weights", [], [[]])])
+        rendered(
+            "table.html", key="", saes={}, filters=[], count=0, columns="", lines=[],
+            declined=[[]], meanings=[],
+        )  # fmt: skip
     template = TEMPLATES / "table.html"
     (at,) = {each.lineno for each in raised.traceback if each.path == template}
     assert "names(group)" in template.read_text().splitlines()[at]
@@ -44,4 +47,4 @@ def test_no_tag_and_no_expression_goes_over_a_line_break(template: Path) -> None
 
 
 def test_a_line_break_of_a_template_is_none_of_the_page() -> None:
-    assert "\n" not in rendered("charts.html", title="t", key="k", saes={}, figures=[])
+    assert "\n" not in rendered("charts.html", name="n", title="t", key="k", saes={}, figures=[])

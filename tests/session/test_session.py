@@ -17,11 +17,13 @@ from pytest_sae.dictionaries.spec import SAESpec
 from pytest_sae.errors import DataError, DictionaryError, ModelError, SiteError
 from pytest_sae.measure import core, scr_and_tpp
 from pytest_sae.metrics import class_probes, scr
+from pytest_sae.metrics.ablation import AffineRemoval, MeasuredRemoval
 from pytest_sae.metrics.protocol import NS
 from pytest_sae.models.load import load as load_model
 from pytest_sae.models.precision import compare
 from pytest_sae.numbers.bootstrap import generator
 from pytest_sae.session.session import EvalSession, LoadedSAE
+from pytest_sae.synthetic.equivalent import renumbered
 from tests.sessions import opened, options, tiny_world
 from tests.tiny import tiny_sae
 
@@ -59,7 +61,25 @@ def test_scr_reads_what_explicit_ablation_gives(world: Path, arch: str) -> None:
             np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * np.ptp(expected))
 
 
-@pytest.mark.parametrize("arch", ["topk", "jumprelu", "standard"])
+def test_what_ablation_takes_is_a_sum_where_it_can_be_and_decoded_where_not(world: Path) -> None:
+    session, sae = opened(world, "normed")
+    task, texts = session.tasks.tpp[0], scr_and_tpp.erasure_texts(session.tasks)
+    latents, sides = session.latents(sae), (task.train.texts, task.test.texts)
+    # The same dictionary, and nothing is known of how it decodes.
+    order = torch.arange(sae.dictionary.d_sae)
+    opaque = latents.of_twin(renumbered(sae.dictionary, order))
+    summed, decoded = (scr_and_tpp.PooledTask.of(each, texts, *sides) for each in (latents, opaque))
+    assert isinstance(summed.removal, AffineRemoval)
+    assert isinstance(decoded.removal, MeasuredRemoval)
+    orders, probes = [np.array([3, 1, 50]), np.array([0, 9])], np.eye(4, sae.dictionary.d_out)
+    for name in ("removal", "removal_train"):
+        found, expected = (
+            getattr(side, name).logits(orders, (1, 2, 3), probes) for side in (summed, decoded)
+        )
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.ptp(expected))
+
+
+@pytest.mark.parametrize("arch", ["topk", "jumprelu", "standard", "normed"])
 def test_canonical_tpp_is_what_explicit_ablation_gives(world: Path, arch: str) -> None:
     session, sae = opened(world, arch)
     task, latents = session.tasks.tpp[0], session.latents(sae)
@@ -76,7 +96,7 @@ def test_canonical_tpp_is_what_explicit_ablation_gives(world: Path, arch: str) -
 
     clean, score = accuracies(explicit_means(sae, task.test.texts, np.array([], np.int64))), 0.0
     for c in range(3):
-        reads = sae.dictionary.decoder_rows.double().numpy() @ weight[c]
+        reads = latents.written_rows(texts).astype(float) @ weight[c]
         order = explicit_order(sae, task.train.texts, train == c, reads, signed=True)
         lost = clean - accuracies(explicit_means(sae, task.test.texts, order[:20]))
         score += (lost[c] - np.delete(lost, c).mean()) / 3

@@ -176,6 +176,7 @@ CLAIMS: dict[str, Claim] = {
     "tpp.rescaled": Claim(same_as("tpp.margin"), 0.0, same_as("tpp.margin"), rises=True),
     "tpp.canonical": Claim(silent=0.0),
     "erasure": Claim(silent=0.0, rises=True),
+    "removal": Claim(silent=0.0, rises=True),
     # sparse probing: to read the activations as they are wins nothing over reading them.
     "sparse_probing": Claim(silent=0.5, rises=True),
     "sparse_probing.auc": Claim(same_as("sparse_probing.neurons"), 0.5, rises=True),
@@ -215,4 +216,4 @@ ABSENT = {
 }
 
 #: Undefined where small tasks give nothing to measure, whatever the dictionary.
-MAY_BE_UNDEFINED = {"scr", "scr.margin", "scr.canonical", "erasure"}
+MAY_BE_UNDEFINED = {"scr", "scr.margin", "scr.canonical", "erasure", "removal"}

@@ -15,7 +15,15 @@ from hypothesis import strategies as st
 from pytest_sae.data.tasks import ClassTexts, Corpus, SpuriousTexts
 from pytest_sae.numbers.estimate import Estimate
 from pytest_sae.synthetic import latents
-from tests.synthetic.planted_dictionaries import QUICK, Planted, few, figures, planted, unshrunk
+from tests.synthetic.planted_dictionaries import (
+    QUICK,
+    REFITTED,
+    Planted,
+    few,
+    figures,
+    planted,
+    unshrunk,
+)
 
 T = TypeVar("T")
 Texts = TypeVar("Texts", SpuriousTexts, ClassTexts)
@@ -25,7 +33,7 @@ DRAWN_BY_PLACE = {"tpp.canonical", "sparse_probing.canonical"}
 HALF = 0.5  # of the features known: neither end, so that every figure has something to say
 
 
-@pytest.mark.parametrize("families", [QUICK, ("erasure",)], ids=["quick", "erasure"])
+@pytest.mark.parametrize("families", [QUICK, REFITTED], ids=["quick", "refitted"])
 @given(planted=planted(), size=st.sampled_from([50, 200]))
 @settings(unshrunk, max_examples=2)
 def test_how_many_texts_are_encoded_at_once_changes_no_value(
@@ -50,7 +58,7 @@ def test_the_order_of_the_corpus_and_of_the_tasks_changes_no_value(
     assert_same(figures(planted, dictionary), figures(planted, dictionary, tasks=other))
 
 
-@pytest.mark.parametrize("families", [QUICK, ("erasure",)], ids=["quick", "erasure"])
+@pytest.mark.parametrize("families", [QUICK, REFITTED], ids=["quick", "refitted"])
 @given(planted=planted(), rng=st.randoms(use_true_random=False))
 @settings(unshrunk, max_examples=2)
 def test_the_order_of_the_test_texts_changes_no_value(

@@ -20,6 +20,7 @@ from tests.synthetic.claims import ABSENT, CLAIMS, MAY_BE_UNDEFINED, UNDEFINED
 from tests.synthetic.planted_dictionaries import (
     FAMILIES,
     QUICK,
+    REFITTED,
     SIZE,
     Planted,
     few,
@@ -52,7 +53,7 @@ def test_at_the_ends_a_metric_has_the_value_that_it_claims(planted: Planted, end
 @given(planted=planted())
 @settings(unshrunk, max_examples=2)
 def test_what_writes_nothing_erases_nothing(planted: Planted) -> None:
-    check_end(planted, "silent", ["erasure"])
+    check_end(planted, "silent", REFITTED)
 
 
 def check_end(planted: Planted, end: str, families: Sequence[str]) -> None:
@@ -138,7 +139,7 @@ def test_who_knows_more_of_the_true_features_is_better(planted: Planted, seed: i
 @given(planted=planted(), seed=st.integers(0, 2**31))
 @settings(same, max_examples=1)
 def test_who_knows_more_of_the_true_features_erases_better(planted: Planted, seed: int) -> None:
-    check_rises(planted, seed, ["erasure"])
+    check_rises(planted, seed, REFITTED)
 
 
 def check_rises(planted: Planted, seed: int, families: Sequence[str]) -> None:

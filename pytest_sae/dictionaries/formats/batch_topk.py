@@ -110,8 +110,8 @@ def _kind(content: Content) -> str:
     if "threshold" in content.tensors:
         return "batchtopk"
     name = content.settings.get("sae_type", content.config.get("sae_type", "vanilla"))
-    if name in _KINDS:
-        return str(name)
+    if isinstance(name, str) and name in _KINDS:
+        return name
     raise DictionaryError(
         f"{content.source} declares sae_type = {name!r}. Expected {', '.join(_KINDS)}, or a "
         "stored threshold: convert it with the code that trained it, to sae_lens' format say."

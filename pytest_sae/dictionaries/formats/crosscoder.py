@@ -12,6 +12,8 @@ from pytest_sae.dictionaries import preflight
 from pytest_sae.dictionaries.affine import AffineDictionary
 from pytest_sae.dictionaries.content import Content, check_settings, declared
 from pytest_sae.dictionaries.formats import openmoss, several
+from pytest_sae.dictionaries.formats.normalise import ConstantNorms
+from pytest_sae.dictionaries.formats.normalised import Normalised
 from pytest_sae.dictionaries.formats.orientation import upright
 from pytest_sae.dictionaries.weights import computing_dtype, fingerprint
 from pytest_sae.errors import DictionaryError
@@ -36,6 +38,7 @@ class _Config:
         at: index of the site that it is measured at.
         d: width of each site.
         factors: what the activations of each site are multiplied by on the way in.
+        by_token: whether each token of each site is scaled to the norm √d by itself.
     """
 
     hooks: tuple[str, ...]
@@ -45,6 +48,7 @@ class _Config:
     activation: str
     k: int | None
     factors: tuple[float, ...]
+    by_token: bool
 
 
 def recognise(content: Content) -> bool:
@@ -58,6 +62,7 @@ def build(content: Content, *, device: str, dtype: torch.dtype | None) -> Dictio
     i runs over all sites, h is the one that it is measured at (`several`), and s_i is √d over the
     mean norm there. Latents are selected at each site by their size times ‖W_D[h]‖: a latent may be
     active at one and not at another, so that h decides the latents as well as the reconstruction.
+    Token-wise, s_i is √d over the norm of x_i itself.
 
     Raises:
         DictionaryError: anything that `preflight` refuses, and factors that are not given.
@@ -70,7 +75,7 @@ def build(content: Content, *, device: str, dtype: torch.dtype | None) -> Dictio
     w = _folded(config, tensors, torch.promote_types(computing, torch.float32))
     w = {name: t.to(device=device, dtype=computing) for name, t in w.items()}
     options = {"format": NAME, "dtype": str(computing), **asdict(config)}
-    return AffineDictionary(
+    dictionary = AffineDictionary(
         encode=_encoder(config, w),
         rows=w["rows"],
         bias=w["bias"],
@@ -85,6 +90,9 @@ def build(content: Content, *, device: str, dtype: torch.dtype | None) -> Dictio
         ),
         fingerprint=fingerprint(tensors, options),
     )
+    if not config.by_token:
+        return dictionary
+    return Normalised(dictionary, ConstantNorms(len(config.hooks), config.at))
 
 
 def _read(content: Content) -> _Config:
@@ -107,8 +115,15 @@ def _read(content: Content) -> _Config:
         d_sae=d_sae,
         activation=activation,
         k=preflight.count(config, "top_k", source, most=d_sae) if activation == "topk" else None,
-        factors=tuple(openmoss.factor(content, d, hook) for hook in hooks),
+        factors=_factors(content, d, hooks),
+        by_token=openmoss.by_token(content),
     )
+
+
+def _factors(content: Content, d: int, hooks: tuple[str, ...]) -> tuple[float, ...]:
+    if openmoss.by_token(content):
+        return (1.0,) * len(hooks)
+    return tuple(openmoss.factor(content, d, hook) for hook in hooks)
 
 
 def _check(content: Content, config: _Config, w: Mapping[str, Tensor]) -> None:

@@ -1,8 +1,9 @@
 """OpenMOSS' Llama Scope and what its library saved later: SAEs and transcoders.
 
-They are trained on activations scaled to a mean norm of √d. The factors are folded here, and the
-thresholds are left where each generation has them: Llama Scope's (`jump_relu_threshold`) counts
-in the model's own scale, later ones (`log_jumprelu_threshold`) in the scale of training.
+They are trained on activations scaled to a mean norm of √d, or each token to that norm. Mean norms
+are folded here, and the thresholds are left where each generation has them: Llama Scope's
+(`jump_relu_threshold`) counts in the model's own scale, later ones (`log_jumprelu_threshold`) in
+the scale of training.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from pytest_sae.dictionaries import preflight
 from pytest_sae.dictionaries.affine import AffineDictionary
 from pytest_sae.dictionaries.content import Content, check_settings, declared
 from pytest_sae.dictionaries.formats import openmoss
+from pytest_sae.dictionaries.formats.normalise import ConstantNorm
+from pytest_sae.dictionaries.formats.normalised import Normalised
 from pytest_sae.dictionaries.formats.orientation import upright
 from pytest_sae.dictionaries.formats.selection import above, top_k
 from pytest_sae.dictionaries.weights import computing_dtype, fingerprint
@@ -51,6 +54,8 @@ class _Config:
         leave: what the output is divided by.
         threshold: in the model's own scale, None where the weights hold thresholds.
         by_norm: whether latents are selected by their size times their decoder row's norm.
+        centred: whether the decoder's bias is subtracted from what is read.
+        by_token: whether each token is scaled to the norm √d, and back, by itself.
     """
 
     d_in: int
@@ -61,6 +66,7 @@ class _Config:
     leave: float
     by_norm: bool
     centred: bool
+    by_token: bool
 
 
 def recognise(content: Content) -> bool:
@@ -76,7 +82,8 @@ def build(content: Content, *, device: str, dtype: torch.dtype | None) -> Dictio
     s = √d / (mean norm of the input), t = √d / (mean norm of the output). A GLU encoder multiplies
     the pre-activation by sigmoid(s x W_glu + b_glu). Latents are selected by their size times the
     norm of their decoder row where sparsity_include_decoder_norm is set; Llama Scope then also
-    reports them times that norm, with decoder rows of norm 1.
+    reports them times that norm, with decoder rows of norm 1. Token-wise, x is x √d / ‖x‖, s and t
+    are 1, and x̂ is multiplied by ‖x‖ / √d.
 
     Raises:
         DictionaryError: anything that `preflight` refuses, and factors that are not given.
@@ -90,7 +97,7 @@ def build(content: Content, *, device: str, dtype: torch.dtype | None) -> Dictio
     folded = {name: t.to(device=device, dtype=computing) for name, t in folded.items()}
     options = {"format": NAME, "dtype": str(computing), **asdict(config)}
     reads, writes = content.config.get("hook_point_in"), content.config.get("hook_point_out")
-    return AffineDictionary(
+    dictionary = AffineDictionary(
         encode=_encoder(config, folded),
         rows=folded["rows"],
         bias=folded["bias"],
@@ -105,6 +112,7 @@ def build(content: Content, *, device: str, dtype: torch.dtype | None) -> Dictio
         ),
         fingerprint=fingerprint(w, options),
     )
+    return Normalised(dictionary, ConstantNorm()) if config.by_token else dictionary
 
 
 def _read(content: Content) -> _Config:
@@ -131,6 +139,7 @@ def _read(content: Content) -> _Config:
         leave=leave,
         by_norm=config.get("sparsity_include_decoder_norm", True),
         centred=config.get("apply_decoder_bias_to_pre_encoder", False),
+        by_token=openmoss.by_token(content),
     )
 
 
@@ -152,6 +161,8 @@ def _factors(content: Content, d_in: int) -> tuple[float, float]:
     """√d over the mean norms of input and output."""
     reads = content.config.get("hook_point_in")
     writes = content.config.get("hook_point_out", reads)
+    if openmoss.by_token(content) and writes == reads:
+        return 1.0, 1.0
     into = openmoss.factor(content, d_in, reads, "norm_in", "in")
     out = into if writes == reads else openmoss.factor(content, d_in, writes, "norm_out", "out")
     return into, out

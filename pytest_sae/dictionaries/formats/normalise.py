@@ -55,6 +55,31 @@ class ConstantNorm:
         return 0.0
 
 
+@dataclass(frozen=True)
+class ConstantNorms:
+    """`ConstantNorm` of several sites that stand side by side, back at one of them.
+
+    Args:
+        sites: how many.
+        at: which one is written.
+    """
+
+    sites: int
+    at: int
+
+    def enter(self, x: Tensor) -> Tensor:
+        return ConstantNorm().enter(self._apart(x)).flatten(1)
+
+    def scale(self, x: Tensor) -> Tensor:
+        return ConstantNorm().scale(self._apart(x)[:, self.at])
+
+    def shift(self, x: Tensor) -> float:
+        return 0.0
+
+    def _apart(self, x: Tensor) -> Tensor:
+        return x.view(len(x), self.sites, -1)
+
+
 PER_TOKEN: dict[str, Normalisation] = {
     "layer_norm": LayerNorm(),
     "constant_norm_rescale": ConstantNorm(),

@@ -16,7 +16,7 @@ class Normalised:
     """A `Dictionary` whose tokens are normalised one by one before it, and back after it.
 
     Args:
-        inner: the dictionary of normalised tokens.
+        inner: the dictionary of normalised tokens, with fixed decoder rows.
         normalisation: what is done to each token, and undone.
     """
 
@@ -24,6 +24,8 @@ class Normalised:
         self.info = inner.info
         self.fingerprint = inner.fingerprint
         self.d_in, self.d_out, self.d_sae = inner.d_in, inner.d_out, inner.d_sae
+        assert inner.decoder_rows is not None
+        self._rows = inner.decoder_rows
         self._inner = inner
         self._normalisation = normalisation
 
@@ -43,6 +45,15 @@ class Normalised:
         return
 
     @property
+    def scaled_rows(self) -> Tensor:
+        """(d_sae, d_out): what one unit of each latent writes of a normalised token."""
+        return self._rows
+
+    def token_scale(self, x: Tensor) -> Tensor:
+        """(token, d_in) to (token, 1): what was divided by."""
+        return self._normalisation.scale(x.to(self.dtype))
+
+    @property
     def encoder_rows(self) -> Tensor | None:
         """(d_sae, d_in): the direction each latent reads."""
         return self._inner.encoder_rows
@@ -58,7 +69,7 @@ class Normalised:
     def contribution(self, x: Tensor, z: Tensor, latents: Tensor) -> Tensor:
         """(token, d_out): what the inner one says, times the token's scale."""
         written = self._inner.contribution(self._enter(x), z, latents)
-        return written * self._normalisation.scale(x.to(self.dtype))
+        return written * self.token_scale(x)
 
     def const(self, x: Tensor) -> Tensor:
         """(token, d_out): the inner one's, brought back to the token's scale and mean."""

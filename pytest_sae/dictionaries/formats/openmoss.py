@@ -41,11 +41,11 @@ KEYS = Keys(
     ),
 )
 LOG_THRESHOLDS = ("log_jumprelu_threshold", "activation_function.log_jumprelu_threshold")
+TOKEN_WISE = "token-wise"
 _NORM = "dataset_average_activation_norm"
 _NORMS = {
-    "token-wise": "by which each token is scaled to the norm √d by itself: no factor can be "
-    "folded. sae_lens has the same: save the weights in its format with normalize_activations = "
-    "'constant_norm_rescale', which is read",
+    TOKEN_WISE: "and writes another site than it reads: what is written was scaled by the norm of "
+    "what was to be written, token by token, which nobody knows who has what is read alone",
     "batch-wise": "whose factor is the mean norm of the batch that a token was in: its codes of a "
     "token depend on the others. Take the mean norm over many tokens, and declare it: "
     "norm_activation = 'dataset-wise' with dataset_average_activation_norm",
@@ -62,6 +62,11 @@ def configured(content: Content) -> bool:
 def reads_several(content: Content) -> bool:
     """Whether it is of a type that reads several sites."""
     return content.config.get("sae_type") in _SEVERAL
+
+
+def by_token(content: Content) -> bool:
+    """Whether each token is scaled to the norm √d by itself, so that no factor can be folded."""
+    return content.config.get("norm_activation") == TOKEN_WISE
 
 
 def activation(content: Content, known: Sequence[str]) -> str:

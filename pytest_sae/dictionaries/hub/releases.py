@@ -37,10 +37,10 @@ _FAMILIES = {
     "connor_rob_hook_z": "batch_topk",
     "goodfire": "weights_only",
     "deepseek_r1": "dictionary_learning",
+    "mwhanna_transcoder": "weights_only",
 }
 # Theirs, which are in no format that can be read here.
 _REFUSED = {
-    "mwhanna_transcoder": "its configuration is a YAML file for all layers",
     "mntss_clt_layer_transcoder": "it is a layer of a transcoder that writes to many layers, and "
     "its decoders would have to be summed, which is no reconstruction of one site",
     "temporal": "its configuration is a YAML file: save it again with sae_lens' save_model",
@@ -49,6 +49,7 @@ _REFUSED = {
 _ALONE = {
     "goodfire": {"activation": "relu", "apply_b_dec_to_input": "false"},
     "deepseek_r1": {"dict_class": "AutoEncoderNew"},
+    "mwhanna_transcoder": {"activation": "relu", "apply_b_dec_to_input": "false"},
 }
 # What the table adds to a configuration and no figure depends on.
 _IRRELEVANT = ("dataset_path", "neuronpedia_id")
@@ -63,6 +64,7 @@ _GEMMA_3_SITES = {
         "model.layers.{}.post_feedforward_layernorm",
     ),
 }
+_QWEN_3 = re.compile(r"mwhanna/qwen3-(?P<size>[\d.]+b)-transcoders(-\w+)?")
 _LISTED = 8
 
 
@@ -215,6 +217,15 @@ def _refuse(release: Release, whole: str) -> None:
 
 
 def _of_one_layer(release: Release) -> dict[str, str]:
+    """Model and site by the name of the file, and by that of the repository for transcoders."""
+    qwen = _QWEN_3.fullmatch(release.repo)
+    block = re.search(r"layer_(\d+)\.", release.folder)
+    if qwen and block:
+        return {
+            "model": f"Qwen/Qwen3-{qwen['size'].upper()}",
+            "site": f"blocks.{block[1]}.mlp.hook_in",
+            "site_out": f"blocks.{block[1]}.hook_mlp_out",
+        }
     layer = re.search(r"-l(\d+)\.", release.folder)
     site = {"site": f"blocks.{layer[1]}.hook_resid_post"} if layer else {}
     return {"model": release.model, **site}

@@ -98,7 +98,9 @@ def explicit(
     return torch.stack([z for z, _ in found]), torch.stack([y for _, y in found])
 
 
-def _scale(config: dict[str, Any], hook: str) -> float:
+def _scale(config: dict[str, Any], hook: str, x: Tensor) -> float:
+    if config["norm_activation"] == "token-wise":
+        return math.sqrt(config["d_model"]) / math.sqrt(sum(float(each) ** 2 for each in x))
     folded = config["norm_activation"] == "inference"
     return 1.0 if folded else math.sqrt(config["d_model"]) / config[NORM][hook]
 
@@ -119,7 +121,7 @@ def _threshold(w: dict[str, Tensor]) -> Tensor | None:
 def _crosscoder_token(
     config: dict[str, Any], w: dict[str, Tensor], at: int, x: list[Tensor]
 ) -> tuple[Tensor, Tensor]:
-    scales = [_scale(config, hook) for hook in config["hook_points"]]
+    scales = [_scale(config, hook, x[i]) for i, hook in enumerate(config["hook_points"])]
     entered = [scale * each for scale, each in zip(scales, x, strict=True)]
     before = [
         sum(float(entered[i] @ w["W_E"][i, :, j] + w["b_E"][i, j]) for i in range(SITES))
@@ -137,7 +139,7 @@ def _clt_token(
 ) -> tuple[Tensor, Tensor]:
     every, y, threshold = [], w[f"b_D.{at}"].clone(), _threshold(w)
     for layer in range(at + 1):
-        entered = _scale(config, config["hook_points_in"][layer]) * x[layer]
+        entered = _scale(config, config["hook_points_in"][layer], x[layer]) * x[layer]
         before = [float(entered @ w["W_E"][layer, :, j] + w["b_E"][layer, j]) for j in range(M)]
         sized = list(before)
         if config["sparsity_include_decoder_norm"]:
@@ -149,4 +151,4 @@ def _clt_token(
         z = torch.tensor([size if on else 0.0 for size, on in zip(before, active, strict=True)])
         y += sum(z[j] * w[f"W_D.{at}"][layer, j] for j in range(M))
         every.append(z)
-    return torch.cat(every), y / _scale(config, config["hook_points_out"][at])
+    return torch.cat(every), y / _scale(config, config["hook_points_out"][at], x[at])

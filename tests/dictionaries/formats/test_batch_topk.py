@@ -176,6 +176,7 @@ def test_the_first_version_says_whether_it_adds_its_bias(biased: bool, tmp_path:
     ("change", "said"),
     [
         ({"sae_type": "quantile"}, "sae_type = 'quantile'"),
+        ({"sae_type": ["topk"]}, "sae_type = ['topk']"),
         ({"top_k": 0}, "top_k = 0"),
         ({"act_size": D + 1}, "has the shape"),
         ({"tied_weights": True}, "first version"),

@@ -16,6 +16,7 @@ from torch import Tensor
 from pytest_sae.dictionaries.base import Dictionary
 from pytest_sae.dictionaries.formats import llama_scope
 from pytest_sae.dictionaries.load import load
+from pytest_sae.dictionaries.prove import prove
 from pytest_sae.errors import DictionaryError
 from tests.dictionaries.contents import behaves, content, largest, random, tokens, unit
 
@@ -213,6 +214,26 @@ def test_the_mean_norms_may_come_from(
     torch.testing.assert_close(build(content(w, given, **settings)).reconstruct(x), expected)
 
 
+@pytest.mark.parametrize("act_fn", ["relu", "jumprelu", "topk"])
+@pytest.mark.parametrize("glu", [False, True])
+def test_a_token_may_be_scaled_to_one_norm_by_itself(act_fn: str, glu: bool) -> None:
+    w = later_weights(use_glu_encoder=glu)
+    if act_fn != "jumprelu":
+        del w["activation_function.log_jumprelu_threshold"]
+    config = {**LATER, "hook_point_out": SITE, "act_fn": act_fn, "use_glu_encoder": glu}
+    inner = build(content(w, {**config, "norm_activation": "inference"}))
+    ours, x = build(content(w, {**config, "norm_activation": "token-wise"})), tokens(d_in=D_IN)
+    for token in x:
+        scale = math.sqrt(D_IN) / math.sqrt(sum(float(each) ** 2 for each in token))
+        entered = (token * scale)[None]
+        torch.testing.assert_close(ours.encode(token[None]), inner.encode(entered))
+        y = inner.reconstruct(entered) / scale
+        torch.testing.assert_close(ours.reconstruct(token[None]), y)
+    prove(ours)
+    assert ours.fingerprint != inner.fingerprint
+    assert ours.decoder_rows is None
+
+
 def test_a_decoder_without_bias_reconstructs_without() -> None:
     config, w = {**LATER, "use_decoder_bias": False}, later_weights()
     del w["b_D"]
@@ -232,7 +253,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"dataset_average_activation_norm": {"in": 0.0}}, r"gives 0.0 as .* \(in\)"),
     ({"dataset_average_activation_norm": {"in": "wide"}}, r"gives 'wide'"),
     ({"dataset_average_activation_norm": {"in": float("nan")}}, r"gives nan"),
-    ({"norm_activation": "token-wise"}, r"by itself: .*normalize_activations = 'constant_norm"),
+    (
+        {"norm_activation": "token-wise", "hook_point_out": "blocks.3.hook_mlp_out"},
+        r"'token-wise', and writes another site than it reads: .* by the norm of what was to be",
+    ),
     ({"norm_activation": "batch-wise"}, r"the batch .*norm_activation = 'dataset-wise' with"),
     ({"norm_activation": "z-score"}, r"'z-score', which is no normalisation that is known"),
     ({"act_fn": "batchtopk"}, r"act_fn = 'batchtopk', whose latents depend on the other tokens"),

@@ -12,6 +12,7 @@ import torch
 
 from pytest_sae.dictionaries.formats import registry
 from pytest_sae.dictionaries.load import load
+from pytest_sae.dictionaries.prove import prove
 from pytest_sae.dictionaries.spec import resolve
 from pytest_sae.errors import DictionaryError, OptionError
 from tests.dictionaries.contents import behaves, content, tokens
@@ -51,6 +52,21 @@ def test_at_each_site_it_computes_what_a_loop_over_tokens_and_latents_gives(
     assert dictionary.info.hook_out == (files.HOOKS if kind == "crosscoder" else files.WRITES)[at]
     assert rows is not None
     torch.testing.assert_close(z @ rows + bias, y, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("at", range(files.SITES))
+@pytest.mark.parametrize("act_fn", ["jumprelu", "topk", "relu"])
+def test_a_crosscoder_may_scale_each_token_of_each_site_by_itself(act_fn: str, at: int) -> None:
+    change = {"act_fn": act_fn, "norm_activation": "token-wise"}
+    config, w = files.configured("crosscoder", **change), files.crosscoder(**change)
+    what = content(w, config, at=str(at))
+    dictionary = registry.family("crosscoder").build(what, device="cpu", dtype=None)
+    x = [(1 + site) * tokens(9, files.D, seed=30 + site) for site in range(files.SITES)]
+    z, y = files.explicit("crosscoder", config, w, at, x)
+    beside = torch.cat(x, dim=1)
+    torch.testing.assert_close(dictionary.encode(beside), z, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(dictionary.reconstruct(beside), y, rtol=1e-4, atol=1e-4)
+    prove(dictionary)
 
 
 def behaves_at_one_site(dictionary: Any, x: torch.Tensor, z: torch.Tensor, y: torch.Tensor) -> None:
@@ -128,7 +144,16 @@ SPOILED: dict[str, tuple[str, str, Spoil]] = {
     "NaN": ("clt", "W_D.2 (1 NaN", lambda c, w: w["W_D.2"][0, 0].__setitem__(0, torch.nan)),
     "decoder lost": ("clt", "missing W_D.1", lambda c, w: w.pop("W_D.1")),
     "writes nothing": ("crosscoder", "rows are zero", lambda c, w: w["W_D"][0].zero_()),
-    "scale": ("crosscoder", "token-wise", lambda c, w: c.update(norm_activation="token-wise")),
+    "scale": (
+        "clt",
+        "by the norm of what was to be written",
+        lambda c, w: c.update(norm_activation="token-wise"),
+    ),
+    "scale of a batch": (
+        "crosscoder",
+        "'batch-wise'",
+        lambda c, w: c.update(norm_activation="batch-wise"),
+    ),
 }
 
 

@@ -159,7 +159,6 @@ def _bias(name: str) -> str:
 @pytest.mark.parametrize(
     ("text", "loader"),
     [
-        ("mwhanna-qwen3-4b-transcoders/layer_0", "mwhanna_transcoder"),
         ("mntss-gemma-2-2b-2.5m-clt-as-per-layer/layer_0", "mntss_clt_layer_transcoder"),
         ("temporal-sae-gemma-2-2b/blocks.12.hook_resid_post", "temporal"),
         ("gemma-scope-2b-pt-res/embedding/width_4k/average_l0_6", "gemma_2"),

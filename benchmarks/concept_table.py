@@ -1,0 +1,190 @@
+"""Definitions of concept metrics on worlds of many kinds: who ranks dictionaries by their truth?
+
+    python -m benchmarks.concept_table --cache DIR [--worlds NAME ...] [--held-out] [--erasure]
+
+Measures the panel of every world once (what is there already is not measured again) and prints one
+row per definition: rank correlation with the truth, whether the oracle is first, what the best of
+the controls gets and what the attacks win, and the variation over other texts. A world takes some
+two minutes of one core. The held-out worlds are for definitions that have been chosen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.stats import spearmanr
+
+from benchmarks import concept_definitions, concept_panels
+from benchmarks.concept_definitions import Task
+from benchmarks.concept_panels import STEPS
+from benchmarks.concept_worlds import DESIGN, HELD_OUT, MULTIS, PAIRS, Kind, KindWorld, Labelled
+
+CELL = (150, 100)  # texts of a cell of a pair, to train and to test on
+RESEEDS = 2
+LAST = f"@{STEPS[-1]}"
+#: Recipes whose first steps, as good as untrained, are in the panel too.
+_FROM_THE_START = ("topk-1-k1", "relu-1-p0.05")
+CONTROLS = (
+    "identity+-", "pca+-", "pca topk", "random tied", "random untied", "permuted",
+    f"topk-1-k1@{STEPS[0]}", "dual basis", "class means",
+)  # fmt: skip
+ATTACKS = ("other roles halved", "asked doubled", "fifth dropped", "pairs rotated")
+
+Row = Mapping[str, Any]
+World = Mapping[str, Mapping[str, Row]]  # by seed, by member
+
+
+def measured(kind: Kind, cache: Path, erasure: bool) -> World:
+    """Return every definition's value of every member, at seed 0 and, for a few, at others."""
+    path = cache / f"{kind.name}.json"
+    if not path.is_file():
+        world = KindWorld(kind)
+        codes = [each for each in concept_panels.panel(world, cache) if _in_panel(each.name)]
+        few = [each for each in codes if each.name == "oracle" or each.name.endswith(LAST)]
+        found = {"0": _measure(world, codes, 0, erasure)}
+        for seed in range(1, RESEEDS + 1):
+            found[str(seed)] = _measure(world, few, seed, erasure)
+        path.write_text(json.dumps(found), encoding="utf-8")
+    read: World = json.loads(path.read_text(encoding="utf-8"))
+    return read
+
+
+def _in_panel(name: str) -> bool:
+    recipe, _, step = name.partition("@")
+    return step not in map(str, STEPS[:2]) or recipe in _FROM_THE_START
+
+
+def _measure(
+    world: KindWorld, codes: Sequence[concept_panels.Code], seed: int, erasure: bool
+) -> dict[str, dict[str, Any]]:
+    smaller = (CELL[0] * 4 // 5, CELL[1] * 4 // 5)
+    texts = [world.pair(place, CELL, seed) for place in range(PAIRS)]
+    texts += [world.multi(place, smaller, seed) for place in range(MULTIS)]
+    tasks = [_task(each) for each in texts]
+    truth = world.sample(12_000, 5, "truth")
+    found = {}
+    for code in codes:
+        with torch.no_grad():
+            z = truth.features if code.name == "oracle" else code.encode(truth.x)
+        factor, explained = _written(truth.x, z @ code.rows)
+        pooled = {each.name: code.pooled(each) for each in texts}
+        halves = {each.name: (pooled[each.name][: each.train], pooled[each.name][each.train :])
+                  for each in texts}  # fmt: skip
+        read = concept_definitions.Code(halves, code.rows.double().numpy(), factor)
+        values = concept_definitions.definitions(tasks, read, erasure)
+        found[code.name] = {
+            "kind": code.kind,
+            "values": values | {"explained variance": explained},
+            "truth": concept_panels.recovery(code, world, truth.x, truth.features),
+        }
+    return found
+
+
+def _task(texts: Labelled) -> Task:
+    x, train = texts.tokens.mean(1).double().numpy(), texts.train
+    labels = texts.labels
+    return Task(texts.name, x[:train], x[train:], labels[..., :train], labels[..., train:])
+
+
+def _written(x: torch.Tensor, written: torch.Tensor) -> tuple[float, float]:
+    """Least squares of the activations on what is written, and the variance that explains."""
+    x, written = x - x.mean(0), written - written.mean(0)
+    square = float((written**2).sum())
+    explained = 1 - float(((x - written) ** 2).sum() / (x**2).sum())
+    return (float((x * written).sum()) / square if square > 0 else 0.0), explained
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a definition does on one world.
+
+    Args:
+        ranks: correlation with both truths, over trained dictionaries at all steps.
+        oracle: whether nothing trained is above the oracle.
+        control: the best control, over the median of those that were trained to the end.
+        attacks: by name, what each wins over what it was made of, over that median.
+        cv: variation over other texts, of those that were trained to the end.
+    """
+
+    ranks: tuple[float, float]
+    oracle: bool
+    control: float
+    attacks: Mapping[str, float]
+    cv: float
+
+    @classmethod
+    def of(cls, world: World, name: str) -> Judged:
+        """Judge a definition on a world."""
+        first = world["0"]
+
+        def value(member: str, seed: str = "0") -> float:
+            return float(world[seed][member]["values"].get(name, np.nan))
+
+        trained = [m for m, row in first.items() if row["kind"] == "trained"]
+        values = [value(m) for m in trained]
+        ranks = [float(spearmanr(values, [first[m]["truth"][t] for m in trained])[0])
+                 for t in (0, 1)]  # fmt: skip
+        ended = [m for m in trained if m.endswith(LAST)]
+        median = float(np.median([value(m) for m in ended]))
+        again = np.array([[value(m, seed) for seed in world] for m in world["1"]])
+        return cls(
+            (ranks[0], ranks[1]),
+            value("oracle") >= max(values),
+            max(value(m) for m in CONTROLS) / median,
+            {m: (value(m) - value(ended[0])) / median for m in ATTACKS},
+            float(np.sqrt(again.var(1, ddof=1).mean()) / abs(again.mean())),
+        )
+
+
+def table(worlds: Mapping[str, World]) -> str:
+    """Return one row per definition, with a cell per world, as Markdown."""
+    names = next(iter(worlds.values()))["0"]["oracle"]["values"]
+    lines = [
+        "Rank with truth (F1 x cosine / correlation); o: the oracle is first; the best control, "
+        "and the most that an attack wins, over the median trained to the end; CV over texts.",
+        "",
+        f"| definition | {' | '.join(worlds)} |",
+        "|---" * (len(worlds) + 1) + "|",
+    ]
+    for name in names:
+        cells = [_cell(Judged.of(world, name)) for world in worlds.values()]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _cell(judged: Judged) -> str:
+    first, second = judged.ranks
+    oracle = "o" if judged.oracle else "-"
+    won = max(judged.attacks.values())
+    return (
+        f"{first:.2f} / {second:.2f} {oracle} {judged.control:.2f} {won:+.2f} "
+        f"{100 * judged.cv:.0f} %"
+    )
+
+
+def main() -> None:
+    """Measure what is asked for, and print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--cache", type=Path, required=True, help="directory of what was measured")
+    parser.add_argument("--worlds", nargs="+", help="names of worlds")
+    parser.add_argument("--held-out", action="store_true", help="those kept for the end")
+    parser.add_argument("--erasure", action="store_true", help="measure `erasure` too: it is slow")
+    told = parser.parse_args()
+    torch.set_num_threads(1)
+    told.cache.mkdir(exist_ok=True, parents=True)
+    chosen: Callable[[Kind], bool] = lambda kind: not told.worlds or kind.name in told.worlds  # noqa: E731
+    kinds = [kind for kind in (HELD_OUT if told.held_out else DESIGN) if chosen(kind)]
+    print(table({kind.name: measured(kind, told.cache, told.erasure) for kind in kinds}))
+
+
+if __name__ == "__main__":
+    main()

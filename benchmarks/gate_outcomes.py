@@ -1,0 +1,200 @@
+"""What the gate says of the repetitions of one dictionary, by its bounds and beside a baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from benchmarks.gate_worlds import Variant
+from pytest_sae.gate.baseline import Baseline, entries_of
+from pytest_sae.gate.judged import judged
+from pytest_sae.gate.rules import Rule, Thresholds
+from pytest_sae.gate.verdict import judge
+from pytest_sae.numbers.bootstrap import Floats
+from pytest_sae.records.measured_row import measured_row
+from pytest_sae.records.measurement import Measurement
+from pytest_sae.records.relative import Margin
+from pytest_sae.records.verdicts import Verdict
+
+BASELINES = 20  # repetitions that each repetition of a good dictionary is compared with
+REFUSED = "refused"
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A repetition in which the dictionary was refused: red, whatever it is asked for.
+
+    Args:
+        why: the sentence.
+    """
+
+    why: str
+
+
+Run = Sequence[Measurement] | Refused
+Reds = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One metric, or how far it lies from its bound, over all repetitions.
+
+    Args:
+        value: its mean.
+        se: the mean of the standard errors that it was given.
+        spread: how far its values really lie apart, as a standard deviation.
+    """
+
+    value: float
+    se: float
+    spread: float
+
+    @classmethod
+    def of(cls, pairs: Sequence[tuple[float, float]]) -> Figure:
+        """Sum up the values and standard errors of all repetitions."""
+        values: Floats = np.array([value for value, _ in pairs])
+        spread = float(values.std(ddof=1)) if len(values) > 1 else 0.0
+        return cls(float(values.mean()), float(np.mean([se for _, se in pairs])), spread)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one dictionary over all repetitions.
+
+    Args:
+        variant: the dictionary.
+        bounds: what is red by a bound in each repetition, by metric.
+        alike: what regressed from the baseline on the same texts; empty without a baseline.
+        other: what regressed from baselines on other texts; likewise.
+        at_two: the same where two standard errors of the difference are asked for; good ones alone.
+        values: of what gates, by metric.
+        margins: how far that is from bounds that controls set, by metric.
+    """
+
+    variant: Variant
+    bounds: Sequence[Reds]
+    alike: Sequence[Reds] = ()
+    other: Sequence[Reds] = ()
+    at_two: Sequence[Reds] = ()
+    values: Mapping[str, Figure] = field(default_factory=dict)
+    margins: Mapping[str, Figure] = field(default_factory=dict)
+
+    @property
+    def told(self) -> str:
+        """It in one line."""
+        shares = {"bounds": self.bounds, "alike": self.alike, "other": self.other}
+        rates = [f"{name} {share(each):.1%}" for name, each in shares.items() if each]
+        return f"{self.variant.name}: {', '.join(rates)}"
+
+
+def share(runs: Sequence[Reds]) -> float:
+    """Return the share of runs that are red."""
+    return sum(map(bool, runs)) / len(runs)
+
+
+def outcome(
+    variant: Variant, before: Sequence[Run], now: Sequence[Run], rules: Thresholds
+) -> Outcome:
+    """Return what the gate says of all repetitions of a dictionary.
+
+    Args:
+        variant: the dictionary.
+        before: repetitions of what it is compared with; none for no baseline.
+        now: its own.
+        rules: of the suite.
+    """
+    held = [each for each in now if not isinstance(each, Refused)]
+    bounds = [_by_bounds(each, rules) for each in now]
+    figures = _figures(held), _margins(held, rules)
+    if not before or len(held) < len(now):
+        return Outcome(variant, bounds, values=figures[0], margins=figures[1])
+    good = [each for each in before if not isinstance(each, Refused)]
+    # Of as many comparisons as repetitions alone, a rate below one in a hundred cannot be told.
+    lags = range(1, BASELINES + 1) if variant.kind == "good" else (1,)
+    shifted = [
+        (place, good[(place + lag) % len(good)]) for lag in lags for place in range(len(held))
+    ]
+    return Outcome(
+        variant,
+        bounds,
+        alike=[_beside(old, new, rules, paired=True) for old, new in zip(good, held, strict=False)],
+        other=[_beside(old, held[place], rules) for place, old in shifted],
+        at_two=[
+            _beside(old, held[place], rules, sigma=2.0)
+            for place, old in shifted
+            if variant.kind == "good"
+        ],
+        values=figures[0],
+        margins=figures[1],
+    )
+
+
+def _by_bounds(run: Run, rules: Thresholds) -> Reds:
+    if isinstance(run, Refused):
+        return {REFUSED: "refused"}
+    verdicts = {each.key: _judged(each, _rule(each, rules)) for each in run}
+    return {key: each.name for key, each in verdicts.items() if each.red}
+
+
+def _rule(each: Measurement, rules: Thresholds) -> Rule | None:
+    return rules.rule_for(each.estimate.metric, each.estimate.params, each.sae)
+
+
+def _judged(each: Measurement, rule: Rule | None, baseline: Baseline | None = None) -> Verdict:
+    influence = each.estimate.influence
+    against = None
+    if baseline is not None:
+        key = (each.sae, each.key)
+        against = baseline.against(key, each.fingerprints, influence=influence)
+    return judge(each.estimate, rule, "", against, each.controls, each.spec.direction)
+
+
+def _beside(
+    before: Sequence[Measurement],
+    now: Sequence[Measurement],
+    rules: Thresholds,
+    paired: bool = False,
+    sigma: float | None = None,
+) -> Reds:
+    """Return what is worse than in a baseline, whatever the bounds say of it."""
+    rows = [judged(measured_row(each, ""), _judged(each, _rule(each, rules))) for each in before]
+    kept = {(each.sae, each.key): each.estimate.influence for each in before} if paired else {}
+    baseline = Baseline(
+        "baseline", [replace(each, sae=now[0].sae) for each in entries_of(rows, kept)]
+    )
+    verdicts = {each.key: _regression(each, _rule(each, rules), baseline, sigma) for each in now}
+    return {key: name for key, name in verdicts.items() if name == "regressed"}
+
+
+def _regression(
+    each: Measurement, rule: Rule | None, baseline: Baseline, sigma: float | None
+) -> str:
+    # Bounds come first in a verdict, and would hide what the baseline says.
+    free = rule and replace(rule, min=None, max=None, bound=None, max_se=None, max_rel_se=None)
+    allowed = rule and rule.allowed(each.spec.direction)
+    if free and allowed and sigma is not None:
+        free = replace(free, regression=replace(allowed, sigma=sigma))
+    return _judged(replace(each, controls=()), free, baseline).name
+
+
+def _figures(runs: Sequence[Sequence[Measurement]]) -> dict[str, Figure]:
+    found: dict[str, list[tuple[float, float]]] = {}
+    for each in (each for run in runs for each in run):
+        if each.estimate.value is not None:
+            found.setdefault(each.key, []).append((each.estimate.value, each.estimate.se or 0.0))
+    return {key: Figure.of(pairs) for key, pairs in found.items()}
+
+
+def _margins(runs: Sequence[Sequence[Measurement]], rules: Thresholds) -> dict[str, Figure]:
+    found: dict[str, list[tuple[float, float]]] = {}
+    for each in (each for run in runs for each in run):
+        estimate, rule = each.estimate, rules.rule_for(each.estimate.metric, each.estimate.params)
+        if rule is None or rule.bound is None or estimate.value is None:
+            continue
+        margin = rule.bound.margin(estimate.value, estimate.se, each.controls, each.spec.direction)
+        if isinstance(margin, Margin):
+            half = (margin.high - margin.low) / 2 / rule.bound.sigma
+            found.setdefault(each.key, []).append(((margin.low + margin.high) / 2, half))
+    return {key: Figure.of(pairs) for key, pairs in found.items()}
