@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from pytest_sae.metrics import frontier, frontier_estimates, scr, tpp
+from pytest_sae.metrics import class_probes, frontier, frontier_estimates, scr, tpp
 from pytest_sae.metrics.ablation import AffineRemoval
 from pytest_sae.metrics.frontier_texts import (
     ErasedConcept,
@@ -100,8 +100,8 @@ class Task:
         share = equal_cells(cells)
         if not self.is_pair:
             count = int(cells.max()) + 1
-            targets = tpp.one_versus_rest(cells, count)
-            return fit_logistic(self.x_train, targets, tpp.balanced(cells, count))
+            targets = class_probes.one_versus_rest(cells, count)
+            return fit_logistic(self.x_train, targets, class_probes.balanced(cells, count))
         one, two = self.train > 0
         used = np.stack([share, share, share * (one == two)])
         return fit_logistic(self.x_train, np.stack([one, two, one]), used)

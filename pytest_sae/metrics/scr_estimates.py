@@ -121,6 +121,10 @@ class DrawnTask:
         )
         return _Values(self.draws.over_fits(gains), self.draws.over_fits(gaps), gains[0], gaps[0])
 
+    def slopes(self, direction: Concept, measure: Measure, place: int) -> Slopes:
+        """Return how gain and gap at the place-th n move with the texts' weights."""
+        return slopes_of(self.task.fits[direction], self.task.test, direction, measure, place)
+
 
 @dataclass(frozen=True)
 class _Values:
@@ -249,12 +253,9 @@ def recovered(
             for each, part in zip(used, parts, strict=True)
         },
     }
-    n = {"texts": sum(len(each.task.test.cells) for each in used), "tasks": len(used)}
-    slopes = [
-        slopes_of(each.task.fits[direction], each.task.test, direction, measure, place)
-        for each in used
-    ]
+    slopes = [each.slopes(direction, measure, place) for each in used]
     added = influence_of(slopes, float(scores[0, place]), float(gap_sum[0]))
+    n = {"texts": sum(len(each.task.test.cells) for each in used), "tasks": len(used)}
     fits = len(used[0].task.fits[direction].own)
     return drawn_estimate(metric, scores[:, place], params, n, fits, details, added)
 

@@ -10,12 +10,8 @@ import pytest
 
 from pytest_sae.errors import EstimateError
 from pytest_sae.families.registry import known, spec_of
-from pytest_sae.gate.judged import estimate_of, judged
-from pytest_sae.gate.verdict import judge
 from pytest_sae.numbers.plain import number
 from pytest_sae.records.builtin import writable
-from pytest_sae.records.rerun import rerun
-from pytest_sae.records.told import told_baseline, told_control, told_repeats
 from pytest_sae.run.attaching import record, sae_of
 from pytest_sae.run.run import Run
 
@@ -40,7 +36,7 @@ class Gate:
         Args:
             measurement: what a family fixture returned for a key.
         """
-        # Not when a test imports this class: checking fields takes pydantic.
+        # Not when a test imports this class, which it does to be collected.
         from pytest_sae.records.measured_row import influence_of, measured_row, refused_row
 
         nodeid, influence = writable(self._item.nodeid), []
@@ -55,6 +51,9 @@ class Gate:
 
     def _judged(self, row: Row, value: object, influence: Sequence[float]) -> Row:
         """Return a row with its verdict, which tells what the value was if it is no number."""
+        from pytest_sae.gate.judged import estimate_of, judged
+        from pytest_sae.gate.verdict import judge
+
         # Typed as a float; what somebody measured may be anything.
         estimate = replace(estimate_of(row), value=value, reason=row.reason)  # type: ignore[arg-type]
         against = self._run.against(row, influence)
@@ -67,6 +66,8 @@ class Gate:
         return judged(row, verdict, rule, against)
 
     def _message(self, row: Row) -> str:
+        from pytest_sae.records.told import told_baseline, told_control
+
         lines = [row.headline]
         if row.value is not None:
             lines.append(f"  measured  {_precision(row)}")
@@ -82,6 +83,8 @@ class Gate:
 
 
 def _precision(row: Row) -> str:
+    from pytest_sae.records.told import told_repeats
+
     interval = f"95 % interval {' to '.join(map(_end, row.ci))}" if row.ci else "no interval"
     error = f", se {number(row.se)}" if row.se is not None else ""
     units = "".join(f", {count} {unit}" for unit, count in row.n.items())
@@ -100,6 +103,8 @@ def _why(rule: AppliedRule) -> str:
 
 
 def _rerun(item: pytest.Item, run: Run) -> str:
+    from pytest_sae.records.rerun import rerun
+
     # Ids start from the root directory, arguments from where pytest is called.
     path = os.path.relpath(item.path, run.config.invocation_params.dir)
     test = "::".join([path, item.nodeid.partition("::")[2]])

@@ -20,10 +20,13 @@ HOOKS = {
     "errors", "families", "numbers", "numbers.keys", "option_values", "options", "plugin",
     "records", "records.builtin", "run", "run.attaching", "run.controller", "run.families",
     "run.header", "run.hookspecs", "run.journal", "run.ledger", "run.narrowed", "run.nodeids",
-    "run.previous_report", "run.run", "run.stopping",
+    "run.previous_report", "run.run", "run.stopping", "run.told_once",
 }  # fmt: skip
-#: Rooms of which a measurement is made, or a report.
-LATER = ("activations", "judge", "measure", "metrics", "models", "probes", "reports", "session")
+#: Rooms of which a measurement is made, or a report, and what judges one.
+LATER = (
+    "activations", "judge", "measure", "metrics", "models", "probes", "reports", "session",
+    "gate.judged", "gate.verdict", "records.row", "records.schema", "records.report",
+)  # fmt: skip
 
 SHIPPED = Path(__file__).parents[2] / "evals"
 
