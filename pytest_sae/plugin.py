@@ -106,7 +106,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the audit unless it was asked for."""
+    """Leave out the audit unless it was asked for, and read the bounds that tests lie beside."""
+    _run(config).foresee(
+        item.path for item in items if "sae_spec" in getattr(item, "fixturenames", ())
+    )
     if not _run(config).options.audit:
         audits = [item for item in items if "audit_world" in getattr(item, "fixturenames", ())]
         if audits:

@@ -271,11 +271,11 @@ class Controller:
         from pytest_sae.gate.planned import planned
         from pytest_sae.records.plan import NOTHING
 
-        run = self._run
-        if not run.options.gate or not self._ledger.expects_saes():
+        run, tests = self._run, self._ledger.about_saes()
+        if not run.options.gate or not tests:
             return NOTHING
         baseline = None if run.options.update else run.baseline
-        files = run.foreseen_thresholds()
+        files = run.thresholds_in_force(tests)
         chosen = narrowed(self._config)
         return planned(run.sae_ids, files, baseline, chosen, run.options.require)
 

@@ -55,10 +55,10 @@ class Ledger:
         """Whether a collected test is one of ours by its id: it names an SAE and a metric."""
         return any(self._by_id(nodeid) for nodeid in self.entries)
 
-    def expects_saes(self) -> bool:
-        """Whether a collected test is about an SAE of the run."""
+    def about_saes(self) -> list[str]:
+        """Return the collected tests that are about an SAE of the run."""
         ids = self._sae_ids()
-        return any(sae_of_nodeid(nodeid, ids) for nodeid in self.entries)
+        return [nodeid for nodeid in self.entries if sae_of_nodeid(nodeid, ids)]
 
     def started(self, nodeid: str, sae: str | None) -> None:
         """Note that a test is set up (again, if a plugin reruns it)."""

@@ -262,6 +262,39 @@ class Run:
                 raise
             return []
 
+    def foresee(self, tests: Iterable[Path]) -> None:
+        """Read the bounds of collected tests: what they are relative to has to be measured.
+
+        Args:
+            tests: files of tests about SAEs. Bounds that cannot be used are said by their tests.
+        """
+        for path in dict.fromkeys(tests):
+            with contextlib.suppress(ThresholdsError):
+                self.thresholds_for(path)
+
+    def thresholds_in_force(self, tests: Iterable[str]) -> list[Thresholds]:
+        """Return all bounds that a run is judged by, wherever its command line begins.
+
+        Args:
+            tests: ids of the collected tests about SAEs.
+
+        Returns:
+            The shipped ones only where the shipped suite is run: who has written a test and no
+            bounds is judged by those that there are, and need not measure everything else.
+        """
+        names = dict.fromkeys(each.partition("::")[0] for each in tests)
+        paths = [self.config.rootpath / name for name in names]
+        self.foresee(paths)
+        shipped = shipped_thresholds()
+        own = [
+            file
+            for path in paths
+            if (file := self._thresholds_file(path)) != shipped or shipped.parent in path.parents
+        ]
+        found = [self._thresholds[file] for file in own if file in self._thresholds]
+        together = {each.file: each for each in (*self.foreseen_thresholds(), *found)}
+        return [*together.values()]
+
     def expects_sae_tests(self) -> bool:
         """Whether SAE tests may run, as far as the command line tells."""
         return self.options.asked or bool(self.foreseen_thresholds())

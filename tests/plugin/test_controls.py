@@ -288,3 +288,17 @@ def test_what_is_asked_for_is_read(
     config = project.pytester.parseconfig("-p", "pytest_sae.plugin", *typed)
     read: Options = read_options(config)
     assert read.controls == expected
+
+
+@WORKERS
+def test_what_bounds_below_the_arguments_are_relative_to_is_measured(
+    project: Project, workers: str
+) -> None:
+    conftest = (project.path / "conftest.py").read_text()
+    noted = "open('needed.txt', 'w').write(repr({k: sorted(v) for k, v in needed.items()}))"
+    start = "        self.options, self.loads = options, []"
+    project.write("conftest.py", conftest.replace(start, f"{start}\n        {noted}"))
+    project.thresholds('[metrics.explained_variance]\nbound = { above = "random", by = "3 se" }\n')
+    project.run(workers, ".")
+    needed = (project.path / "needed.txt").read_text()
+    assert needed == "{'explained_variance': ['random']}"

@@ -19,6 +19,10 @@ L0 = "l0 of a gates by evals/thresholds.toml:2, and was not judged"
 VARIANCE = "explained_variance of a gates by evals/thresholds.toml:4, and was not judged"
 ONE = CORE.replace(', "explained_variance"', "")
 MORE = CORE.replace('"l0", ', "").replace("test_core", "test_more")
+BELOW = {
+    "evals/below/test_below.py": ONE,
+    "evals/below/thresholds.toml": f"version = 1\n{RULES}",
+}
 TWENTY = """
 if family == "core":
     return [Estimate("l0", 32.5), Estimate("explained_variance", 0.91, se=0.01)]
@@ -40,6 +44,12 @@ OTHER = Before(sae="other")
 @table(
     no_test_calls_gate=Case(
         "incomplete", L0, tests="def test_core(core): assert core['l0'].estimate.value > 0"
+    ),
+    no_test_calls_gate_in_two_workers=Case(
+        "incomplete",
+        L0,
+        tests="def test_core(core): assert core['l0'].estimate.value > 0",
+        flags=("-n2",),
     ),
     gate_is_called_in_a_teardown=Case(
         "incomplete",
@@ -159,6 +169,24 @@ def test_values_of_a_baseline_that_are_not_measured(
 
 @table(
     a_metric=Case("incomplete", VARIANCE, tests=ONE),
+    a_metric_where_pytest_is_called_from_above=Case(
+        "incomplete", VARIANCE, tests=ONE, flags=(".",)
+    ),
+    a_metric_of_bounds_further_below=Case(
+        "incomplete",
+        "explained_variance of a gates by evals/below/thresholds.toml:4, and was not judged",
+        tests=ONE,
+        rules="[metrics.l0]\nmin = 20\n",
+        files=BELOW,
+    ),
+    a_metric_of_bounds_further_below_in_two_workers=Case(
+        "incomplete",
+        "explained_variance of a gates by evals/below/thresholds.toml:4, and was not judged",
+        tests=ONE,
+        rules="[metrics.l0]\nmin = 20\n",
+        files=BELOW,
+        flags=("-n2",),
+    ),
     a_setting_that_no_test_measures=Case(
         "incomplete",
         "tpp:n=999 of a gates by evals/thresholds.toml:6, and was not judged",
