@@ -10,7 +10,7 @@ from typing import Any
 
 from pytest_sae import __version__
 from pytest_sae.errors import OptionError, PytestSAEError
-from pytest_sae.option_values import DTYPES, SUITES
+from pytest_sae.option_values import DTYPES, SUITES, cache, size
 
 # What a command prints, and its exit status where that is not 0.
 Said = str | tuple[str, int]
@@ -57,7 +57,55 @@ def _parser() -> argparse.ArgumentParser:
     _add_record(commands)
     _add_fit(commands)
     _add_audit(commands)
+    _add_cache(commands)
     return parser
+
+
+def _add_cache(commands: Any) -> None:
+    cache = commands.add_parser("cache", help="tell what the cache holds, check it, make room")
+    actions = cache.add_subparsers(required=True, metavar="ACTION")
+    for name, run, what in (
+        ("info", _cache_info, "how much is kept, by what made it"),
+        ("prune", _cache_prune, "remove what was used longest ago; not while a run uses it"),
+        ("verify", _cache_verify, "compare all with its checksums; exit status 1 for damage"),
+    ):
+        action = actions.add_parser(name, help=what, description=what)
+        told = "the cache (default: the user's, as of --sae-cache)"
+        action.add_argument("directory", nargs="?", default="", metavar="DIR", help=told)
+        action.set_defaults(run=run)
+        if name == "prune":
+            help_ = "bytes that may stay, such as 200G"
+            action.add_argument("--to", required=True, metavar="SIZE", help=help_)
+
+
+def _cache_directory(chosen: argparse.Namespace) -> Path:
+    directory = Path(cache(chosen.directory) or "off")
+    if not directory.is_dir():
+        raise OptionError(f"{directory} is not there. Expected the directory of a cache.")
+    return directory
+
+
+def _cache_info(chosen: argparse.Namespace) -> str:
+    from pytest_sae.run.cache_commands import told
+
+    return told(_cache_directory(chosen))
+
+
+def _cache_prune(chosen: argparse.Namespace) -> str:
+    from pytest_sae.run.cache_commands import pruned
+
+    directory = _cache_directory(chosen)
+    try:
+        limit = size("to", chosen.to)
+    except OptionError:
+        raise OptionError(f"--to={chosen.to}: expected bytes such as 500M or 200G.") from None
+    return pruned(directory, limit)
+
+
+def _cache_verify(chosen: argparse.Namespace) -> Said:
+    from pytest_sae.run.cache_commands import verified
+
+    return verified(_cache_directory(chosen))
 
 
 def _json_in(text: str) -> Path:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from pytest_sae.activations.cache import damaged, entries, prune
 from pytest_sae.activations.store import Store, digest, shard_path
 from pytest_sae.activations.unfinished import DAY, MARK, abandoned, beginning
+from pytest_sae.cli import main
 
 NOW = 1_700_000_000.0
 
@@ -163,3 +164,37 @@ def test_an_entry_that_is_being_made_names_its_maker() -> None:
     assert name.startswith(f"abc{MARK}")
     assert name.endswith(f"-{os.getpid()}-")
     assert socket.gethostname().split("-")[0].split("_")[0] in name
+
+
+def cli(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:
+    status = main(["cache", *map(str, arguments)])
+    said = capsys.readouterr()
+    return status, said.out + said.err
+
+
+def test_the_command_line_tells_checks_and_makes_room(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    filled(tmp_path, [300_000, 300_000])
+    status, said = cli(capsys, "info", tmp_path)
+    assert status == 0
+    assert f"{tmp_path}: 2.3 MiB in 2 entries, unused for " in said
+    assert "  test: 2.3 MiB in 2 entries\n" in said
+    assert cli(capsys, "verify", tmp_path) == (0, f"{tmp_path}: 0 of 2 entries damaged\n")
+    shard_path(tmp_path / digest(key(1)), 0).write_bytes(b"x")
+    status, said = cli(capsys, "verify", tmp_path)
+    assert status == 1
+    assert "1 of 2 entries damaged" in said
+    assert cli(capsys, "prune", tmp_path, "--to=1M")[1] == (
+        f"{tmp_path}: 1 entry removed (1.1 MiB), 0.0 MiB left\n"
+    )
+    assert numbers(tmp_path) == [1]
+
+
+def test_what_is_no_cache_or_no_size_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli(capsys, "info", tmp_path / "nowhere")[0] == 2
+    status, said = cli(capsys, "prune", tmp_path, "--to=much")
+    assert status == 2
+    assert "--to=much: expected bytes such as 500M or 200G" in said
