@@ -1,8 +1,8 @@
 """Definitions of concept metrics held side by side, as pure functions of pooled activations.
 
-    definitions(pairs, multis, code) -> {"frontier": 0.4, "tpp.margin n=5": ..., ...}
+    definitions(tasks, code) -> {"sharp n = 5 pairs": 0.4, "tpp.margin n=5": ..., ...}
 
-`pairs` and `multis` are `Task`s, `code` is what a dictionary makes of each of them. Every
+A task is a pair of labels or of several classes; `code` is what a dictionary makes of it. Every
 definition is higher for better. Which is which stands in docs/audit.md.
 """
 
@@ -17,7 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from pytest_sae.metrics import frontier, frontier_estimates, removal, scr, tpp
+from pytest_sae.metrics import (
+    class_probes,
+    frontier,
+    frontier_estimates,
+    removal,
+    scr,
+    tpp,
+)
 from pytest_sae.metrics.ablation import AffineRemoval
 from pytest_sae.metrics.frontier_texts import (
     ErasedConcept,
@@ -101,8 +108,8 @@ class Task:
         share = equal_cells(cells)
         if not self.is_pair:
             count = int(cells.max()) + 1
-            targets = tpp.one_versus_rest(cells, count)
-            return fit_logistic(self.x_train, targets, tpp.balanced(cells, count))
+            targets = class_probes.one_versus_rest(cells, count)
+            return fit_logistic(self.x_train, targets, class_probes.balanced(cells, count))
         one, two = self.train > 0
         used = np.stack([share, share, share * (one == two)])
         return fit_logistic(self.x_train, np.stack([one, two, one]), used)
