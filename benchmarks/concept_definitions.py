@@ -1,8 +1,8 @@
 """Definitions of concept metrics held side by side, as pure functions of pooled activations.
 
-    definitions(pairs, multis, code) -> {"frontier": 0.4, "tpp.margin n=5": ..., ...}
+    definitions(tasks, code) -> {"sharp n = 5 pairs": 0.4, "tpp.margin n=5": ..., ...}
 
-`pairs` and `multis` are `Task`s, `code` is what a dictionary makes of each of them. Every
+A task is a pair of labels or of several classes; `code` is what a dictionary makes of it. Every
 definition is higher for better. Which is which stands in docs/audit.md.
 """
 
@@ -17,7 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from pytest_sae.metrics import class_probes, frontier, frontier_estimates, scr, tpp
+from pytest_sae.metrics import (
+    class_probes,
+    frontier,
+    frontier_estimates,
+    removal,
+    scr,
+    tpp,
+)
 from pytest_sae.metrics.ablation import AffineRemoval
 from pytest_sae.metrics.frontier_texts import (
     ErasedConcept,
@@ -28,6 +35,7 @@ from pytest_sae.metrics.frontier_texts import (
 )
 from pytest_sae.metrics.probe_bootstrap import equal_cells
 from pytest_sae.numbers.bootstrap import Floats
+from pytest_sae.numbers.keys import metric_key
 from pytest_sae.probes import LinearProbes, ProbeSets, fit_logistic
 
 NS = (1, 2, 3, 4, 5, 8, 10, 20)
@@ -265,7 +273,9 @@ def _discriminants(x: Floats, label: NDArray[Any], folds: NDArray[np.int64], rid
 
 
 def _balanced_mean(z: Floats, cells: NDArray[np.int64], used: NDArray[np.bool_]) -> Floats:
-    return np.mean([z[used & (cells == c)].mean(0) for c in np.unique(cells[used])], axis=0)
+    means = [z[used & (cells == c)].mean(0) for c in np.unique(cells[used])]
+    result: Floats = np.mean(means, axis=0)
+    return result
 
 
 def _auc(scores: Floats, label: NDArray[np.integer]) -> float:
@@ -327,16 +337,15 @@ def _scr(tasks: Sequence[Task], code: Code) -> dict[str, float]:
 
 
 def _erasure(tasks: Sequence[Task], code: Code) -> dict[str, float]:
-    found: dict[str, list[frontier.Frontier]] = {"scr": [], "tpp": []}
-    for kind, which in (("scr", True), ("tpp", False)):
-        for task in [t for t in tasks if t.is_pair == which][:_ERASURES]:
+    """As they are measured in a run: `erasure`, and `removal` on the same few tasks."""
+    areas: dict[str, list[frontier.Frontier]] = {"scr": [], "tpp": []}
+    few: dict[str, list[removal.Removed]] = {"scr": [], "tpp": []}
+    for kind, pair in (("scr", True), ("tpp", False)):
+        for task in [each for each in tasks if each.is_pair == pair][:_ERASURES]:
             z_train, z_test = (sparse.csr_array(each) for each in code.z[task.name])
-            ablation = frontier.Ablation(
-                z_train, code.rows, AffineRemoval(z_train, code.rows),
-                AffineRemoval(z_test, code.rows),
-            )  # fmt: skip
-            found[kind] += frontier.trace(task.texts, task.references, ablation, 0)
-    read = frontier_estimates.estimates(found, 0)
-    return {
-        f"erasure {dict(each.params).get('tasks', '')}".strip(): each.value or 0.0 for each in read
-    }
+            both = (AffineRemoval(z, code.rows) for z in (z_train, z_test))
+            ablation = frontier.Ablation(z_train, code.rows, *both)
+            areas[kind] += frontier.trace(task.texts, task.references, ablation, 0)
+            few[kind] += removal.trace(task.texts, task.references, ablation)
+    read = [*frontier_estimates.estimates(areas, 0), *removal.estimates(few, 0)]
+    return {metric_key(each.metric, each.params): each.value or 0.0 for each in read}

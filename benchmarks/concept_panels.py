@@ -277,7 +277,9 @@ def _within(x: Tensor, up: Tensor) -> Tensor:
 
 def correlations(z: Tensor, truth: Tensor) -> Floats:
     """(F, d_sae)."""
-    one, two = ((each - each.mean(0)) / each.std(0).clamp(min=1e-9) for each in (truth, z))
+    one, two = (
+        (each - each.mean(0)) / each.std(0, correction=0).clamp(min=1e-9) for each in (truth, z)
+    )
     return (one.T @ two / len(z)).double().numpy()
 
 

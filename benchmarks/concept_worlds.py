@@ -133,9 +133,9 @@ class KindWorld:
         self._parents = np.arange(spec.dense, spec.dense + heads)
         # Every other child has a parent.
         children = np.arange(spec.dense + heads, spec.features, 2)
-        self._parent_of = np.full(spec.features, -1)
+        self.parent_of = np.full(spec.features, -1)
         if heads:
-            self._parent_of[children] = rng.choice(self._parents, len(children))
+            self.parent_of[children] = rng.choice(self._parents, len(children))
         self._topical = rng.random((max(spec.topics, 1), spec.features)) < 0.1
         free = np.arange(spec.dense + heads, spec.features)
         drawn = rng.permutation(free)[: spec.concept * (2 * PAIRS + CLASSES * MULTIS)]
@@ -186,8 +186,8 @@ class KindWorld:
             mixed += np.sqrt(1 - spec.together) * norm.ppf(np.clip(drawn, 1e-6, 1 - 1e-6))
             drawn = norm.cdf(mixed).astype(np.float32)
         fires = drawn < shares[:, None]
-        for child in np.flatnonzero(self._parent_of >= 0):
-            fires[..., self._parent_of[child]] |= fires[..., child]
+        for child in np.flatnonzero(self.parent_of >= 0):
+            fires[..., self.parent_of[child]] |= fires[..., child]
         strength = _MAGNITUDES[spec.magnitudes](rng, fires.shape)
         return torch.as_tensor(np.where(fires, strength, 0.0).astype(np.float32))
 
@@ -257,8 +257,8 @@ class KindWorld:
                 one = int(rng.choice(concept))
                 token = int(rng.integers(TOKENS))
                 features[text, token, one] = 1.0
-                if self._parent_of[one] >= 0:
-                    features[text, token, self._parent_of[one]] += 1.0
+                if self.parent_of[one] >= 0:
+                    features[text, token, self.parent_of[one]] += 1.0
 
 
 PAIRS, MULTIS, CLASSES = 4, 2, 5

@@ -19,8 +19,7 @@ CARD = Card(
     on_tasks=True,
     tables=("scr", "tpp"),
     sizes=per_suite(fits=(2, 5, 5)),
-    cheap_controls=(*WORSE, "random_tied"),
-    more_controls=("pca", "identity"),
+    more_controls=(*WORSE, "random_tied", "pca", "identity"),
     audited=True,
     audited_tasks=2,
 )  # fmt: skip

@@ -14,14 +14,14 @@ again on what is left, B the mean AUC of the probes of the other concepts, which
 sums over concepts and tasks, so that a concept that hardly any probe finds does not decide. 0 is to
 do nothing, and to wipe the whole activation; 1 is to take all of every concept and nothing else.
 
-Why these n, and no choice among them. A code whose latents all know a little can take a concept away
-too, if it may ablate enough of them. With n chosen on training texts two latents that are the class
-means, dense and of no use for anything else, reach more than most trained dictionaries do, and
-principal components a fifth of it; over fixed n they are near 0 and at a tenth, for where one latent
-is enough the next ones only do harm. Fewer than five are too few for a concept of several features. `erasure`
-takes an area over all n up to 200, and gives principal components as much as a trained dictionary.
-All definitions that were tried stand in docs/audit.md (Held-out worlds), with what none of them does:
-see there why this one does not gate.
+Why these n, and no choice among them. A code whose latents all know a little can take a concept
+away too, if it may ablate enough of them. With n chosen on training texts two latents that are
+the class means, dense and of no use for anything else, reach more than most trained dictionaries
+do, and principal components a fifth of it; over fixed n they are near 0 and at a tenth, for where
+one latent is enough the next ones only do harm. Fewer than five are too few for a concept of
+several features. `erasure` takes an area over all n up to 200, and gives principal components as
+much as a trained dictionary. All definitions that were tried stand in docs/audit.md (Held-out
+worlds), with what none of them does: see there why this one does not gate.
 """
 
 from __future__ import annotations
