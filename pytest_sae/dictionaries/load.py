@@ -49,9 +49,10 @@ def load(
     """
     from pytest_sae.dictionaries.damaged import SETTING, damaged
 
-    own = {str(name): str(value) for name, value in settings}
-    damage = own.pop(SETTING, "")
-    dictionary = _whole(path, str(device), dtype, family, own.items())
+    given = [(str(name), str(value)) for name, value in settings]
+    damage = dict(given).get(SETTING, "")
+    files = [each for each in given if each[0] != SETTING]
+    dictionary = _whole(path, str(device), dtype, family, files)
     return damaged(dictionary, damage) if damage else dictionary
 
 
@@ -80,7 +81,7 @@ def read(path: Path | str, settings: Iterable[tuple[str, str]] = ()) -> Content:
 
     Args:
         path: a directory, its weights file, or a directory that holds exactly one dictionary.
-        settings: what the files do not say, by name.
+        settings: what the files do not say, by name; that of `damaged` is no business of theirs.
 
     Returns:
         Weights, configuration and settings.
@@ -94,6 +95,7 @@ def read(path: Path | str, settings: Iterable[tuple[str, str]] = ()) -> Content:
         raise DictionaryError(explain(path))
     from pytest_sae.dictionaries.containers import read_beside, read_configuration, read_weights
     from pytest_sae.dictionaries.content import Content
+    from pytest_sae.dictionaries.damaged import SETTING
 
     config = read_configuration(files.config) if files.config else {}
     tensors, inside = read_weights(files.weights)
@@ -102,7 +104,7 @@ def read(path: Path | str, settings: Iterable[tuple[str, str]] = ()) -> Content:
         weights=files.weights,
         config=_together(config, inside, str(path)),
         tensors=tensors,
-        settings={str(name): str(value) for name, value in settings},
+        settings={str(name): str(value) for name, value in settings if name != SETTING},
         beside={name: read_beside(path) for name, path in files.beside.items()},
     )
 

@@ -18,9 +18,9 @@ from pytest_sae.records.rule import AppliedRule, Tolerance
 class Regression(Tolerance):
     """How much worse than a baseline is too much, as a file says it: what it leaves out is known.
 
-    A run is red if a single metric is: at two standard errors of noise, with the nine metrics that
-    gate without a judge, about one run in fourteen is red by chance; at three, fewer than one in a
-    hundred (docs/gate.md).
+    A run is red if a single metric is: at two standard errors of noise, one run in thirty is red by
+    chance, and one in ten where all eight metrics are measured that gate without a judge; at three,
+    one in four hundred (docs/gate.md).
     """
 
     abs: float = 0.0
