@@ -92,7 +92,15 @@ def short(value: float) -> str:
 
 
 def mark(standing: Standing, unicode: bool = True) -> str:
-    """Return a sign for a verdict, which tells it without a colour."""
+    """Return a sign for a verdict, which tells it without a colour.
+
+    Args:
+        standing: of an SAE.
+        unicode: whether the terminal shows more than ASCII.
+
+    Returns:
+        One character.
+    """
     good, bad, open_ = ("✓", "✗", "·") if unicode else ("+", "!", "-")
     if standing.red or standing.verdict in ("fail", "incomplete"):
         return bad

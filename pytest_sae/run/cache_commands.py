@@ -36,6 +36,9 @@ def pruned(directory: Path, limit: int) -> str:
     Args:
         directory: of the cache.
         limit: bytes that may stay.
+
+    Returns:
+        How much went and how much is left, a line.
     """
     gone = prune(directory, limit)
     left = sum(each.bytes for each in entries(directory))

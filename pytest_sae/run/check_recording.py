@@ -42,6 +42,9 @@ def texts(recording: Recording, tasks: Tasks) -> Checked:
     Args:
         recording: opened.
         tasks: of the run.
+
+    Returns:
+        What was found, as a line of `check`.
     """
     from pytest_sae.session.record_activations import parts_of
 

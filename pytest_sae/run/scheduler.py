@@ -41,9 +41,8 @@ class SAEScheduling(LoadScopeScheduling):  # type: ignore[misc]
 
     def _split_scope(self, nodeid: str) -> str:
         sae = sae_of_nodeid(nodeid, self._sae_ids)
-        return f"sae {sae}" if sae else self._unit_of(nodeid)
-
-    def _unit_of(self, nodeid: str) -> str:
+        if sae:
+            return f"sae {sae}"
         grouped = isinstance(self._others, LoadScopeScheduling)
         return str(self._others._split_scope(nodeid)) if grouped else nodeid
 
