@@ -1,4 +1,4 @@
-"""The releases of other libraries whose own files are read as they compute, as docs/formats.md says."""
+"""The releases of other libraries whose own files are read as they compute: of docs/formats.md."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def document() -> str:
     return f"""## Releases
 
 `.ci/peers` installs these beside torch 2.13, each in an environment of its own, has them save what
-they know with their own code, and compares latents and reconstruction to 1e-5; of sae_lens also what
-it reads at the site, with the weights processed as that release does by default.
+they know with their own code, and compares latents and reconstruction to 1e-5; of sae_lens also
+what it reads at the site, with the weights processed as that release does by default.
 
 | library | release | what it saves |
 | --- | --- | --- |
