@@ -37,7 +37,7 @@ def recording(directory: Path | None) -> tuple[Recording | None, list[Checked]]:
 
 
 def texts(recording: Recording, tasks: Tasks) -> Checked:
-    """Say whether all texts of the data were recorded.
+    """Return whether all texts of the data were recorded, and how many are missing.
 
     Args:
         recording: opened.

@@ -1,4 +1,4 @@
-"""The releases of other libraries whose own files are read as they compute, as docs/formats.md says."""
+"""The releases of other libraries whose own files are read as they compute: of docs/formats.md."""
 
 from __future__ import annotations
 
@@ -13,20 +13,22 @@ def document() -> str:
     rows = "\n".join(
         f"| {each['name']} | {each['version']} | {each['what']} |"
         for each in tomllib.loads(RELEASES.read_text())["release"]
+        if each.get("tried", True)
     )
     return f"""## Releases
 
 `.ci/peers` installs these beside torch 2.13, each in an environment of its own, has them save what
-they know with their own code, and compares latents and reconstruction to 1e-5; of sae_lens also what
-it reads at the site, with the weights processed as that release does by default.
+they know with their own code, and compares latents and reconstruction to 1e-5; of sae_lens also
+what it reads at the site, with the weights processed as that release does by default.
 
 | library | release | what it saves |
 | --- | --- | --- |
 {rows}
 
-They are the oldest and the newest that can be installed there, and those between that wrote
-otherwise. Not among them: sae_lens before 1.0 saves pickles, which are never opened; overcomplete
-0.0.0 and 0.0.1 have no SAE; OpenAI's sparse_autoencoder, the BatchTopK repository, switch_sae,
-transcoder_circuits, the variational SAEs and SNMF are on no registry, so that tests write their
-files by the formulas of their code; Gemma Scope and Qwen Scope come from no library.
+They are the oldest and the newest of their libraries. Not among them: sae_lens before 1.0 saves
+pickles, which are never opened; overcomplete 0.0.0 and 0.0.1 have no SAE, and 0.0.2 saves other
+names, which are refused; sae_lens between the two and OpenMOSS' library (lm-saes, llamascopium) can
+be installed, and have not been compared so; OpenAI's sparse_autoencoder, the BatchTopK repository,
+switch_sae, transcoder_circuits, the variational SAEs and SNMF are on no registry, so that tests
+write their files by the formulas of their code; Gemma Scope and Qwen Scope come from no library.
 """

@@ -30,10 +30,11 @@ Made = tuple[str, Callable[[str], None], Callable[[Tensor], tuple[Tensor, Tensor
 
 
 def main(out: Path) -> None:
-    without_init("sae_lens")
-    shell: Any = sys.modules["sae_lens"]
-    shell.__version__, shell.logger = version("sae-lens"), logging.getLogger("sae_lens")
     release = int(version("sae-lens").partition(".")[0])
+    if release < 6:  # later ones register their classes there
+        without_init("sae_lens")
+        shell: Any = sys.modules["sae_lens"]
+        shell.__version__, shell.logger = version("sae-lens"), logging.getLogger("sae_lens")
     out.mkdir(parents=True, exist_ok=True)
     made = _first if release < 3 else _second if release < 6 else _third
     (out / "text.txt").write_text(TEXT)
@@ -121,7 +122,7 @@ def _second() -> Iterator[Made]:
 
 def _third() -> Iterator[Made]:
     registry = import_module("sae_lens.registry")
-    import_module("sae_lens.saes")
+    import_module("sae_lens")
     metadata = import_module("sae_lens.saes.sae").SAEMetadata
     own: dict[str, dict[str, Any]] = {
         "topk": {"k": K},
@@ -145,6 +146,8 @@ def _third() -> Iterator[Made]:
         }
         sae = sae_class(config_class(**config))
         fill(sae)
+        if name == "matching_pursuit":  # as its training keeps them
+            sae.W_dec.data /= sae.W_dec.norm(dim=1, keepdim=True)
         yield name, sae.save_model, lambda x, sae=sae: (sae.encode(x), sae(x))
 
 
