@@ -27,8 +27,8 @@ what it reads at the site, with the weights processed as that release does by de
 
 They are the oldest and the newest of their libraries. Not among them: sae_lens before 1.0 saves
 pickles, which are never opened; overcomplete 0.0.0 and 0.0.1 have no SAE, and 0.0.2 saves other
-names, which are refused; sae_lens between the two and OpenMOSS' library (lm-saes, llamascopium) can
-be installed, and have not been compared so; OpenAI's sparse_autoencoder, the BatchTopK repository,
+names, which are refused; sae_lens between the two, and lm-saes (llamascopium's name before) can be
+installed, and have not been compared so; OpenAI's sparse_autoencoder, the BatchTopK repository,
 switch_sae, transcoder_circuits, the variational SAEs and SNMF are on no registry, so that tests
 write their files by the formulas of their code; Gemma Scope and Qwen Scope come from no library.
 """
