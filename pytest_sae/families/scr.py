@@ -12,7 +12,8 @@ CARD = Card(
     metrics=(
         higher("scr", "accuracy won back by removing a spurious concept, over tasks",
             settings=grid(n=20, direction=("spurious", "intended")), controls=ERASED),
-        higher("scr.margin", "the same with correlations of logit and label in place of accuracy",
+        higher("scr.margin",
+            "correlation of logit and label won back by removing a spurious concept",
             settings=grid(n=20, direction=("spurious", "intended")), controls=ERASED),
         higher("scr.canonical", "SCR as published (arXiv 2411.18895)", settings=grid(n=20),
             controls=ERASED, headline=True),

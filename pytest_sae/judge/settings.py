@@ -18,6 +18,7 @@ _FORMS = (
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
 _TIME = re.compile(r"(\d+(?:\.\d+)?)\s*([smh]?)", re.IGNORECASE)
 _SCALES = {"": 1, "k": 1_000, "m": 1_000_000}
+_LEAST = 1_000  # tokens; fewer do not hold a few questions with their answers
 _NUMBER = r"\d+(?:\.\d+)?"
 _TOKENS = re.compile(rf"({_NUMBER})\s*([km]?)", re.IGNORECASE)
 _DOLLARS = re.compile(rf"\$\s*({_NUMBER})|({_NUMBER})\s*usd", re.IGNORECASE)
@@ -112,7 +113,7 @@ def parse_budget(text: str) -> Budget:
         if found := _DOLLARS.fullmatch(part.strip()):
             dollars.append(float(found[1] or found[2]))
         elif found := _TOKENS.fullmatch(part.strip()):
-            tokens.append(round(float(found[1]) * _SCALES[found[2].lower()]))
+            tokens.append(_tokens(text, float(found[1]) * _SCALES[found[2].lower()]))
         else:
             raise OptionError(f"--sae-judge-budget={text}: expected {_FORMS}.")
     if len(tokens) > 1 or len(dollars) > 1 or 0 in [*tokens, *dollars]:
@@ -120,6 +121,15 @@ def parse_budget(text: str) -> Budget:
             f"--sae-judge-budget={text} names a unit twice or a sum of nothing: expected {_FORMS}."
         )
     return Budget(tokens[0] if tokens else None, dollars[0] if dollars else None)
+
+
+def _tokens(text: str, count: float) -> int:
+    if 0 < count < _LEAST:
+        raise OptionError(
+            f"--sae-judge-budget={text} would be {count:g} tokens, and a question alone takes some "
+            f"hundred. For dollars say so: '${text}' or {text}usd. Expected {_FORMS}."
+        )
+    return round(count)
 
 
 def parse_time_limits(text: str | None) -> TimeLimits:

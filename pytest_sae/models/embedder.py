@@ -23,7 +23,7 @@ from torch import Tensor
 
 from pytest_sae.errors import ModelError
 from pytest_sae.models import hub
-from pytest_sae.models.load import _device, _directory, _quiet_transformers, _tokenizer
+from pytest_sae.models.load import _directory, _quiet_transformers, _tokenizer, device_of
 from pytest_sae.models.tokenize import grouped
 from pytest_sae.numbers.bootstrap import Floats
 
@@ -132,7 +132,7 @@ def load(name_or_path: str, device: str = "auto") -> Embedder:
     Raises:
         ModelError: no such encoder, weights missing, or a pooling that is not known here.
     """
-    place = _device(device)
+    place = device_of(device)
     path = _directory(name_or_path) or _fetched(name_or_path)
     recipe = _recipe(path)
     with _quiet_transformers():

@@ -42,7 +42,7 @@ def load(
         ModelError: no such directory or name, no configuration, no tokenizer, damaged or missing
             weights, an unknown device, or code from the repository would have to be run.
     """
-    place = _device(device)
+    place = device_of(device)
     path = _directory(name_or_path)
     source = hub.HubName(str(path)) if path else hub.pinned(hub.parse(name_or_path))
     wanted = dtype or (torch.float32 if place.type == "cpu" else "auto")
@@ -95,7 +95,15 @@ def world_fingerprint() -> str:
     return _of_files(bundled_world() / "model")
 
 
-def _device(name: str) -> torch.device:
+def device_of(name: str) -> torch.device:
+    """Return the device of this name.
+
+    Args:
+        name: `auto` (a GPU if there is one), or any of torch's.
+
+    Raises:
+        ModelError: torch knows no such device, or it is not there.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -104,8 +112,8 @@ def _device(name: str) -> torch.device:
         raise ModelError(f"unknown device {name!r}: use auto, cpu, cuda or cuda:N") from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ModelError(
-            f"device {name!r} is not there: torch {torch.__version__} sees "
-            f"{torch.cuda.device_count()} GPUs; use auto or cpu"
+            f"--sae-device={name} is not there: torch {torch.__version__} sees "
+            f"{torch.cuda.device_count()} GPUs. Expected auto or cpu, or a torch built for the GPU."
         )
     return device
 

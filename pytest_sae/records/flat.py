@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_sae.errors import PytestSAEError
 from pytest_sae.records.row import Row
+from pytest_sae.records.told import told_counts
 
 if TYPE_CHECKING:
     import pandas
@@ -43,7 +44,7 @@ def flat(row: Row) -> dict[str, Cell]:
         "low": ends[0],
         "high": ends[1],
         "n": next(iter(row.n.values()), None),
-        "units": ", ".join(f"{count} {unit}" for unit, count in row.n.items()),
+        "units": told_counts(row.n),
         "seeds": row.seeds,
         "direction": row.direction,
         "unit": row.unit,

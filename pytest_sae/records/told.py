@@ -21,6 +21,38 @@ _AS_IT_MUST: Mapping[tuple[str, bool | None], str] = {
 }
 
 
+def told_counts(counts: Mapping[str, int]) -> str:
+    """Return how many units a value rests on, in words.
+
+    >>> told_counts({"tasks": 3, "tasks_expected": 4, "texts": 1, "texts_dropped": 0})
+    '3 of 4 tasks, 1 text'
+
+    Args:
+        counts: by kind of unit; `X_expected` is of how many, `X_dropped` what was left out.
+    """
+    return ", ".join(filter(None, (_counted(name, counts) for name in counts)))
+
+
+def _counted(name: str, counts: Mapping[str, int]) -> str:
+    unit, _, what = name.rpartition("_")
+    count, of = counts[name], counts.get(f"{name}_expected", counts[name])
+    if what == "expected" and unit in counts:
+        return ""
+    if what == "dropped":
+        return f"{count:,} {_one(unit, count)} dropped" if count else ""
+    share = f"{count:,} of {of:,}" if of != count else f"{count:,}"
+    return f"{share} {_one(name.replace('_', ' '), of)}"
+
+
+def _one(units: str, count: int) -> str:
+    """A word for units, in the singular for one of them."""
+    if count != 1 or not units.endswith("s"):
+        return units
+    if units.endswith("ies"):
+        return f"{units[:-3]}y"
+    return units[:-2] if units.endswith("sses") else units[:-1]
+
+
 def shown_value(row: Row | JudgedControl) -> str:
     """Return value and standard error, `-` where there is no value."""
     if row.value is None:

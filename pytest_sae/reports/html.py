@@ -20,6 +20,7 @@ from pytest_sae.records.told import (
     shown_value,
     told_baseline,
     told_control,
+    told_counts,
     told_repeats,
 )
 from pytest_sae.reports.audit import html_audit
@@ -125,7 +126,7 @@ def _told(row: Row) -> dict[str, str]:
         "baseline": told_baseline(row),
         "controls": "; ".join(map(told_control, row.controls)),
         "because": row.rule.reason if row.rule else "",
-        "from": ", ".join(f"{count} {what}" for what, count in row.n.items()),
+        "from": told_counts(row.n),
         "repeats": told_repeats(row),
         "test": row.nodeid,
     }

@@ -16,6 +16,7 @@ import pytest
 from pytest_sae.errors import PytestSAEError
 from pytest_sae.records.builtin import writable
 from pytest_sae.run.attaching import outcome_of, received, sae_of, sendable
+from pytest_sae.run.in_time import refuse_in_time
 from pytest_sae.run.journal import Journal
 from pytest_sae.run.ledger import Ledger
 from pytest_sae.run.narrowed import narrowed
@@ -63,6 +64,8 @@ class Controller:
 
     def pytest_sessionstart(self) -> None:
         """Set an older report aside, if that was not done when the command line was read."""
+        if not self._only_shown():
+            refuse_in_time(self._config, self._run.options)
         self._began = True
         whole = not self._only_shown() and not narrowed(self._config)
         if whole and self._run.expects_sae_tests():

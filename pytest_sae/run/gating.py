@@ -83,11 +83,11 @@ class Gate:
 
 
 def _precision(row: Row) -> str:
-    from pytest_sae.records.told import told_repeats
+    from pytest_sae.records.told import told_counts, told_repeats
 
     interval = f"95 % interval {' to '.join(map(_end, row.ci))}" if row.ci else "no interval"
     error = f", se {number(row.se)}" if row.se is not None else ""
-    units = "".join(f", {count} {unit}" for unit, count in row.n.items())
+    units = f", {told_counts(row.n)}" if row.n else ""
     seeds = f", {row.seeds} seed{'s' * (row.seeds != 1)}"
     repeats = f", {told_repeats(row)}" if told_repeats(row) else ""
     return f"{interval}{error}{units}{seeds}{repeats}"

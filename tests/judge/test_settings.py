@@ -36,6 +36,13 @@ def test_another_budget_is_refused_with_the_forms_that_there_are(text: str) -> N
         parse_budget(text)
 
 
+@pytest.mark.parametrize("text", ["5", "1.5", "0.5k", "999"])
+def test_a_bare_number_that_is_no_budget_in_tokens_is_refused_with_the_units(text: str) -> None:
+    with pytest.raises(OptionError, match=rf"would be [\d.]+ tokens.*{text}usd"):
+        parse_budget(text)
+    assert parse_budget("1000").tokens == 1000
+
+
 @given(st.text(max_size=12))
 def test_any_text_is_a_budget_or_a_sentence(text: str) -> None:
     try:

@@ -272,3 +272,31 @@ def test_a_time_that_is_none_is_refused(project: Project) -> None:
     result = project.run("--sae-judge-timeout=soon")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*--sae-judge-timeout=soon: expected the time for a question*"])
+
+
+def test_a_device_that_is_not_there_ends_the_run_at_once(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert project.run().ret == 0
+    before = (project.path / "sae-report/report.json").read_bytes()
+    result = project.run_apart("--sae-device=cuda")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--sae-device=cuda is not there: torch * sees 0 GPUs.*"])
+    assert (project.path / "sae-report/report.json").read_bytes() == before
+    assert project.run_apart("--sae-device=cuda", "--collect-only").ret == 0
+
+
+def test_a_judge_without_a_key_ends_the_run_before_anything_is_measured(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    judge = "--sae-judge=openai/gpt-4o-mini"
+    result = project.run_apart(judge)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*{judge}: OPENAI_API_KEY not set. Expected the key of its*"])
+    assert not (project.path / "loads.txt").exists()
+    for spared in ("--sae-judge-mode=replay", "--sae-judge-api-base=http://127.0.0.1:9", "-kl0"):
+        assert project.run_apart(judge, spared).ret == 0, spared
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-none")
+    assert project.run_apart(judge).ret == 0
