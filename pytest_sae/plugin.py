@@ -78,10 +78,8 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from None
     if not hasattr(config, "workerinput"):
         from pytest_sae.run.controller import Controller
-        from pytest_sae.run.told_once import ToldOnce
 
         config.pluginmanager.register(Controller(run), "sae-controller")
-        config.pluginmanager.register(ToldOnce(config), "sae-told-once")
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

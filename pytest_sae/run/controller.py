@@ -16,7 +16,6 @@ import pytest
 from pytest_sae.errors import PytestSAEError
 from pytest_sae.records.builtin import writable
 from pytest_sae.run.attaching import outcome_of, received, sae_of, sendable
-from pytest_sae.run.in_time import refuse_in_time
 from pytest_sae.run.journal import Journal
 from pytest_sae.run.ledger import Ledger
 from pytest_sae.run.narrowed import narrowed
@@ -64,7 +63,9 @@ class Controller:
 
     def pytest_sessionstart(self) -> None:
         """Set an older report aside, if that was not done when the command line was read."""
-        if not self._only_shown():
+        if not self._only_shown() and self._run.options.asked:
+            from pytest_sae.run.in_time import refuse_in_time
+
             refuse_in_time(self._config, self._run.options)
         self._began = True
         whole = not self._only_shown() and not narrowed(self._config)
@@ -148,9 +149,11 @@ class Controller:
         if self._journal is None:
             from pytest_sae.records.schema import builtins
             from pytest_sae.run.resume import inputs
+            from pytest_sae.run.told_once import ToldOnce
 
+            self._config.pluginmanager.register(ToldOnce(self._config), "sae-told-once")
             self._stopping.listen()
-            self._directory = _directory(self._directory, self._plan)
+            self._directory = _directory(self._directory, self._plan, self._run.argv)
             begun = self._assembled(-1, complete=False, problems=["the run has not ended"])
             told = builtins(begun)
             try:
@@ -364,8 +367,8 @@ class Controller:
         return shown_path(self._config, self._directory)
 
 
-def _directory(asked: Path, plan: Plan) -> Path:
-    """Return where the reports go: those of a part do not replace those of a whole run."""
+def _directory(asked: Path, plan: Plan, argv: Sequence[str]) -> Path:
+    """Return where the reports go: those of a part replace none but those of the same part."""
     from pytest_sae.records.report import NAME
     from pytest_sae.records.schema import read_report
 
@@ -373,11 +376,10 @@ def _directory(asked: Path, plan: Plan) -> Path:
         return asked
     try:
         there = read_report(asked / NAME)
-        # Of a run that was to be whole, however it ended: its values are more than a part's.
-        whole = there.complete or not there.plan.narrowed
+        same = bool(there.plan.narrowed) and [*there.argv] == [*map(writable, argv)]
     except PytestSAEError:
-        whole = True  # not ours to judge, and so not ours to replace
-    return asked / "partial" if whole else asked
+        same = False  # not ours to judge, and so not ours to replace
+    return asked if same else asked / "partial"
 
 
 def _unwritable(path: Path, error: OSError) -> str:

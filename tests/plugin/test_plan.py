@@ -176,6 +176,23 @@ def test_a_part_never_replaces_the_report_of_a_whole_run(project: Project) -> No
     assert part["verdict"] == "partial"
 
 
+@pytest.mark.parametrize("first", [["-k", "l0"], ["-x"]])
+def test_a_part_replaces_neither_another_part_nor_what_was_stopped(
+    project: Project, first: list[str]
+) -> None:
+    project.tests(CORE.replace('"l0"', '"l0", "explained_variance"'))
+    project.thresholds(RULES.replace("min = 20", "min = 200"))
+    project.run(*first)
+    report = project.path / "sae-report/report.json"
+    before = report.read_bytes()
+    project.run("-k", "explained_variance")
+    assert report.read_bytes() == before
+    assert (project.path / "sae-report/partial/report.json").is_file()
+    if first[0] == "-k":
+        project.run(*first)
+        assert report.read_bytes() != before
+
+
 @pytest.mark.parametrize("workers", ["-n0", "-n2"])
 def test_the_plan_stands_in_the_first_line_of_the_journal(project: Project, workers: str) -> None:
     project.run(workers)
