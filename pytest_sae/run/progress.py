@@ -15,7 +15,8 @@ _SECONDS_BETWEEN = 0.2
 class Progress:
     """Called as progress(stage, done, total) by whatever takes long.
 
-    Silent under -q, in a CI log, in an xdist worker, and where the output is no terminal.
+    Silent under -q, in a CI log, in an xdist worker, and where the output is no terminal, or one
+    that cannot rewrite a line.
 
     Args:
         config: of the run.
@@ -68,5 +69,6 @@ def _watched(config: pytest.Config, reporter: Any) -> bool:
         reporter.isatty
         and config.getoption("verbose") >= 0
         and not os.environ.get("CI")
+        and os.environ.get("TERM") != "dumb"
         and not hasattr(config, "workerinput")
     )
