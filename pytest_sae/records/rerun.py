@@ -9,11 +9,13 @@ from pathlib import PurePath
 
 # What a run of one test must not do again: other SAEs, a part of them, a new baseline.
 _DROPPED = ("--sae", "--sae-shard", "--sae-baseline-update", "--sae-baseline-update-new",
-    "--sae-accept-regressions", "--sae-require", "--sae-audit", "--sae-partial")  # fmt: skip
-# Flags of ours without a value, and those of pytest on which it depends what a test is.
-_SWITCHES = ("--sae-no-gate", "--sae-ci", "--no-sae-ci", "--sae-baseline-update",
-    "--sae-baseline-update-new", "--sae-accept-regressions", "--sae-audit",
-    "--sae-partial")  # fmt: skip
+    "--sae-accept-regressions", "--sae-require", "--sae-audit", "--sae-partial",
+    "--sae-resume")  # fmt: skip
+#: Flags of ours without a value.
+SWITCHES = ("--sae-no-gate", "--sae-ci", "--no-sae-ci", "--sae-baseline-update",
+    "--sae-baseline-update-new", "--sae-accept-regressions", "--sae-audit", "--sae-partial",
+    "--sae-resume")  # fmt: skip
+# Those of pytest on which it depends what a test is.
 _OF_PYTEST = ("-c", "--config-file", "--rootdir", "--confcutdir", "-p", "-o", "--override-ini",
     "--import-mode")  # fmt: skip
 
@@ -61,13 +63,13 @@ def _kept(argv: Sequence[str]) -> Iterator[str]:
         ours = name.startswith(("--sae", "--no-sae-"))
         if not (ours or name in _OF_PYTEST):
             continue
-        if not equals and name not in _SWITCHES:
+        if not equals and name not in SWITCHES:
             value = next(rest, "")
         if name not in _DROPPED:
             yield from _flag(name, value)
 
 
 def _flag(name: str, value: str) -> Sequence[str]:
-    if name in _SWITCHES:
+    if name in SWITCHES:
         return [name]
     return [f"{name}={value}"] if name.startswith("--") else [name, value]

@@ -6,8 +6,8 @@ import shlex
 
 import pytest
 
-from pytest_sae.options import FLAGS
-from pytest_sae.records.rerun import rerun
+from pytest_sae.options import FLAGS, add_options
+from pytest_sae.records.rerun import SWITCHES, rerun
 
 TEST = "evals/t.py::test_it[topk_1-l0]"
 
@@ -42,6 +42,18 @@ def test_a_flag_that_decides_what_is_measured_is_kept_however_it_is_typed(flag: 
 )  # fmt: skip
 def test_what_would_measure_more_or_elsewhere_is_left_out(typed: list[str]) -> None:
     assert command(*typed) == ["pytest", TEST, "--sae=saes/topk-1"]
+
+
+def test_every_switch_is_known_to_take_no_value() -> None:
+    parser = pytest.Parser(_ispytest=True)
+    add_options(parser)
+    switches = {
+        name
+        for option in parser.getgroup("sae").options
+        if option.attrs()["nargs"] == 0
+        for name in option.names()
+    }
+    assert switches == set(SWITCHES)
 
 
 def test_switches_and_what_pytest_itself_depends_on_are_kept() -> None:
