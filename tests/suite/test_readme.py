@@ -1,4 +1,4 @@
-"""What the README shows works as it stands there."""
+"""What the README and the pages of docs show works as it stands there."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from tests.suite.running import ran
 from tests.tiny import tiny_model, tiny_sae
 
 ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+README = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
 
 
 def blocks(language: str) -> list[str]:
@@ -74,3 +75,20 @@ def test_every_flag_is_in_the_table() -> None:
     assert len(flags) > 10
     for flag in flags:
         assert f"`{flag}" in README, flag
+
+
+def anchors(page: Path) -> set[str]:
+    """Return what links into a page may name, as GitHub spells it."""
+    heads = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_between_pages_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if "://" in target:
+            continue
+        name, _, anchor = target.partition("#")
+        there = (page.parent / name) if name else page
+        assert there.is_file(), target
+        assert not anchor or anchor in anchors(there), target
