@@ -11,7 +11,7 @@ import pytest
 
 from pytest_sae.records.report import Report
 from pytest_sae.records.schema import builtins, checked
-from tests.plugin.project import Project
+from tests.plugin.project import EVALS, Project
 from tests.timeless import without_times
 
 FAILING = """
@@ -101,6 +101,27 @@ def test_the_end_tells_each_sae_in_a_line_and_what_is_red_once(project: Project)
     ]
     assert result.stdout.str().count("0.6120 < min 0.7000") == 1
     result.assert_outcomes(passed=7, failed=1)
+
+
+@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+def test_a_failure_is_told_once_and_counted_and_in_full_where_that_is_asked_for(
+    project: Project, workers: str
+) -> None:
+    project.measures(FAILING)
+    for asked, times in (((), 1), (("-v",), 2), (("-ra",), 2)):
+        result = project.run_apart(workers, *asked)
+        result.assert_outcomes(passed=3, failed=1)
+        assert result.stdout.str().count("0.6120 < min 0.7000") == times, asked
+
+
+def test_an_error_of_a_family_is_shown_once_and_its_metrics_in_one_line(project: Project) -> None:
+    project.measures("if family == 'scr':\n    raise RuntimeError('no such layer')\n" + FAILING)
+    project.tests(EVALS.replace("n=[5, 20]", "n=[1, 2, 5, 20]"))
+    result = project.run()
+    result.assert_outcomes(passed=1, failed=1, errors=4)
+    text = result.stdout.str()
+    assert text.count("Traceback") + text.count("RuntimeError: no such layer") <= 3
+    assert "4 metrics, scr:n=1 to scr:n=20 unmeasured: " in text
 
 
 def test_with_v_every_value_is_shown_in_an_aligned_table(project: Project) -> None:
