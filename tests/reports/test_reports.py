@@ -57,8 +57,8 @@ def test_no_text_of_a_report_draws_anything(measured: list[Estimate], sae: str) 
     shown = markdown(whole)
     assert "<script" not in shown
     tables = [part.splitlines() for part in shown.split("\n\n") if part.startswith("| ")]
-    for head, *lines in tables:
-        assert {line.count("|") - line.count("\\|") for line in lines} == {head.count("|")}
+    for lines in tables:
+        assert len({line.count("|") - line.count("\\|") for line in lines}) == 1
 
 
 def test_the_summary_of_a_step_is_appended_and_never_above_its_limit(tmp_path: Path) -> None:
