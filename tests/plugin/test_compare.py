@@ -154,7 +154,7 @@ def test_a_run_is_compared_text_by_text_with_a_baseline_that_kept_them(
     assert Path("kept/a.influence.safetensors").is_file()
     assert paired.run_apart(workers, "--sae-baseline=kept").ret == 0
     paired.write("measure.py", PAIRED.format(value=0.87))
-    result = paired.run_apart(workers, "--sae-baseline=kept")
+    result = paired.run_apart(workers, "--sae-baseline=kept", "-v")
     assert result.ret == 1
     result.stdout.fnmatch_lines([
         "explained_variance 0.8700 regressed from 0.9100 (-0.0400), allowed 0.0200 [[]a[]]",

@@ -68,13 +68,15 @@ def report(measurements: Sequence[Row] | None = None, **changed: Any) -> Report:
 texts = st.text(max_size=20) | st.sampled_from(
     ["<script>x</script>", "a|b", "`x`", "\n::error::", "%"]
 )
+# The gate refuses an error or an interval that is no number.
+_FINITE = st.floats(allow_nan=False, allow_infinity=False)
 estimates = st.builds(
     Estimate,
     metric=st.sampled_from(["l0", "scr", "explained_variance"]),
     value=st.none() | st.floats(),
     params=st.dictionaries(texts.filter(bool), st.integers() | texts, max_size=2),
-    se=st.none() | st.floats(),
-    ci=st.none() | st.tuples(st.floats(), st.floats()),
+    se=st.none() | _FINITE,
+    ci=st.none() | st.tuples(_FINITE, _FINITE),
     reason=texts,
     details=st.dictionaries(texts, texts | st.floats(), max_size=2)
     | st.just({"curve": CURVE})
