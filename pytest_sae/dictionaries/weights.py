@@ -55,6 +55,20 @@ def without_unit_scale(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: t for name, t in tensors.items() if not (unit and name == "scaling_factor")}
 
 
+def folded(tensors: Mapping[str, Tensor], factor: float | None) -> Mapping[str, Tensor]:
+    """Return the weights for activations as the model has them, of those for f times as much.
+
+    Args:
+        tensors: by sae_lens' names; thresholds and the encoder's bias are no multiples of it.
+        factor: f, None for 1.
+    """
+    if factor is None:
+        return tensors
+    powers = {"W_enc": factor, "W_dec": 1 / factor, "b_dec": 1 / factor}
+    # Half precision would round a second time.
+    return {n: t.double() * powers[n] if n in powers else t for n, t in tensors.items()}
+
+
 def _bytes(tensor: Tensor) -> Buffer:
     import torch
 

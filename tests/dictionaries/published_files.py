@@ -50,7 +50,9 @@ def stored(release: Release, name: str, key: str) -> Stored:
 
 
 def layer(release: Release, key: str) -> int:
-    """The layer that an entry's names say."""
+    """The layer that an entry's names say; the first reads embeddings."""
+    if release.folder.startswith("embedding/"):
+        return 0
     match = re.search(r"(?:layer_?|blocks\.|/L|-L)(\d+)", f"{key} {release.folder}")
     assert match is not None, (release, key)
     return int(match[1])

@@ -13,7 +13,6 @@ def document() -> str:
     rows = "\n".join(
         f"| {each['name']} | {each['version']} | {each['what']} |"
         for each in tomllib.loads(RELEASES.read_text())["release"]
-        if each.get("tried", True)
     )
     return f"""## Releases
 
@@ -25,10 +24,9 @@ what it reads at the site, with the weights processed as that release does by de
 | --- | --- | --- |
 {rows}
 
-They are the oldest and the newest of their libraries. Not among them: sae_lens before 1.0 saves
-pickles, which are never opened; overcomplete 0.0.0 and 0.0.1 have no SAE, and 0.0.2 saves other
-names, which are refused; sae_lens between the two, and lm-saes (llamascopium's name before) can be
-installed, and have not been compared so; OpenAI's sparse_autoencoder, the BatchTopK repository,
-switch_sae, transcoder_circuits, the variational SAEs and SNMF are on no registry, so that tests
-write their files by the formulas of their code; Gemma Scope and Qwen Scope come from no library.
+They are the oldest and the newest of their libraries, and those between that wrote otherwise. Not
+among them: sae_lens before 1.0 saves pickles, which are never opened; overcomplete 0.0.0 and 0.0.1
+have no SAE; OpenAI's sparse_autoencoder, the BatchTopK repository, switch_sae, transcoder_circuits,
+the variational SAEs and SNMF are on no registry, so that tests write their files by the formulas of
+their code; Gemma Scope and Qwen Scope come from no library.
 """

@@ -55,13 +55,16 @@ def _tensors(path: Path) -> dict[str, Tensor]:
 
 def _check_header(path: Path) -> None:
     with path.open("rb") as file:
-        start = file.read(8)
-        if start.startswith(_PICKLE_STARTS):
+        start = file.read(9)
+        # A header of 640 bytes begins as a pickle of protocol 2 does, and with a brace after that.
+        if start.startswith(_PICKLE_STARTS) and start[8:] != b"{":
             raise DictionaryError(pickle_refused(path))
+        start = start[:8]
         length = int.from_bytes(start, "little")
         rest = path.stat().st_size - 8
         if len(start) < 8 or length > min(rest, _MOST_HEADER):
             raise _DamagedError(f"its header claims {length:,} bytes of {max(rest, 0):,}")
+        file.seek(8)
         header = json.loads(file.read(length), object_pairs_hook=_object)
     if not isinstance(header, dict):
         raise _DamagedError("its header is no JSON object")

@@ -9,9 +9,16 @@ from pytest_sae.dictionaries import preflight
 from pytest_sae.dictionaries.affine import SkipDictionary
 from pytest_sae.dictionaries.content import Content, check_settings, declared
 from pytest_sae.dictionaries.formats.orientation import upright
+from pytest_sae.dictionaries.formats.sae_lens_settings import NORM_FACTOR, norm_factor
 from pytest_sae.dictionaries.formats.selection import above
 from pytest_sae.dictionaries.keys import Keys
-from pytest_sae.dictionaries.weights import computing_dtype, fingerprint, without_unit_scale
+from pytest_sae.dictionaries.weights import (
+    computing_dtype,
+    fingerprint,
+    folded,
+    without_unit_scale,
+)
+from pytest_sae.errors import DictionaryError
 
 if TYPE_CHECKING:
     import torch
@@ -20,6 +27,7 @@ if TYPE_CHECKING:
     from pytest_sae.dictionaries.base import Dictionary, DictionaryInfo
 
 NAME = "gemma_scope"
+SETTINGS = (NORM_FACTOR,)
 KEYS = Keys(
     used=("model_name", "hf_hook_point_in", "hf_hook_point_out"),
     # The arrays say all of these.
@@ -50,16 +58,22 @@ def build(content: Content, *, device: str, dtype: torch.dtype | None) -> Dictio
     """Return z = relu(p) · [p > threshold], p = x W_enc + b_enc, x̂ = z W_dec + b_dec (+ x A).
 
     A is the affine connection of some transcoders of the second release; it belongs to no latent.
+    The setting `norm_factor` is f where it was trained on f x: the dictionaries of embeddings were
+    on those that the model has not multiplied by √d yet, and then x̂ is over f, its bias too.
 
     Raises:
-        DictionaryError: anything that `preflight` refuses.
+        DictionaryError: anything that `preflight` refuses, or a factor of a transcoder.
     """
-    check_settings(content, NAME)
+    check_settings(content, NAME, SETTINGS)
     stored = {_key(name): tensor for name, tensor in content.tensors.items()}
     w = without_unit_scale(stored)
     _check(w, content.source)
+    factor = _factor(content, w)
     computing = computing_dtype(w, dtype)
-    on_device = {name: t.to(device=device, dtype=computing) for name, t in w.items()}
+    on_device = {
+        name: t.to(device=device, dtype=computing) for name, t in folded(w, factor).items()
+    }
+    scaled = {} if factor is None else {NORM_FACTOR: factor}
     skip = on_device.get("affine_skip_connection")
     return SkipDictionary(
         encode=lambda x: _encode(on_device, x.to(computing)),
@@ -67,13 +81,25 @@ def build(content: Content, *, device: str, dtype: torch.dtype | None) -> Dictio
         bias=on_device["b_dec"],
         encoder_rows=on_device["W_enc"].T,
         info=_info(content),
-        fingerprint=fingerprint(w, {"format": NAME, "dtype": str(computing)}),
+        fingerprint=fingerprint(w, {"format": NAME, "dtype": str(computing), **scaled}),
         skip=None if skip is None else skip.T,
     )
 
 
 def _key(name: str) -> str:
     return f"W_{name[2:].lower()}" if name.lower() in ("w_enc", "w_dec") else name
+
+
+def _factor(content: Content, w: dict[str, Tensor]) -> float | None:
+    """What its input was multiplied by in training; that of another site's output is not known."""
+    factor = norm_factor(content)
+    other = "affine_skip_connection" in w or len(w["b_dec"]) != len(w["W_enc"])
+    if factor is not None and (other or "site_out" in content.settings):
+        raise DictionaryError(
+            f"{content.source} is given {NORM_FACTOR}={factor:g}, and writes another site than it "
+            "reads, whose factor nothing says. Expected none: leave it out."
+        )
+    return factor
 
 
 def _encode(w: dict[str, Tensor], x: Tensor) -> Tensor:

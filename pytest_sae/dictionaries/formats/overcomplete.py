@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -37,6 +38,13 @@ _PURSUITS = {"mp": matching_pursuit, "omp": orthogonal_pursuit}
 _ENCODED = ("relu", "topk", "batchtopk", "jumprelu")
 _ATOMS = frozenset({"dictionary._weights"})
 _ARCHETYPES = frozenset({"dictionary.C", "dictionary.W", "dictionary.Relax"})
+# What 0.0.2 called them; it did not normalise its atoms, and selected by relu alone.
+_FIRST = {
+    "dictionary.dictionary": "dictionary._weights",
+    "encoder.0.": "encoder.final_block.0.",
+    "encoder.1.": "encoder.final_block.1.",
+}
+_FIRST_SETTINGS = {"codes": "relu", "normalization": "identity"}
 _EPS = 1e-5  # torch's, of batch and layer normalisation
 _UNIT = 0.1  # how far one step of training takes a row from norm 1
 
@@ -46,7 +54,7 @@ Encode = Callable[["Tensor"], "Tensor"]
 
 def recognise(content: Content) -> bool:
     """Whether there is a dictionary layer, free or archetypal."""
-    names = unwrapped(content).tensors.keys()
+    names = _renamed(unwrapped(content)).tensors.keys()
     return names >= _ATOMS or names >= _ARCHETYPES
 
 
@@ -59,7 +67,7 @@ def build(content: Content, *, device: str, dtype: torch.dtype | None) -> Dictio
         DictionaryError: anything that `preflight` refuses, and settings that are missing.
     """
     check_settings(content, NAME, SETTINGS)
-    content = unwrapped(content)
+    content = _renamed(unwrapped(content))
     tensors = _numbers(content)
     computing = computing_dtype(tensors, dtype)
     w = {name: t.to(device=device, dtype=computing) for name, t in tensors.items()}
@@ -84,6 +92,17 @@ def build(content: Content, *, device: str, dtype: torch.dtype | None) -> Dictio
             tensors, {"format": NAME, "codes": codes, "dtype": str(computing), **settings}
         ),
     )
+
+
+def _renamed(content: Content) -> Content:
+    """A dictionary of 0.0.2 under the names of the later ones, and with what it computed."""
+    if "dictionary.dictionary" not in content.tensors:
+        return content
+    tensors = {}
+    for name, tensor in content.tensors.items():
+        first = next((each for each in _FIRST if name.startswith(each)), "")
+        tensors[_FIRST.get(first, "") + name.removeprefix(first)] = tensor
+    return replace(content, tensors=tensors, settings={**_FIRST_SETTINGS, **content.settings})
 
 
 def _numbers(content: Content) -> dict[str, Tensor]:

@@ -16,7 +16,12 @@ from pytest_sae.dictionaries.formats.orientation import upright
 from pytest_sae.dictionaries.formats.sae_lens_config import TENSORS, Config
 from pytest_sae.dictionaries.formats.sae_lens_keys import KEYS
 from pytest_sae.dictionaries.formats.sae_lens_settings import CORRECTIONS
-from pytest_sae.dictionaries.weights import computing_dtype, fingerprint, without_unit_scale
+from pytest_sae.dictionaries.weights import (
+    computing_dtype,
+    fingerprint,
+    folded,
+    without_unit_scale,
+)
 from pytest_sae.errors import DictionaryError
 
 if TYPE_CHECKING:
@@ -62,7 +67,7 @@ def build(content: Content, *, device: str, dtype: torch.dtype | None) -> Dictio
     _check(config, tensors, content.source)
     config, tensors = _first(config, tensors, nested.prefix(content, config.info.prefixes))
     computing = computing_dtype(tensors, dtype)
-    sae, options = _build(config, _folded(tensors, config.factor), device, computing)
+    sae, options = _build(config, folded(tensors, config.factor), device, computing)
     canonical = {
         "format": "sae_lens",
         "architecture": config.architecture,
@@ -173,15 +178,6 @@ def _first(
     }
     info = replace(config.info, k=None)
     return replace(config, d_sae=prefix, info=info), narrowed
-
-
-def _folded(tensors: Mapping[str, Tensor], factor: float | None) -> Mapping[str, Tensor]:
-    """The weights for activations as the model has them, of those for f times as much."""
-    if factor is None:
-        return tensors
-    powers = {"W_enc": factor, "W_dec": 1 / factor, "b_dec": 1 / factor}
-    # Half precision would round a second time.
-    return {n: t.double() * powers[n] if n in powers else t for n, t in tensors.items()}
 
 
 def _build(

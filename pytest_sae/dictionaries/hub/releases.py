@@ -54,6 +54,7 @@ _ALONE = {
 # What the table adds to a configuration and no figure depends on.
 _IRRELEVANT = ("dataset_path", "neuronpedia_id")
 _GEMMA_2 = re.compile(r"google/gemma-scope-(?P<size>\d+b)-(?P<tuned>pt|it)-(?P<kind>\w+)")
+_GEMMA_2_WIDTHS = {"2b": 2304, "9b": 3584, "27b": 4608}
 _GEMMA_2_SITES = {"res": "hook_resid_post", "mlp": "hook_mlp_out", "att": "attn.hook_z"}
 _GEMMA_3_SITES = {
     "resid_post": ("model.layers.{}",),
@@ -192,8 +193,6 @@ def refusal(release: Release) -> str | None:
     known = {*_FAMILIES, *_REFUSED}
     if release.loader not in known:
         return "it is newer than this package"
-    if release.loader == "gemma_2" and "layer_" not in release.folder:
-        return "it reads embeddings that the model has scaled, which is no site of one layer"
     if release.loader == "gemma_3" and "clt" in release.folder.split("/")[0]:
         return "it writes to many layers at once"
     return _REFUSED.get(release.loader) or _unknown_corrections(release)
@@ -238,11 +237,23 @@ def _of_gemma_2(release: Release) -> dict[str, str]:
     weight or without, nothing says: the run asks for their sites.
     """
     repo, layer = _GEMMA_2.fullmatch(release.repo), re.search(r"layer_(\d+)", release.folder)
-    if repo is None or layer is None:
+    if repo is None:
         return {}
     model = f"google/gemma-2-{repo['size']}" + ("-it" if repo["tuned"] == "it" else "")
+    if release.folder.startswith("embedding/"):
+        return {"model": model, **_of_embeddings(_GEMMA_2_WIDTHS[repo["size"]])}
+    if layer is None:
+        return {}
     site = _GEMMA_2_SITES.get(repo["kind"])
     return {"model": model, **({"site": f"blocks.{layer[1]}.{site}"} if site else {})}
+
+
+def _of_embeddings(width: int) -> dict[str, str]:
+    """Those trained on embeddings that the model has not scaled: the first layer has them times √d.
+
+    sae_lens scales their encoder and decoder so, and leaves out the decoder's bias.
+    """
+    return {"site": "blocks.0.hook_resid_pre", NORM_FACTOR: repr(1 / math.sqrt(width))}
 
 
 def _of_gemma_3(release: Release) -> dict[str, str]:

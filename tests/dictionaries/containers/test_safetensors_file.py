@@ -51,6 +51,16 @@ def test_a_header_that_is_fine_passes(tmp_path: Path) -> None:
     assert read_safetensors(write(tmp_path / "w", {"a": GOOD}))["a"].shape == (2, 2)
 
 
+@pytest.mark.parametrize("length", [0x280, 0x380, 0x480, 0x580])
+def test_a_header_whose_length_begins_as_a_pickle_does_is_none(tmp_path: Path, length: int) -> None:
+    path, w = tmp_path / "w.safetensors", {"a": torch.arange(4.0)}
+    save_file(w, path, metadata={"padding": ""})
+    bare = int.from_bytes(path.read_bytes()[:8], "little")
+    save_file(w, path, metadata={"padding": "x" * (length - bare)})
+    assert path.read_bytes()[:2] == length.to_bytes(2, "little")
+    assert torch.equal(read_safetensors(path)["a"], w["a"])
+
+
 @pytest.mark.parametrize("length", [2**63, 2**64 - 1, 10**9, 100])
 def test_a_header_longer_than_the_file_is_not_read(tmp_path: Path, length: int) -> None:
     assert f"claims {length:,} bytes" in refusal(write(tmp_path / "w", {"a": GOOD}, length=length))

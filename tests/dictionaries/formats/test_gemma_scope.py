@@ -17,7 +17,9 @@ from pytest_sae.dictionaries.base import Dictionary
 from pytest_sae.dictionaries.load import load
 from pytest_sae.dictionaries.preflight import require_site
 from pytest_sae.errors import DictionaryError
+from pytest_sae.models.prove import captured
 from tests.dictionaries.contents import behaves
+from tests.models.architectures import language_model, padded_batch
 
 D, M, OUT = 16, 40, 12
 
@@ -107,6 +109,30 @@ def test_the_affine_connection_counts_in_reconstruction_and_in_no_latent(tmp_pat
     theirs.load_state_dict({**w, "W_skip": skip.T})
     with torch.no_grad():
         torch.testing.assert_close(ours.reconstruct(x), theirs(x))
+
+
+def test_what_was_trained_on_a_multiple_of_its_site_reconstructs_the_site(tmp_path: Path) -> None:
+    w, x = arrays(), tokens()
+    ours = loaded(write_first(tmp_path, w), ("norm_factor", "0.25"))
+    z = codes(w, x / 4)
+    behaves(ours, x, z, 4 * w["W_dec"], 4 * w["b_dec"], rtol=1e-5, atol=1e-5)
+    assert ours.fingerprint != loaded(tmp_path).fingerprint
+
+
+def test_a_model_of_gemma_has_its_embeddings_times_the_root_of_its_width() -> None:
+    """Where the dictionaries of embeddings are read, with the factor 1/√d."""
+    model = language_model("gemma2")
+    batch = padded_batch((9, 9))
+    x, _ = captured(model, batch, model.site("blocks.0.hook_resid_pre"))
+    embeddings = model.hf.get_input_embeddings().weight[batch.ids]
+    torch.testing.assert_close(x, embeddings * x.shape[-1] ** 0.5)
+
+
+def test_a_factor_of_a_transcoder_is_refused(tmp_path: Path) -> None:
+    for number, (d_out, given) in enumerate([(OUT, ()), (D, (("site_out", "blocks.1"),))]):
+        directory = write_first(tmp_path / str(number), arrays(d_out))
+        with pytest.raises(DictionaryError, match=r"norm_factor=0.25, and writes another site"):
+            loaded(directory, ("norm_factor", "0.25"), *given)
 
 
 def test_the_same_arrays_have_one_fingerprint_in_any_container(tmp_path: Path) -> None:

@@ -84,6 +84,11 @@ def _sparsify(rows: Tensor) -> Any:
     return w, {"k": 4, "d_in": D, "num_latents": D}, {}
 
 
+def _batch_topk(rows: Tensor) -> Any:
+    w = {"W_enc": Q.T, "W_dec": rows, "b_enc": ZERO, "b_dec": ZERO}
+    return w, {"act_size": D, "dict_size": D, "sae_type": "topk", "top_k": 4}, {}
+
+
 def _llama_scope(rows: Tensor) -> Any:
     w = {"W_E": Q.T, "b_E": ZERO, "W_D": rows, "b_D": ZERO}
     return w, {**OPENMOSS, **HOOKS}, {}
@@ -110,6 +115,7 @@ WAYS: dict[str, tuple[str, Write]] = {
     "overcomplete": ("overcomplete", _overcomplete),
     "crosscoder": ("crosscoder", _crosscoder),
     "sparsify": ("sparsify", _sparsify),
+    "batch_topk": ("batch_topk", _batch_topk),
     "llama_scope": ("llama_scope", _llama_scope),
 }
 

@@ -118,6 +118,25 @@ def test_a_linear_encoder_computes_its_formula(
     behaves(build(w, **options), x, z, rows, torch.zeros(D_IN))
 
 
+def test_the_first_release_rectifies_a_normalised_layer_and_leaves_its_atoms_as_they_are() -> None:
+    x = tokens(d_in=D_IN)
+    w = {
+        "encoder.0.weight": random(D_SAE, D_IN, seed=2),
+        "encoder.0.bias": random(D_SAE, seed=3),
+        "encoder.1.weight": random(D_SAE, seed=4),
+        "encoder.1.bias": random(D_SAE, seed=5),
+        "encoder.1.running_mean": random(D_SAE, seed=6),
+        "encoder.1.running_var": random(D_SAE, seed=7).abs() + 0.1,
+        "encoder.1.num_batches_tracked": torch.tensor(3),
+        "dictionary.dictionary": 3 * random(D_SAE, D_IN, seed=8),
+    }
+    before = x @ w["encoder.0.weight"].T + w["encoder.0.bias"]
+    before = (before - w["encoder.1.running_mean"]) / (w["encoder.1.running_var"] + 1e-5).sqrt()
+    z = (before * w["encoder.1.weight"] + w["encoder.1.bias"]).clamp(min=0)
+    rows = w["dictionary.dictionary"]
+    behaves(build(w), x, z, rows, torch.zeros(D_IN), rtol=1e-4, atol=1e-4)
+
+
 def trained(module: Any, x: Tensor) -> Any:
     """The module as some training leaves it: nothing at its start, in evaluation mode."""
     torch.manual_seed(0)

@@ -150,6 +150,31 @@ def test_weights_that_come_alone_compute_what_sae_lens_computes_with_them(
     assert (ours.info.model, ours.info.hook_in) == (config["model_name"], config["hook_name"])
 
 
+def test_dictionaries_of_embeddings_are_sae_lens_with_the_decoders_bias_scaled_too(
+    home: Path, tmp_path: Path, theirs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sae_lens import JumpReLUSAE, JumpReLUSAEConfig
+
+    text, d, m = "gemma-scope-2b-pt-res/embedding/width_4k/average_l0_6", 2304, 8
+    w = {"W_enc": random(d, m, seed=1), "W_dec": random(m, d, seed=2)}
+    w |= {"b_enc": random(m, seed=3), "b_dec": random(d, seed=4), "threshold": random(m).abs()}
+    np.savez(tmp_path / "params.npz", **{name: tensor.numpy() for name, tensor in w.items()})
+    monkeypatch.setattr(theirs, "hf_hub_download", lambda **_: str(tmp_path / "params.npz"))
+    found = find(text, "")
+    _, state, _ = theirs.gemma_2_sae_huggingface_loader(found.repo, found.folder)
+    sae = JumpReLUSAE(JumpReLUSAEConfig(d_in=d, d_sae=m, apply_b_dec_to_input=False))
+    sae.load_state_dict(state)
+    cache(home, found.repo, below(found.folder, files_in(tmp_path)))
+    (spec,) = resolve([f"sae_lens:{text}"])
+    ours, x = load(spec.path, family=spec.family, settings=spec.settings), random(9, d, seed=9)
+    with torch.no_grad():
+        z, without_bias = sae.encode(x), sae(x) - state["b_dec"]
+        torch.testing.assert_close(ours.encode(x), z, rtol=1e-4, atol=1e-4)
+        expected = without_bias + 48 * w["b_dec"]  # √2304 times all that it was trained to write
+        torch.testing.assert_close(ours.reconstruct(x), expected, rtol=1e-4, atol=1e-3)
+    assert (ours.info.model, ours.info.hook_in) == ("google/gemma-2-2b", "blocks.0.hook_resid_pre")
+
+
 def _bias(name: str) -> str:
     """Which bias a tensor is, if it is one."""
     bias = name.startswith("b_") or name.endswith(".bias")
@@ -161,7 +186,6 @@ def _bias(name: str) -> str:
     [
         ("mntss-gemma-2-2b-2.5m-clt-as-per-layer/layer_0", "mntss_clt_layer_transcoder"),
         ("temporal-sae-gemma-2-2b/blocks.12.hook_resid_post", "temporal"),
-        ("gemma-scope-2b-pt-res/embedding/width_4k/average_l0_6", "gemma_2"),
     ],
 )
 def test_what_no_family_reads_is_refused_with_its_loader(
