@@ -71,6 +71,7 @@ LAYOUTS = (
     Layout("ae.pt", "config.json"),
     Layout("sae.pt", "config.json"),
     Layout("checkpoints/final.safetensors", "hyperparams.json"),
+    Layout("latest_ckpt.safetensors", "conf.yaml"),
     Layout("params.safetensors", "config.json"),
     Layout("params.safetensors", None),
     Layout("params.npz", "config.json"),

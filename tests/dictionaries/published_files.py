@@ -204,6 +204,24 @@ def _transcoder(release: Release, name: str, key: str) -> Stored:
     return Stored(release.folder, "", {}, {**_plain(), "W_enc": unit(M, D, seed=1)})
 
 
+def _temporal(release: Release, name: str, key: str) -> Stored:
+    """One layer of attention that is as wide as two of its heads."""
+    sizes = {"n_heads": 2, "n_attn_layers": 1, "bottleneck_factor": 1}
+    sae = {**sizes, "exp_factor": M / D, "kval_topk": K, "sae_diff_type": "topk"}
+    config = {
+        "llm": {"model_hf_name": release.model, "dimin": D},
+        "sae": {**sae, "tied_weights": True, "scaling_factor": release.factor},
+        "data": {"context_length": 500},
+    }
+    attention = {
+        f"attn_layers.0.{each}.{part}": random(M, *([M] if part == "weight" else []), seed=seed)
+        for seed, each in enumerate(("k_ctx", "q_target", "v_ctx", "c_proj"))
+        for part in ("weight", "bias")
+    }
+    tensors = {"D": unit(M, D, seed=1), "b": torch.zeros(1, D), **attention}
+    return Stored("latest_ckpt.safetensors", "conf.yaml", config, tensors)
+
+
 _LOADERS: dict[str, Callable[[Release, str, str], Stored]] = {
     "sae_lens": _sae_lens,
     "gemma_2": _gemma_2,
@@ -217,4 +235,5 @@ _LOADERS: dict[str, Callable[[Release, str, str], Stored]] = {
     "goodfire": _alone,
     "deepseek_r1": _alone,
     "mwhanna_transcoder": _transcoder,
+    "temporal": _temporal,
 }

@@ -1,4 +1,4 @@
-"""JSON configurations, with a bound on everything that a hostile one could blow up."""
+"""Configurations, with a bound on everything that a hostile one could blow up."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ class _RepeatedError(ValueError):
 def read_configuration(path: Path) -> dict[str, object]:
     """Return the object that a configuration file holds.
 
+    It is JSON, or by its name YAML.
+
     Raises:
         DictionaryError: unreadable, too large or too deep, no JSON, no object, or with a key
             that stands twice.
@@ -32,19 +34,31 @@ def read_configuration(path: Path) -> dict[str, object]:
                 f"{path} has {size:,} bytes. Expected a configuration of at most "
                 f"{_MOST_BYTES:,}: is it another file?"
             )
-        value = json.loads(path.read_bytes(), object_pairs_hook=_object)
+        value = _parsed(path)
     except (OSError, ValueError, RecursionError) as error:
         raise DictionaryError(
-            f"{path} is no JSON ({_short(error)}). Expected the configuration that the dictionary "
-            "was saved with: save it again."
+            f"{path} is no {_language(path)} ({_short(error)}). Expected the configuration that "
+            "the dictionary was saved with: save it again."
         ) from error
     if not isinstance(value, dict):
         raise DictionaryError(
-            f"{path} holds a JSON {type(value).__name__}. Expected an object with the "
+            f"{path} holds a {_language(path)} {type(value).__name__}. Expected an object with the "
             "configuration that the dictionary was saved with: save it again."
         )
     _refuse_depth(value, path)
     return value
+
+
+def _language(path: Path) -> str:
+    return "YAML" if path.suffix == ".yaml" else "JSON"
+
+
+def _parsed(path: Path) -> object:
+    if _language(path) == "JSON":
+        return json.loads(path.read_bytes(), object_pairs_hook=_object)
+    from pytest_sae.dictionaries.containers.yaml_configuration import parse
+
+    return parse(path.read_bytes(), path)
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_sae.dictionaries import preflight
 from pytest_sae.dictionaries.content import Content, check_settings
-from pytest_sae.dictionaries.formats import nested, sae_lens_checkpoint, sae_lens_config, temporal
+from pytest_sae.dictionaries.formats import (
+    nested,
+    sae_lens_checkpoint,
+    sae_lens_config,
+    temporal,
+    temporal_published,
+)
 from pytest_sae.dictionaries.formats.normalise import PER_TOKEN
 from pytest_sae.dictionaries.formats.normalised import Normalised
 from pytest_sae.dictionaries.formats.orientation import upright
@@ -43,7 +49,9 @@ _NARROWED = {"W_enc": 1, "W_dec": 0, "b_enc": 0, "threshold": 0}
 
 
 def recognise(content: Content) -> bool:
-    """Whether the weights have `W_dec`, and the configuration is sae_lens'."""
+    """Whether the weights have `W_dec` and the configuration is sae_lens', or it reads others'."""
+    if temporal_published.recognise(content):
+        return True
     others = {"encoder.weight", "b_dec_out"} & content.tensors.keys()
     others |= {"act_size"} & content.config.keys()
     return "W_dec" in content.tensors and not others and any(k in content.config for k in _KEYS)
@@ -59,7 +67,7 @@ def build(content: Content, *, device: str, dtype: torch.dtype | None) -> Dictio
         DictionaryError: anything that `preflight` refuses.
     """
     check_settings(content, NAME, SETTINGS)
-    content = sae_lens_checkpoint.finished(content)
+    content = sae_lens_checkpoint.finished(temporal_published.converted(content))
     config = sae_lens_config.read(content)
     tensors = without_unit_scale(content.tensors)
     if config.architecture == sae_lens_config.TEMPORAL:

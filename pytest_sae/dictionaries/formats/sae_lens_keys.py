@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pytest_sae.dictionaries.formats import temporal_published
 from pytest_sae.dictionaries.formats.sae_lens_model import ARGUMENT_KEYS
 from pytest_sae.dictionaries.formats.sae_lens_settings import ARGUMENTS
 from pytest_sae.dictionaries.keys import Keys, Refused, names
@@ -102,4 +103,4 @@ _ITSELF = Keys(
     harmless=("dtype", "device", "reshape_activations"),
     inside={"metadata": _ABOUT.together(_RUN)},
 )
-KEYS = _ABOUT.together(_ITSELF).together(_RUN).together(_TRAINING)
+KEYS = _ABOUT.together(_ITSELF).together(_RUN).together(_TRAINING).together(temporal_published.KEYS)

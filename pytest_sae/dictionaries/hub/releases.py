@@ -38,12 +38,12 @@ _FAMILIES = {
     "goodfire": "weights_only",
     "deepseek_r1": "dictionary_learning",
     "mwhanna_transcoder": "weights_only",
+    "temporal": "sae_lens",
 }
 # Theirs, which are in no format that can be read here.
 _REFUSED = {
     "mntss_clt_layer_transcoder": "it is a layer of a transcoder that writes to many layers, and "
     "its decoders would have to be summed, which is no reconstruction of one site",
-    "temporal": "its configuration is a YAML file: save it again with sae_lens' save_model",
 }
 # What is computed with the weights of theirs that come alone, at the layer of the file's name.
 _ALONE = {
@@ -147,6 +147,10 @@ def settings(release: Release, directory: Path) -> dict[str, str]:
         return {**_ALONE[release.loader], **_of_one_layer(release)}
     if release.loader == "connor_rob_hook_z":
         return {"model": release.model}
+    if release.loader == "temporal":
+        layer = re.search(r"layer_(\d+)", release.folder)
+        site = {"site": f"blocks.{layer[1]}.hook_resid_post"} if layer else {}
+        return {"model": release.model, **site}
     if release.loader == "gemma_3":
         return {} if _configuration(directory, "config.json") else _of_gemma_3(release)
     return _of_gemma_2(release) if release.loader.startswith("gemma_2") else {}

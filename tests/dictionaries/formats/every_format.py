@@ -15,7 +15,12 @@ import torch
 from safetensors.torch import save_file
 
 from tests.dictionaries.contents import random, unit
-from tests.dictionaries.formats import dictionary_learning_files, sae_lens_files, several_files
+from tests.dictionaries.formats import (
+    dictionary_learning_files,
+    sae_lens_files,
+    several_files,
+    temporal_files,
+)
 from tests.tiny import tiny_sae
 
 D, M, K = 16, 48, 6
@@ -56,6 +61,11 @@ def _matryoshka(directory: Path, model: str) -> str:
 def _temporal(directory: Path, model: str) -> str:
     sae_lens_files.write_temporal(directory, D, M)
     return f"sae_lens,model={model}:{directory}"
+
+
+def _temporal_published(directory: Path, model: str) -> str:
+    temporal_files.write_published(directory, D, M, model_hf_name=model)
+    return f"site={STREAM}:{directory}"
 
 
 def _dictionary_learning(kind: str) -> Row:
@@ -299,6 +309,7 @@ ROWS: dict[str, Row] = {
     "sae_lens-batchtopk": _sae_lens("batchtopk"),
     "sae_lens-matryoshka": _matryoshka,
     "sae_lens-temporal": _temporal,
+    "sae_lens-temporal_published": _temporal_published,
     **{f"sae_lens-{arch}": _sae_lens_rare(arch) for arch in sae_lens_files.RARE},
     **{
         f"dictionary_learning-{kind}": _dictionary_learning(kind)

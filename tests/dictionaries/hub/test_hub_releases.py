@@ -185,7 +185,6 @@ def _bias(name: str) -> str:
     ("text", "loader"),
     [
         ("mntss-gemma-2-2b-2.5m-clt-as-per-layer/layer_0", "mntss_clt_layer_transcoder"),
-        ("temporal-sae-gemma-2-2b/blocks.12.hook_resid_post", "temporal"),
     ],
 )
 def test_what_no_family_reads_is_refused_with_its_loader(
