@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,8 @@ def test_one_screen_says_what_was_understood(
     assert lines["site"] == "blocks.2.hook_resid_post (model.layers.2, output)"
     assert lines["normalisation"] == "normalize_activations = none (its configuration)"
     assert lines["L0"] == "24.0 on a token, 24 declared"
+    of_sae, of_components = re.findall(r"(?:^|components )(0\.\d+)", lines["explained"])
+    assert float(of_sae) > float(of_components) > 0.5
     assert lines["suspicion"].startswith("none")
     assert len(told.splitlines()) < 24
 

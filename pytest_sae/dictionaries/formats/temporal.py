@@ -12,6 +12,7 @@ from torch import Tensor
 from pytest_sae.dictionaries import preflight
 from pytest_sae.dictionaries.affine import AffineDictionary
 from pytest_sae.dictionaries.content import Content, check_settings
+from pytest_sae.dictionaries.formats.orientation import upright
 from pytest_sae.dictionaries.formats.sae_lens_settings import NORMALISATION, PROCESSING
 from pytest_sae.dictionaries.formats.selection import BLOCK, top_k
 from pytest_sae.dictionaries.weights import computing_dtype, fingerprint
@@ -192,6 +193,8 @@ def _check(
     preflight.shapes(tensors, expected, content.source)
     preflight.finite(tensors, content.source)
     preflight.decoder(tensors["W_dec"], content.source)
+    if not tied:
+        upright(tensors["W_enc"].T, tensors["W_dec"], "W_dec", content.source)
 
 
 def _module(

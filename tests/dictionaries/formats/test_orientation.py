@@ -36,6 +36,16 @@ def _sae_lens(arch: str, **config: Any) -> Write:
     return write
 
 
+def _temporal(rows: Tensor) -> Any:
+    w = {"W_enc": Q.T, "W_dec": rows, "b_dec": ZERO}
+    for name in ("k_ctx", "q_target", "v_ctx", "c_proj"):
+        w[f"attn_layers.0.{name}.weight"] = torch.eye(D)
+        w[f"attn_layers.0.{name}.bias"] = ZERO
+    sizes = {"d_in": D, "d_sae": D, "n_heads": 1, "n_attn_layers": 1, "bottleneck_factor": 1}
+    config = {"architecture": "temporal", "tied_weights": False, "kval_topk": 4, "metadata": {}}
+    return w, {**config, **sizes, "sae_lens_version": "6.0.0"}, {}
+
+
 def _dictionary_learning(kind: str) -> Write:
     def write(rows: Tensor) -> Any:
         linear = {"encoder.weight": Q, "decoder.weight": rows.T}
@@ -106,6 +116,7 @@ WAYS: dict[str, tuple[str, Write]] = {
             ("transcoder", {"d_out": D, "apply_b_dec_to_input": False}),
         )
     },
+    "sae_lens-temporal": ("sae_lens", _temporal),
     **{
         f"dictionary_learning-{kind}": ("dictionary_learning", _dictionary_learning(kind))
         for kind in ("AutoEncoder", "GatedAutoEncoder", "AutoEncoderTopK", "JumpReluAutoEncoder")
