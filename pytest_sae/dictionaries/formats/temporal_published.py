@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
 
     from pytest_sae.dictionaries.content import Content
 
+_MOST = 2**31
 _SHARED = names("n_heads n_attn_layers bottleneck_factor sae_diff_type kval_topk tied_weights")
 KEYS = Keys(
     harmless=names("deploy tag seed device_id optimizer eval log defaults hydra"),
@@ -78,7 +78,7 @@ def _latents(width: object, factor: object) -> int | None:
     """How many there are, None where that is not said, which whoever counts them refuses."""
     if not isinstance(width, int) or not isinstance(factor, (int, float)):
         return None
-    return int(width * factor) if math.isfinite(factor) else None
+    return int(width * factor) if 0 < width < _MOST and 0 < factor < _MOST else None
 
 
 def _renamed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

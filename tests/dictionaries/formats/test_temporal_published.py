@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
+from pytest_sae.dictionaries.formats import registry, temporal_published
 from pytest_sae.dictionaries.formats.temporal import TemporalDictionary
 from pytest_sae.dictionaries.load import load
 from pytest_sae.dictionaries.preflight import require_site
 from pytest_sae.dictionaries.spec import resolve
 from pytest_sae.errors import DictionaryError
-from tests.dictionaries.formats.temporal_files import texts, write_published
+from tests.dictionaries.contents import content
+from tests.dictionaries.formats.temporal_files import texts, weights, write_published
 from tests.dictionaries.hub.hub_cache_files import below, cache, files_in
 
 D, M = 16, 48
@@ -36,14 +41,14 @@ def theirs(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     )
     assert config["hook_name"] == SITE
     known = {field.name for field in fields(TemporalSAEConfig)}
-    settings = {name: value for name, value in config.items() if name in known}
-    sae = TemporalSAE(TemporalSAEConfig(**{**settings, "dtype": "float32"}))
+    options = {name: value for name, value in config.items() if name in known}
+    sae = TemporalSAE(TemporalSAEConfig(**{**options, "dtype": "float32"}))
     sae.load_state_dict({name: tensor.float() for name, tensor in state.items()})
     return sae.eval()
 
 
-def loaded(directory: Path, **settings: str) -> TemporalDictionary:
-    dictionary = load(directory, settings=settings.items())
+def loaded(directory: Path, **said: str) -> TemporalDictionary:
+    dictionary = load(directory, settings=said.items())
     assert isinstance(dictionary, TemporalDictionary)
     return dictionary
 
@@ -110,3 +115,27 @@ def test_what_is_not_said_or_not_known_is_refused(
     with pytest.raises(DictionaryError, match="Expected") as caught:
         load(path.parent)
     assert said in str(caught.value)
+
+
+scalars = st.none() | st.booleans() | st.integers(-3, 9) | st.integers() | st.floats()
+odd = scalars | st.text(max_size=3) | st.lists(scalars, max_size=2)
+KEYS = ("dimin", "model_hf_name", *temporal_published.KEYS.inside["sae"].used, "context_length")
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.sampled_from(["llm", "sae", "data"]), st.sampled_from(KEYS), odd | st.just(10**400))
+def test_whatever_its_configuration_says_it_is_read_or_refused(
+    part: str, key: str, value: object
+) -> None:
+    config: dict[str, Any] = {
+        "llm": {"model_hf_name": "lab/tiny", "dimin": D},
+        "sae": {
+            "exp_factor": 3, "n_heads": 2, "n_attn_layers": 1, "bottleneck_factor": 4,
+            "kval_topk": 5, "tied_weights": True, "scaling_factor": 0.4,
+        },
+        "data": {},
+    }  # fmt: skip
+    config[part] = {**config[part], key: value}
+    with contextlib.suppress(DictionaryError):
+        what = content(weights(D, M, True), config)
+        assert registry.build(what, "", device="cpu", dtype=None).d_sae == M
