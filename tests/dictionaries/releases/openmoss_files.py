@@ -43,8 +43,8 @@ def library() -> tuple[Any, Any]:
 
 @torch.no_grad()
 def main(out: Path) -> None:
-    config_class, sae_class = library()
     exact = bool(util.find_spec("llamascopium"))  # lm-saes bisects, to k give or take one
+    config_class, sae_class = library()
     for name, changes in KINDS.items():
         if changes.get("act_fn") == "topk" and not exact:
             continue
