@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -189,8 +190,9 @@ def test_a_part_replaces_neither_another_part_nor_what_was_stopped(
     assert report.read_bytes() == before
     assert (project.path / "sae-report/partial/report.json").is_file()
     if first[0] == "-k":
+        os.utime(report, (0, 0))
         project.run(*first)
-        assert report.read_bytes() != before
+        assert report.stat().st_mtime > 0
 
 
 @pytest.mark.parametrize("workers", ["-n0", "-n2"])

@@ -92,7 +92,8 @@ def ran(project: Project) -> list[str]:
 def comparable(report: dict[str, Any]) -> dict[str, Any]:
     told = {name: each for name, each in report.items() if name not in OWN}
     told["measurements"] = [
-        {name: each for name, each in row.items() if name != "seconds"}  # a process's number here
+        # Here a process's number, and which worker came first.
+        {name: each for name, each in row.items() if name not in ("seconds", "worker")}
         for row in report["measurements"]
     ]
     return told
