@@ -32,7 +32,7 @@ def test_every_report_says_that_a_stand_in_judged(standin: Run, directory: Path)
     reports = directory / "report"
     (line,) = judge_lines(read_report(reports / "report.json"))
     assert line.startswith("judged by rules (bundled world only): word lists of the bundled texts ")
-    assert line in standin.output.splitlines()
+    assert line in standin.said
     assert line in (reports / "report.md").read_text()
     assert line in unescape((reports / "report.html").read_text())
     judges = json.loads((reports / "report.json").read_text())["environment"]["judges"]
