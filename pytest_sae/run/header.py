@@ -31,11 +31,10 @@ def header(run: Run) -> list[str]:
         lines.append(
             f"CI: {f'recognised by {why}' if why else 'asked for'}; --no-sae-ci for a desk"
         )
-    if run.earlier is not None:
-        from pytest_sae.run.resume import ended
-
-        tests = len(ended(run.earlier))
-        lines.append(f"resumed: {tests} tests are taken from {shown_path(run.config, run.earlier)}")
+    replay = run.config.pluginmanager.get_plugin("sae-replay")
+    if replay is not None:
+        journal = shown_path(run.config, replay.journal)
+        lines.append(f"resumed: {replay.tests} tests are taken from {journal}")
     if run.baseline is not None:
         lines.append(f"baseline: {_baseline(run)}")
     return lines if run.config.getoption("verbose") >= 0 else lines[:2]

@@ -160,11 +160,16 @@ class Replay:
     Args:
         config: of the process.
         journal: of the earlier run.
+
+    Attributes:
+        tests: how many are not run again.
     """
 
     def __init__(self, config: pytest.Config, journal: Path) -> None:
         self._config = config
+        self.journal = journal
         self._reports = ended(journal)
+        self.tests = len(self._reports)
         self._changed_after = journal.stat().st_mtime
 
     @pytest.hookimpl(tryfirst=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -147,6 +149,18 @@ class Project:
         )
         chosen = [*([] if named else ["evals"]), *([f"--sae={sae}"] if sae else [])]
         return ("-p", "xdist", "-p", "pytest_sae.plugin", *chosen, *args)
+
+    def start(self, *args: str) -> subprocess.Popen[str]:
+        """Start pytest on the eval tests and SAE a in another process, with its own group."""
+        plugins = ["-p", "xdist", "-p", "pytest_sae.plugin"]
+        return subprocess.Popen(
+            [sys.executable, "-m", "pytest", *plugins, "evals", "--sae=saes/a", *args],
+            cwd=self.path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
 
     def report(self) -> dict[str, Any]:
         """Return report.json."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -50,20 +48,8 @@ def slow(project: Project) -> Project:
     return project
 
 
-def start(project: Project, *arguments: str) -> subprocess.Popen[str]:
-    plugins = ["-p", "xdist", "-p", "pytest_sae.plugin"]
-    return subprocess.Popen(
-        [sys.executable, "-m", "pytest", *plugins, "evals", "--sae=saes/a", *arguments],
-        cwd=project.path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-
-
 def finished(project: Project, *arguments: str) -> tuple[int, str]:
-    run = start(project, *arguments)
+    run = project.start(*arguments)
     output = run.communicate(timeout=120)[0]
     return run.returncode, output
 
@@ -71,7 +57,7 @@ def finished(project: Project, *arguments: str) -> tuple[int, str]:
 def killed(project: Project, *arguments: str) -> None:
     """Begin a run and kill it in its third test."""
     (project.path / "wait").touch()
-    run = start(project, *arguments)
+    run = project.start(*arguments)
     wait_for(lambda: ended_tests(project) == 2, run)
     os.killpg(run.pid, signal.SIGKILL)
     run.wait()

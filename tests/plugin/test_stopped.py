@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -31,15 +30,7 @@ def started(project: Project, *arguments: str) -> subprocess.Popen[str]:
     project.measures("return [Estimate(family, 0.5, {'n': n}) for n in range(4)]")
     project.thresholds("[metrics.scr]\nmin = 0.1")
     project.tests(SLOW)
-    plugins = ["-p", "xdist", "-p", "pytest_sae.plugin"]
-    return subprocess.Popen(
-        [sys.executable, "-m", "pytest", *plugins, "evals", "--sae=saes/a", *arguments],
-        cwd=project.path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    return project.start(*arguments)
 
 
 def rows(project: Project) -> list[dict[str, Any]]:
