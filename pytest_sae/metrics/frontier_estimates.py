@@ -52,6 +52,7 @@ from pytest_sae.metrics.frontier_texts import ProbeAucs
 from pytest_sae.metrics.probe_bootstrap import (
     Draws,
     draw_by_rank,
+    nothing_to_erase,
     number,
     point,
     surely_positive,
@@ -199,12 +200,7 @@ class _Measured:
     def problem(self) -> str:
         """Why the concept has no frontier; empty if it has one. No dictionary has a part in it."""
         own, others = self.clean
-        known = self.frontier.clean.known[0]
-        if not surely_positive(own[:, 0]) or known[0] <= 0.5:
-            return f"its own probe's AUC is {own[0, 0] + 0.5:.3g}: there is nothing to remove"
-        if not surely_positive(others[:, 0]) or known[1] <= 0.5:
-            return f"the other probes' AUC is {others[0, 0] + 0.5:.3g}: there is nothing to damage"
-        return ""
+        return nothing_to_erase(own[:, 0], others[:, 0], self.frontier.clean.known[0])
 
 
 def _score(

@@ -95,6 +95,29 @@ def draw_by_rank(
     return Draws(texts, draws.fits)
 
 
+def nothing_to_erase(own: Floats, others: Floats, known: NDArray[np.floating]) -> str:
+    """Return why a concept's erasure cannot be read; empty if it can.
+
+    Args:
+        own: (draw,) AUC of its own probe above chance; the sample and two replicates at least.
+        others: (draw,) mean AUC of the other concepts' probes above chance.
+        known: (2,) AUC of both where the probes were fitted.
+
+    Returns:
+        A reason in which no dictionary has a part.
+
+    >>> nothing_to_erase(np.full(3, 0.4), np.full(3, 0.3), np.ones(2))
+    ''
+    >>> nothing_to_erase(np.zeros(3), np.full(3, 0.3), np.ones(2))
+    "its own probe's AUC is 0.5: there is nothing to remove"
+    """
+    if not surely_positive(own) or known[0] <= 0.5:
+        return f"its own probe's AUC is {own[0] + 0.5:.3g}: there is nothing to remove"
+    if not surely_positive(others) or known[1] <= 0.5:
+        return f"the other probes' AUC is {others[0] + 0.5:.3g}: there is nothing to damage"
+    return ""
+
+
 def equal_cells(cells: NDArray[np.int64]) -> Floats:
     """Return (text,) weights that sum to 1 and give every cell the same share.
 

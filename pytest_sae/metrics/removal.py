@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 from pytest_sae.metrics.ablation import Indices, order
 from pytest_sae.metrics.frontier import Ablation, References
 from pytest_sae.metrics.frontier_texts import ProbeAucs, TaskTexts
-from pytest_sae.metrics.probe_bootstrap import Draws, curve, draw_by_rank, point, surely_positive
+from pytest_sae.metrics.probe_bootstrap import Draws, curve, draw_by_rank, nothing_to_erase, point
 from pytest_sae.numbers.bootstrap import Floats, divide, drawn_estimate, generator, influence
 from pytest_sae.numbers.estimate import Estimate, Param, unable, undefined
 
@@ -113,7 +113,7 @@ def trace(
     found = []
     for place, concept in enumerate(texts.concepts):
         ranked, known = order(effects[place], max(ns)), references.curves[place]
-        ablated = texts.read(concept, ablation.changes(texts, ranked, ns))
+        ablated = ablation.read(texts, concept, ranked, ns)
         found.append(
             Removed(
                 texts.name,
@@ -201,13 +201,8 @@ class _Read:
     @cached_property
     def problem(self) -> str:
         """Why the concept does not count; empty if it does. No dictionary has a part in it."""
-        own, others = (gap[:, 0] for gap in self.gaps)
-        known = self.removed.clean.known[0]
-        if not surely_positive(own) or known[0] <= 0.5:
-            return f"its own probe's AUC is {own[0] + 0.5:.3g}: there is nothing to remove"
-        if not surely_positive(others) or known[1] <= 0.5:
-            return f"the other probes' AUC is {others[0] + 0.5:.3g}: there is nothing to damage"
-        return ""
+        own, others = self.gaps
+        return nothing_to_erase(own[:, 0], others[:, 0], self.removed.clean.known[0])
 
     @property
     def name(self) -> str:
