@@ -58,6 +58,7 @@ class Options:
         baseline_texts: most bytes that are kept, for one SAE, of what each text adds to the errors
             of its values.
         resume: whether the run goes on with an earlier one.
+        progress: seconds between two lines that say how far it has come, 0 for none.
         controls: `off`, `cheap`, `all`, or names with commas between them; None for the suite's.
         twin: the dictionary that seed agreement compares with, as --sae spells one; None for none.
         audit: whether the metrics themselves are audited on worlds whose truth is known.
@@ -97,6 +98,7 @@ class Options:
     baseline_texts: int = 2**20
     cache_limit: int = 0
     resume: bool = False
+    progress: int = 60
     controls: str | None = None
     twin: str | None = None
     audit: bool = False
@@ -202,6 +204,9 @@ FLAGS = (
     Flag("require", "NAMES",
          "families that must be measured, such as probes,judge: red where they are skipped",
          checked.families),
+    Flag("progress", "SECONDS|off",
+         "how often a log is told how far the run has come; a terminal shows a bar in its place",
+         checked.progress, "60"),
     Flag("shard", "K/N",
          "evaluate the K-th of N parts of the SAEs; pytest-sae merge unites them", checked.shard),
 )  # fmt: skip

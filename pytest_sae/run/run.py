@@ -299,6 +299,12 @@ class Run:
         """Whether SAE tests may run, as far as the command line tells."""
         return self.options.asked or bool(self.foreseen_thresholds())
 
+    @property
+    def shows_progress(self) -> bool:
+        """Whether anybody is to be told how far the run has come."""
+        said = self.options.progress and self.config.getoption("verbose") >= 0
+        return bool(said) and self.expects_sae_tests()
+
     def _argument_paths(self) -> Iterable[Path]:
         for argument in self.config.args:
             path = self.config.invocation_params.dir / argument.partition("::")[0]
