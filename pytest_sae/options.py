@@ -27,6 +27,7 @@ class Options:
         model: path or name that overrides what the dictionary declares, None to believe it.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         dtype: floating type of model and dictionary.
+        model_dtype: of the model, where it has another one; None for the same.
         suite: name of the sizes, see `pytest_sae.session.suites`.
         data: None for the bundled texts, a TOML file, `canonical` or `canonical:DIR`.
         thresholds: file, None to look for `thresholds.toml` beside the tests.
@@ -98,6 +99,7 @@ class Options:
     baseline_texts: int = 2**20
     cache_limit: int = 0
     resume: bool = False
+    model_dtype: str | None = None
     progress: int = 60
     controls: str | None = None
     twin: str | None = None
@@ -143,6 +145,10 @@ def _one_of(name: str, valid: Sequence[str]) -> Callable[[str], str]:
     return lambda value: checked.one_of(name, value, valid)
 
 
+def _one_of_or_none(name: str, valid: Sequence[str]) -> Callable[[str], str | None]:
+    return lambda value: checked.one_of(name, value, valid) if value else None
+
+
 def _whole(name: str, least: int) -> Callable[[str], int]:
     return lambda value: checked.whole(name, value, least)
 
@@ -158,6 +164,8 @@ FLAGS = (
     Flag("device", "DEVICE", f"where to compute: {', '.join(DEVICES)}", default="auto"),
     Flag("dtype", "DTYPE", f"type to compute in: {', '.join(DTYPES)}", _one_of("dtype", DTYPES),
          "float32"),
+    Flag("model-dtype", "DTYPE", "type that the model computes in, if not that of the SAE",
+         _one_of_or_none("model-dtype", DTYPES)),
     Flag("suite", "NAME", f"sizes of the run: {', '.join(SUITES)}", _one_of("suite", SUITES),
          "standard"),
     Flag("data", "FILE", "TOML file that names your texts, or canonical, or canonical:DIR",
