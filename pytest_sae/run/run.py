@@ -302,7 +302,7 @@ class Run:
     @property
     def shows_progress(self) -> bool:
         """Whether anybody is to be told how far the run has come."""
-        said = self.options.progress and self.config.getoption("verbose") >= 0
+        said = self.options.progress and self.config.getoption("verbose", 0) >= 0
         return bool(said) and self.expects_sae_tests()
 
     def _argument_paths(self) -> Iterable[Path]:
