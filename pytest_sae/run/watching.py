@@ -152,19 +152,35 @@ class Watching:
 
 
 class _Lines:
-    """A line now and then, which stays: for logs, and beside the dots of several workers."""
+    """A line now and then, which stays: for logs, and between the dots of several workers.
 
-    def __init__(self, stream: TextIO, reporter: Any, seconds: float) -> None:
+    Args:
+        stream: the terminal or the log.
+        reporter: pytest's, which writes there too.
+        writer: what that writes with.
+        seconds: between two lines.
+        alone: whether tests run in this process, which captures what its own writer writes.
+    """
+
+    def __init__(
+        self, stream: TextIO, reporter: Any, writer: Any, seconds: float, alone: bool
+    ) -> None:
         self.seconds = seconds
         self._stream = stream
         self._reporter = reporter
+        self._alone = alone
+        self._writer = writer
 
     def show(self, done: int, total: int, told: str, left: float | None) -> None:
         rest = f", about {_time(left)} left" if left is not None else ""
-        _begin_line(self._stream, self._reporter)
-        share = done / max(total, 1)
-        self._stream.write(f"pytest-sae: {share:.0%} of {total} tests{rest}; {told}\n")
-        self._stream.flush()
+        line = f"pytest-sae: {done / max(total, 1):.0%} of {total} tests{rest}; {told}\n"
+        if self._alone:
+            _begin_line(self._stream, self._reporter)
+            self._stream.write(line)
+            self._stream.flush()
+        else:
+            writer = self._writer
+            writer.write(f"\n{line}" if writer.width_of_current_line else line, flush=True)
 
     def give_room(self, needed: bool) -> None:
         """Lines stay; pytest goes on below them."""
@@ -222,10 +238,11 @@ class _Bar:
 def _bar_or_lines(run: Run, stream: TextIO, alone: bool) -> _Bar | _Lines:
     reporter: Any = run.config.pluginmanager.getplugin("terminalreporter")
     watched = stream.isatty() and os.environ.get("TERM") != "dumb" and not run.options.ci
+    writer = run.config.get_terminal_writer()
     if watched and alone:
         # Of a terminal that does not know its width tqdm makes nothing.
-        return _Bar(stream, reporter, run.config.get_terminal_writer().fullwidth - 1)
-    return _Lines(stream, reporter, run.options.progress)
+        return _Bar(stream, reporter, writer.fullwidth - 1)
+    return _Lines(stream, reporter, writer, run.options.progress, alone)
 
 
 def _terminal() -> TextIO | None:

@@ -110,6 +110,15 @@ def test_the_workers_stages_are_told_in_lines_of_their_own(slow: Project) -> Non
     assert "\ra (1 of 1)" not in written
 
 
+def test_no_line_is_written_into_the_dots_of_workers(slow: Project) -> None:
+    slow.tests(f"def test_first(): pass\n{TESTS}")
+    written = in_a_terminal(slow, "-n1", "--sae-progress=1")
+    told = [line for line in written.splitlines() if "encoding" in line]
+    assert told
+    assert all(line.startswith("pytest-sae: 50% of 2 tests") for line in told)
+    assert ".\r\npytest-sae: 50%" in written
+
+
 @pytest.mark.parametrize(("name", "value"), [("CI", "1"), ("TERM", "dumb")])
 def test_a_log_is_told_in_lines(
     slow: Project, name: str, value: str, monkeypatch: pytest.MonkeyPatch
