@@ -29,16 +29,20 @@ from benchmarks.concept_table import CELL
 from benchmarks.concept_worlds import DESIGN, HELD_OUT, PAIRS, Kind, KindWorld
 from benchmarks.judge_errors import AXES, Axis, answered, calibrated, kappa, opinions
 from benchmarks.judge_readings import Read, Reading, names_of, picked, read, refit_gain, values
+from pytest_sae.gate.bounds import Rule
+from pytest_sae.gate.verdict import judge
 from pytest_sae.metrics.ablation import Indices
 from pytest_sae.metrics.auc import rank_auc
 from pytest_sae.metrics.scr import Concept
 from pytest_sae.metrics.shift_selection import Opinion
 from pytest_sae.numbers.bootstrap import generator
+from pytest_sae.numbers.estimate import Estimate
 
 SHARES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5)
 JUDGES = 8  # with errors of one kind and share
 REFITS = 2  # of them, for which probes are fitted again
-CALIBRATED = 400  # judges whose calibration is simulated
+CALIBRATED = 200  # judges whose calibration is simulated
+BOUNDS = (0.7, 0.8, 0.9)  # of `judge_calibration.rate`
 
 #: What is read, by worth.
 MEMBERS = {
@@ -144,7 +148,8 @@ def by_error(worlds: Mapping[str, World]) -> str:
     """Return a row per kind and share of errors."""
     heading = [
         "error", "share", *(f"kept: {each}" for each in SHOWN), "spread", "kept, by refit",
-        "told apart: mean, least", "agreement", "kappa", "calibration: mean, 5 % to 95 %",
+        "told apart: mean, least", "agreement", "kappa", "calibration",
+        *(f"passes {least}" for least in BOUNDS),
     ]  # fmt: skip
     lines = [f"| {' | '.join(heading)} |", "|---" * len(heading) + "|"]
     for axis, share in product(AXES, SHARES):
@@ -158,14 +163,20 @@ def by_error(worlds: Mapping[str, World]) -> str:
 def _row(worlds: Mapping[str, World], axis: Axis, share: float) -> str:
     kept = [f"{kept_of(worlds, metric, axis, share):.2f}" for metric in SHOWN]
     apart = [told_apart(world, axis, share) for world in worlds.values()]
-    rates = [calibrated(axis, share, generator(j, "curve", axis)) for j in range(CALIBRATED)]
-    low, high = np.quantile(rates, [0.05, 0.95])
+    asked = [calibrated(axis, share, generator(j, "curve", axis)) for j in range(CALIBRATED)]
     cells = [*kept, f"{_spread(worlds, axis, share):.2f}",
              f"{kept_of(worlds, 'refit', axis, share):.2f}",
              f"{np.mean(apart):.2f}, {min(apart):.2f}",
              *(f"{_mean(worlds, what, axis, share):.2f}" for what in ("agreement", "kappa")),
-             f"{np.mean(rates):.2f}, {low:.2f} to {high:.2f}"]  # fmt: skip
+             f"{np.mean([each.value for each in asked]):.2f}",
+             *(f"{100 * _passed(asked, least):.0f} %" for least in BOUNDS)]  # fmt: skip
     return " | ".join(cells)
+
+
+def _passed(asked: Sequence[Estimate], least: float) -> float:
+    """Share of calibrations that a lower bound of `judge_calibration.rate` lets pass."""
+    rule = Rule("judge_calibration.rate", min=least)
+    return float(np.mean([not judge(each, rule).red for each in asked]))
 
 
 def judged(row: Mapping[str, Any], metric: str, axis: Axis, share: float) -> list[float]:
@@ -181,7 +192,7 @@ def kept_of(worlds: Mapping[str, World], metric: str, axis: Axis, share: float) 
     rows = [world[name] for world in worlds.values() for name in GOOD]
     left = sum(float(np.mean(judged(row, metric, axis, share))) for row in rows)
     whole = "shift.margin" if metric == "refit" else metric
-    return left / sum(row["truth"][whole] for row in rows)
+    return left / sum(float(row["truth"][whole]) for row in rows)
 
 
 def _spread(worlds: Mapping[str, World], axis: Axis, share: float) -> float:

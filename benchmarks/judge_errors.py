@@ -3,7 +3,7 @@
     true_ratings(z, fires) -> Ratings              # (latent, concept), off the strongest tokens
     answered(ratings, axis, share, rng) -> Ratings     # what a judge with errors says; -1: nothing
     opinions(ratings, names) -> {latent: Opinion}
-    calibrated(axis, share, rng) -> float          # its `judge_calibration.rate`
+    calibrated(axis, share, rng) -> Estimate       # its `judge_calibration.rate`
     kappa(one, other) -> float                     # agreement of two judges beyond chance
 
 Concepts stand in pairs: an intended one and the spurious one of the same task, which is what is
@@ -24,6 +24,7 @@ from pytest_sae.metrics import judge_calibration
 from pytest_sae.metrics.judge_calibration import RatingAnswers
 from pytest_sae.metrics.shift_selection import Opinion
 from pytest_sae.numbers.bootstrap import Floats
+from pytest_sae.numbers.estimate import Estimate
 
 Ratings = NDArray[np.int64]
 #: `flips`: a rating r of one concept becomes 4 - r. `abstains`: no answer about a latent.
@@ -86,7 +87,7 @@ def opinions(ratings: Ratings, names: Sequence[str]) -> dict[int, Opinion]:
     }
 
 
-def calibrated(axis: Axis, share: float, rng: np.random.Generator) -> float:
+def calibrated(axis: Axis, share: float, rng: np.random.Generator) -> Estimate:
     """Return `judge_calibration.rate` of such a judge, asked about the calibration's latents."""
     rated = [rule for rule in RULES if rule.rated]
     names = [each.name for each in CONCEPTS]
@@ -97,9 +98,7 @@ def calibrated(axis: Axis, share: float, rng: np.random.Generator) -> float:
         rating = None if row[0] == SILENT else Rating(dict(zip(names, row, strict=True)), "")
         accepted = None if rating is None else rating.accepted
         answers[rule.name] = RatingAnswers(rule.concept, accepted, rating is None)
-    value = judge_calibration.rate(answers, 0).value
-    assert value is not None
-    return value
+    return judge_calibration.rate(answers, 0)
 
 
 def kappa(one: Sequence[object], other: Sequence[object]) -> float:

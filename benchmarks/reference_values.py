@@ -3,14 +3,14 @@
     python -m benchmarks.reference_values PLAN.toml --root DIR --out DIR [--suite standard] \\
         [--document docs/reference.md] [OPTIONS OF THE RUN, such as --sae-judge=NAME ...]
 
-A plan names models, and of each its SAEs by what they are:
+A plan names models, and of each its SAEs by what they are worth:
 
     ["stories3M"]
     about = "Llama, 3 million parameters; output of block 3"
     model = "stories/model"              # left out where the SAEs say
     data = "stories/tasks.toml"          # as --sae-data
-    controls = ["random_tied"]           # columns made by the run, beside the first SAE
-    saes."TopK" = "stories/saes/topk"    # as --sae
+    controls = ["random_tied"]           # worthless ones made by the run, of the first SAE
+    good."TopK" = "stories/saes/topk"    # as --sae; likewise `early` and `worthless`
 
 Names that are there below --root are paths; others are passed on as they are (`hf:...`). Every
 model is one run of the suite, kept in --out; what is there is not run again. Which metrics are
@@ -21,12 +21,14 @@ reference_small.toml (of what foreign_worlds.py makes), reference_gemma.toml (ne
 from __future__ import annotations
 
 import argparse
+import math
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Protocol
 
 from pytest_sae.audit.document import BY_HAND, handwritten
 from pytest_sae.families.registry import cards
@@ -34,37 +36,71 @@ from pytest_sae.numbers.estimate import Param
 from pytest_sae.numbers.keys import metric_key
 from pytest_sae.numbers.metric_spec import MetricSpec
 from pytest_sae.records.report import NAME, Report
-from pytest_sae.records.row import Row
 from pytest_sae.records.schema import read_report
 
 INTRODUCTION = """# What to hold your numbers to
 
 Every headline metric of SAEs that were trained to the end, that were stopped early, and that are
-worthless, at the size `standard`: value ± standard error. A metric is of use on a model where
-columns of the last kind are below those of the first by more than their errors; where
-they are not, a bound that you set there is met by anything. Absolute values depend on the model,
-the tasks and the width of the SAE: what carries over is how far the columns are from each other."""
+worthless, at the size `standard`: value ± standard error. *Told apart* says by how many standard
+errors of the difference the least of those that were trained to the end is above the best of the
+worthless: below 2 or so, a bound that you set there is met by what is worth nothing. Absolute
+values depend on the model, the tasks and the width of the SAE; what carries over is how far the
+columns are from each other.
+
+Made of what `benchmarks/foreign_worlds.py` makes in DIR:
+
+```
+python -m benchmarks.reference_values benchmarks/reference_small.toml --root DIR --out REPORTS \\
+    --document docs/reference.md
+```
+
+A plan of your own names your models and SAEs in its place. Gemma Scope, with a GPU and the hub:
+
+```
+python -m benchmarks.reference_values benchmarks/reference_gemma.toml --out REPORTS \\
+    --document reference-gemma.md --sae-device=cuda
+```"""
+
+
+class Figure(Protocol):
+    """A value of an SAE or of a control."""
+
+    @property
+    def value(self) -> float | None: ...
+    @property
+    def se(self) -> float | None: ...
+    @property
+    def status(self) -> str: ...
 
 
 @dataclass(frozen=True)
 class Planned:
-    """One model of a plan.
+    """One model of a plan; SAEs stand under their labels, as --sae.
 
     Args:
         name: of the model, as the document calls it.
-        saes: by what they are, as --sae.
+        good: trained to the end.
         data: as --sae-data.
+        early: stopped early, counted as neither.
+        worthless: to be told from the good ones.
         about: what the model and the SAEs are.
         model: as --sae-model, empty where the SAEs say.
-        controls: measured beside the first SAE, as columns of their own.
+        controls: worthless ones that the run makes of the first SAE.
     """
 
     name: str
-    saes: Mapping[str, str]
+    good: Mapping[str, str]
     data: str
+    early: Mapping[str, str] = field(default_factory=dict)
+    worthless: Mapping[str, str] = field(default_factory=dict)
     about: str = ""
     model: str = ""
-    controls: Sequence[str] = field(default=())
+    controls: Sequence[str] = ()
+
+    @property
+    def saes(self) -> dict[str, str]:
+        """All of them, in the order of columns."""
+        return {**self.good, **self.early, **self.worthless}
 
 
 def planned(path: Path, root: Path) -> list[Planned]:
@@ -75,15 +111,18 @@ def planned(path: Path, root: Path) -> list[Planned]:
         root: below which its paths are.
     """
 
-    def placed(name: str) -> str:
-        return str(root / name) if name and (root / name).exists() else name
+    def placed(told: Any) -> Any:
+        if isinstance(told, dict):
+            return {label: placed(each) for label, each in told.items()}
+        return str(root / told) if isinstance(told, str) and (root / told).exists() else told
 
-    found = []
-    for name, told in tomllib.loads(path.read_text(encoding="utf-8")).items():
-        saes = {label: placed(sae) for label, sae in told.pop("saes").items()}
-        paths = {key: placed(told.pop(key)) for key in ("model", "data") if key in told}
-        found.append(Planned(name, saes, **paths, **told))
-    return found
+    tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    return [
+        Planned(
+            name, **{key: each if key == "about" else placed(each) for key, each in told.items()}
+        )
+        for name, told in tables.items()
+    ]
 
 
 def run(plan: Planned, out: Path, suite: str, options: Sequence[str]) -> Report:
@@ -139,44 +178,62 @@ def section(plan: Planned, report: Report) -> str:
         report: that it left.
     """
     columns = [*plan.saes, *(f"{each} (control)" for each in plan.controls)]
-    lines = [
-        f"| metric | {' | '.join(columns)} | how to read it |",
-        f"|---{'|---' * len(columns)}|---|",
-    ]
-    absent = {}
+    heading = ["metric", *columns, "told apart", "how to read it"]
+    lines, absent = [f"| {' | '.join(heading)} |", f"|{'---|' * len(heading)}"], []
     for spec, params in headlines():
         key = metric_key(spec.name, params)
-        rows = _rows(plan, report, key)
-        if any(row is not None and row.value is not None for row in rows):
-            cells = [*map(_cell, rows), *(_control(rows[0], each) for each in plan.controls)]
-            lines.append(f"| `{key}` | {' | '.join(cells)} | {_reading(spec)} |")
+        figures = _figures(plan, report, key)
+        if any(each is not None and each.value is not None for each in figures):
+            cells = [*map(_cell, figures), told_apart(spec, plan, figures), _reading(spec)]
+            lines.append(f"| `{key}` | {' | '.join(cells)} |")
         else:
-            absent[key] = _cell(rows[0])
-    told = ", ".join(f"`{key}` ({status})" for key, status in absent.items())
-    parts = [f"## {plan.name}", plan.about, "\n".join(lines), f"No values: {told}." if told else ""]
-    return "\n\n".join(filter(None, parts))
+            absent.append(f"`{key}` ({_cell(figures[0])})")
+    silent = f"No values: {', '.join(absent)}." if absent else ""
+    return "\n\n".join(filter(None, [f"## {plan.name}", plan.about, "\n".join(lines), silent]))
 
 
-def _rows(plan: Planned, report: Report, key: str) -> list[Row | None]:
-    # Two SAEs may have one file's name: they are told apart by the path that was given.
-    names = {each.text or each.path: each.id for each in report.saes}
+def _figures(plan: Planned, report: Report, key: str) -> list[Figure | None]:
+    """A metric of every SAE, then of every control."""
+    # Two SAEs may have one file's name: they are told apart by what was typed.
+    names = {each.text: each.id for each in report.saes}
     found = {(row.sae, row.key): row for row in report.measurements}
-    return [found.get((names[sae], key)) for sae in plan.saes.values()]
+    rows = [found.get((names[sae], key)) for sae in plan.saes.values()]
+    beside = {} if rows[0] is None else {each.control: each for each in rows[0].controls}
+    return [*rows, *(beside.get(name) for name in plan.controls)]
 
 
-def _cell(row: Row | None) -> str:
-    return "-" if row is None else _figure(row.value, row.se, row.status)
+def _cell(figure: Figure | None) -> str:
+    if figure is None or figure.value is None:
+        return "-" if figure is None else figure.status.replace("_", " ")
+    error = "" if figure.se is None else f" ± {figure.se:.1g}"
+    # What is left of a difference of equal sums says nothing.
+    value = 0.0 if abs(figure.value) < 1e-9 else figure.value
+    return f"{value:.3g}{error}"
 
 
-def _control(row: Row | None, name: str) -> str:
-    found = next((each for each in row.controls if each.control == name), None) if row else None
-    return "-" if found is None else _figure(found.value, found.se, found.status)
+def told_apart(spec: MetricSpec, plan: Planned, figures: Sequence[Figure | None]) -> str:
+    """Return by how many standard errors the least good one is above the best worthless one.
 
+    Args:
+        spec: of the metric.
+        plan: says who is worth what.
+        figures: of its SAEs and controls, in their order.
 
-def _figure(value: float | None, se: float | None, status: str) -> str:
-    if value is None:
-        return status.replace("_", " ")
-    return f"{round(value, 4):.3g}" + ("" if se is None else f" ± {se:.1g}")
+    Returns:
+        In words; below 0 where a worthless one is above a good one.
+    """
+    sign = {"higher": 1, "lower": -1}.get(spec.direction)
+    of_good, of_bad = (
+        [each for each in part if each is not None and each.value is not None]
+        for part in (figures[: len(plan.good)], figures[len(plan.good) + len(plan.early) :])
+    )
+    if sign is None or not of_good or not of_bad:
+        return "-"
+    worst = min(of_good, key=lambda each: sign * (each.value or 0.0))
+    best = max(of_bad, key=lambda each: sign * (each.value or 0.0))
+    gap = sign * ((worst.value or 0.0) - (best.value or 0.0))
+    error = math.hypot(worst.se or 0.0, best.se or 0.0)
+    return f"{gap / error:+.0f} se" if error else "yes" if gap > 0 else "no"
 
 
 def _reading(spec: MetricSpec) -> str:

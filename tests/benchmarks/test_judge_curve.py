@@ -148,6 +148,6 @@ def by_hand(axis: Axis, share: float) -> float:
 def test_the_calibration_gives_such_a_judge_what_a_closed_form_says(
     axis: Axis, share: float
 ) -> None:
-    found = [calibrated(axis, share, generator(judge, axis, "many")) for judge in range(300)]
+    found = [calibrated(axis, share, generator(judge, axis, "many")).value for judge in range(300)]
     error = float(np.std(found)) / np.sqrt(len(found))
     assert np.mean(found) == pytest.approx(by_hand(axis, share), abs=4 * error)
