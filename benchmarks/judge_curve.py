@@ -56,6 +56,8 @@ WORTH = {name: worth for worth, names in MEMBERS.items() for name in names}
 GOOD = (*MEMBERS["oracle"], *MEMBERS["trained"])
 SHOWN = ("shift.margin", "shift.worst_cell.recentred", "shift.worst_cell.refit")
 
+YES = "accepts all"  # of the candidates: nobody judges
+
 World = Mapping[str, Any]  # by member
 
 
@@ -152,6 +154,9 @@ def by_error(worlds: Mapping[str, World]) -> str:
         *(f"passes {least}" for least in BOUNDS),
     ]  # fmt: skip
     lines = [f"| {' | '.join(heading)} |", "|---" * len(heading) + "|"]
+    everything = [f"{kept_of(worlds, metric, YES, 1.0):.2f}" for metric in SHOWN]
+    apart = [told_apart(world, YES, 1.0) for world in worlds.values()]
+    lines.append(f"| {YES} | - | {' | '.join(everything)} | - | - | {_least(apart)} {'| - ' * 6}|")
     for axis, share in product(AXES, SHARES):
         if share or axis == AXES[0]:
             lines.append(
@@ -166,11 +171,15 @@ def _row(worlds: Mapping[str, World], axis: Axis, share: float) -> str:
     asked = [calibrated(axis, share, generator(j, "curve", axis)) for j in range(CALIBRATED)]
     cells = [*kept, f"{_spread(worlds, axis, share):.2f}",
              f"{kept_of(worlds, 'refit', axis, share):.2f}",
-             f"{np.mean(apart):.2f}, {min(apart):.2f}",
+             _least(apart),
              *(f"{_mean(worlds, what, axis, share):.2f}" for what in ("agreement", "kappa")),
              f"{np.mean([each.value for each in asked]):.2f}",
              *(f"{100 * _passed(asked, least):.0f} %" for least in BOUNDS)]  # fmt: skip
     return " | ".join(cells)
+
+
+def _least(values: Sequence[float]) -> str:
+    return f"{np.mean(values):.2f}, {min(values):.2f}"
 
 
 def _passed(asked: Sequence[Estimate], least: float) -> float:
@@ -179,15 +188,17 @@ def _passed(asked: Sequence[Estimate], least: float) -> float:
     return float(np.mean([not judge(each, rule).red for each in asked]))
 
 
-def judged(row: Mapping[str, Any], metric: str, axis: Axis, share: float) -> list[float]:
+def judged(row: Mapping[str, Any], metric: str, axis: str, share: float) -> list[float]:
     """Return a figure under every judge; `refit`: `shift.margin` with candidates by refit."""
+    if axis == YES:
+        return [row["effect"][metric]]
     if share:
         found: list[float] = row["judges"][f"{axis} {share}"][metric]
         return found
     return [row["refit"]["shift.margin"] if metric == "refit" else row["truth"][metric]]
 
 
-def kept_of(worlds: Mapping[str, World], metric: str, axis: Axis, share: float) -> float:
+def kept_of(worlds: Mapping[str, World], metric: str, axis: str, share: float) -> float:
     """Return the share of a figure that is left, over good dictionaries of all worlds together."""
     rows = [world[name] for world in worlds.values() for name in GOOD]
     left = sum(float(np.mean(judged(row, metric, axis, share))) for row in rows)
@@ -203,7 +214,7 @@ def _spread(worlds: Mapping[str, World], axis: Axis, share: float) -> float:
     return float(np.sqrt(np.mean(variances))) / whole
 
 
-def told_apart(world: World, axis: Axis, share: float, metric: str = "shift.margin") -> float:
+def told_apart(world: World, axis: str, share: float, metric: str = "shift.margin") -> float:
     """Return how often a good dictionary is above a worthless one, each with a judge of its own."""
     good, bad = (
         [value for name in names for value in judged(world[name], metric, axis, share)]

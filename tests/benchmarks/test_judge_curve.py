@@ -84,6 +84,21 @@ def test_a_judge_who_abstains_from_everything_changes_nothing(oracle: Read) -> N
     assert refit_gain(oracle.readings, sets) == 0.0
 
 
+def test_the_share_of_latents_that_a_judge_says_nothing_about_is_in_the_report(
+    oracle: Read,
+) -> None:
+    silent = answered(oracle.ratings, "abstains", 0.3, generator(0, "silence"))
+    judge = opinions(silent, NAMES)
+    scored = [
+        score_task(each.data, each.candidates, judge, each.about, None, 0)
+        for each in oracle.readings
+    ]
+    (told,) = (each for each in estimates(scored, {}, 0) if each.metric == "shift.abstained")
+    asked = np.unique(np.concatenate([each.candidates.latents for each in oracle.readings]))
+    assert told.value == pytest.approx((silent[asked, 0] == SILENT).mean())
+    assert told.value > 0.1
+
+
 def test_a_judge_who_abstains_now_and_then_ablates_nothing_that_is_not_the_cue(
     oracle: Read,
 ) -> None:
