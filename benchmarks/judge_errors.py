@@ -51,7 +51,9 @@ def true_ratings(z: Floats, fires: NDArray[np.bool_]) -> Ratings:
     """
     strongest = np.argsort(-z, axis=0, kind="stable")[:SHOWN]
     active = np.take_along_axis(z, strongest, 0) > 0
-    hit = (fires[strongest] & active[..., None]).sum(0) / np.maximum(active.sum(0), 1)[:, None]
+    hits: Ratings = (fires[strongest] & active[..., None]).sum(0)
+    seen: Ratings = active.sum(0)
+    hit = hits / seen.clip(1)[:, None]
     base = fires.mean(0)
     result: Ratings = np.searchsorted(_LEVELS, (hit - base) / (1 - base), side="right")
     return result

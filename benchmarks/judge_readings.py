@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy import sparse
 
 from benchmarks.concept_panels import Code
@@ -91,7 +92,7 @@ def margin(logits: Floats, test: Quadrants) -> float:
     return float(np.mean([_correlation(row, label, weights) for row in logits]))
 
 
-def _correlation(one: Floats, other: Floats, weights: Floats) -> float:
+def _correlation(one: NDArray[np.floating], other: NDArray[np.floating], weights: Floats) -> float:
     covariance = np.cov(one, other, aweights=weights, ddof=0)
     spread = np.sqrt(covariance[0, 0] * covariance[1, 1])
     return float(covariance[0, 1] / spread) if spread > 0 else 0.0
@@ -192,7 +193,7 @@ _PROBES: dict[bytes, Any] = {}  # of a task, whatever the dictionary
 def _reading(place: int, texts: Labelled, code: Code) -> Reading:
     x, z = texts.tokens.mean(1).double().numpy(), code.pooled(texts)
     rows, cut = code.rows.double().numpy(), texts.train
-    labels = texts.labels > 0
+    labels = np.asarray(texts.labels, np.bool_)
     train, test = Quadrants(*labels[:, :cut]), Quadrants(*labels[:, cut:])
     key = x.tobytes()
     if key not in _PROBES:
@@ -220,7 +221,7 @@ def refit_ranked(reading: Reading) -> Candidates:
     return Candidates({**found.orders, "spurious": ranked}, found.effects)
 
 
-def _found_again(x: Floats, label: Bools, half: Bools) -> float:
+def _found_again(x: NDArray[np.floating], label: Bools, half: Bools) -> float:
     """AUC of a discriminant on the half of the texts that it was not fitted on."""
     known, up = x[~half], label[~half]
     means = [known[up == side].mean(0) for side in (False, True)]
@@ -228,4 +229,4 @@ def _found_again(x: Floats, label: Bools, half: Bools) -> float:
     covariance = centred.T @ centred / len(known)
     covariance.flat[:: len(covariance) + 1] += 0.01 * np.trace(covariance) / len(covariance)
     weight = np.linalg.solve(covariance, means[1] - means[0])
-    return rank_auc(x[half] @ weight, label[half])
+    return rank_auc((x[half] @ weight).astype(np.float64), label[half])
