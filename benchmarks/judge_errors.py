@@ -53,7 +53,7 @@ def true_ratings(z: Floats, fires: NDArray[np.bool_]) -> Ratings:
     active = np.take_along_axis(z, strongest, 0) > 0
     hits: Ratings = (fires[strongest] & active[..., None]).sum(0)
     seen: Ratings = active.sum(0)
-    hit = hits / seen.clip(1)[:, None]
+    hit = hits / np.maximum(seen, 1)[:, None]
     base = fires.mean(0)
     result: Ratings = np.searchsorted(_LEVELS, (hit - base) / (1 - base), side="right")
     return result
