@@ -52,8 +52,8 @@ def true_ratings(z: Floats, fires: NDArray[np.bool_]) -> Ratings:
     strongest = np.argsort(-z, axis=0, kind="stable")[:SHOWN]
     active = np.take_along_axis(z, strongest, 0) > 0
     hits: Ratings = (fires[strongest] & active[..., None]).sum(0)
-    seen: Ratings = active.sum(0)
-    hit = hits / np.maximum(seen, 1)[:, None]
+    seen = np.where(active.any(0), active.sum(0), 1)
+    hit = hits / seen[:, None]
     base = fires.mean(0)
     result: Ratings = np.searchsorted(_LEVELS, (hit - base) / (1 - base), side="right")
     return result
