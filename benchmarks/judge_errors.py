@@ -71,7 +71,7 @@ def answered(ratings: Ratings, axis: Axis, share: float, rng: np.random.Generato
     latents, concepts = ratings.shape
     if axis == "flips":
         return np.where(rng.random(ratings.shape) < share, HIGHEST - ratings, ratings)
-    hit = rng.random(latents)[:, None] < share
+    hit = rng.random((latents, 1)) < share
     swapped = ratings[:, np.arange(concepts) ^ 1]
     return np.where(hit, SILENT if axis == "abstains" else swapped, ratings)
 
