@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
 
@@ -100,6 +100,23 @@ class Baseline:
     @cached_property
     def _by_key(self) -> Mapping[tuple[str, str], Entry]:
         return {entry.key: entry for entry in self.entries}
+
+
+def judging(baseline: Baseline, saes: Collection[str]) -> Baseline:
+    """Return a baseline as it judges a run: SAEs are compared that are called alike.
+
+    Where each is about a single SAE, these are compared whatever they are called.
+
+    Args:
+        baseline: the values of an earlier run.
+        saes: ids of the run, those of its other shards too.
+    """
+    old = {entry.sae for entry in baseline.entries}
+    if len(old) != 1 or len(saes) != 1 or old == {*saes}:
+        return baseline
+    (was,), (name,) = old, saes
+    entries = tuple(replace(entry, sae=name) for entry in baseline.entries)
+    return Baseline(f"{was} in {baseline.source}", entries)
 
 
 def paired_error(before: Sequence[float], now: Sequence[float]) -> float | None:
