@@ -154,6 +154,7 @@ def _add_merge(commands: Any) -> None:
     merge.add_argument("reports", type=Path, nargs="+", metavar="REPORT", help=told)
     add = merge.add_argument
     add("--output", type=Path, default=Path("sae-report"), metavar="DIR", help="(sae-report)")
+    add("-v", "--verbose", action="store_true", help="tell every value")
     merge.set_defaults(run=_merge)
 
 
@@ -166,6 +167,7 @@ def _add_compare(commands: Any) -> None:
     add("after", type=Path, metavar="B", help="report.json, or its directory")
     add("--thresholds", type=Path, metavar="FILE", help="default: the rules that B was judged by")
     add("--output", type=Path, metavar="DIR", help="where to write the report of the comparison")
+    add("-v", "--verbose", action="store_true", help="tell every value")
     compare.set_defaults(run=_compare)
 
 
@@ -293,13 +295,15 @@ def _record(chosen: argparse.Namespace) -> str:
 def _merge(chosen: argparse.Namespace) -> Said:
     from pytest_sae.run.report_commands import merged
 
-    return merged(chosen.reports, chosen.output)
+    return merged(chosen.reports, chosen.output, int(chosen.verbose))
 
 
 def _compare(chosen: argparse.Namespace) -> Said:
     from pytest_sae.run.report_commands import compared
 
-    return compared(chosen.before, chosen.after, chosen.thresholds, chosen.output)
+    return compared(
+        chosen.before, chosen.after, chosen.thresholds, chosen.output, int(chosen.verbose)
+    )
 
 
 def _check(chosen: argparse.Namespace) -> Said:

@@ -10,8 +10,8 @@ from pytest_sae.records.influence_file import Influence, read_influence
 from pytest_sae.records.report import NAME, Report
 from pytest_sae.records.row import values_of
 from pytest_sae.records.schema import read_report, write_whole
-from pytest_sae.reports.summary import failures, verdict_line
-from pytest_sae.reports.terminal import table
+from pytest_sae.reports.summary import verdict_line
+from pytest_sae.reports.terminal import printed
 from pytest_sae.reports.write import apart, draw, publish, write_all
 
 
@@ -53,12 +53,13 @@ def audited(report: Path, output: Path) -> str:
     return f"{write_whole(output, document(audit, kept))}\n"
 
 
-def merged(shards: Sequence[Path], output: Path) -> tuple[str, int]:
+def merged(shards: Sequence[Path], output: Path, verbosity: int = 0) -> tuple[str, int]:
     """Unite the reports of shards, judge them again, and write what comes of it.
 
     Args:
         shards: report.json of each, or its directory.
         output: directory of the united report.
+        verbosity: 1 to tell every value.
 
     Returns:
         What is told, and the exit status.
@@ -79,11 +80,11 @@ def merged(shards: Sequence[Path], output: Path) -> tuple[str, int]:
     directory = apart(report, directory)
     write_all(report, directory, influence)
     publish(report)
-    return f"{_told(report)}reports: {directory}\n", report.exit_status
+    return f"{printed(report, verbosity)}reports: {directory}\n", report.exit_status
 
 
 def compared(
-    before: Path, after: Path, thresholds: Path | None, output: Path | None
+    before: Path, after: Path, thresholds: Path | None, output: Path | None, verbosity: int = 0
 ) -> tuple[str, int]:
     """Judge a report against an earlier one, or against a baseline.
 
@@ -92,6 +93,7 @@ def compared(
         after: report.json, or its directory.
         thresholds: file of bounds; None for the rules that the later report was judged by.
         output: directory for the report of the comparison; None to write none.
+        verbosity: 1 to tell every value.
 
     Returns:
         What is told, and the exit status.
@@ -118,7 +120,8 @@ def compared(
     report = compare(earlier, later, rules, in_ci(), influence)
     if directory:
         write_all(report, directory, influence)
-    return _told(report), report.exit_status
+    where = f"reports: {directory}\n" if directory else ""
+    return f"{printed(report, verbosity)}{where}", report.exit_status
 
 
 def _influence(path: Path, report: Report) -> Influence:
@@ -152,8 +155,3 @@ def _file(path: Path) -> Path:
     if not path.is_file():
         raise OptionError(f"--thresholds={path} is no file. Expected a TOML file of bounds.")
     return path
-
-
-def _told(report: Report) -> str:
-    lines = [*table(report.measurements), *failures(report), verdict_line(report)]
-    return "".join(f"{line}\n" for line in lines)
