@@ -44,9 +44,12 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     schema = commands.add_parser("schema", help="print the JSON Schema of report.json")
     schema.set_defaults(run=_schema)
-    report = commands.add_parser("report", help="draw report.md and report.html from a report.json")
-    report.add_argument("report", type=_json_in, metavar="report.json", help="or its directory")
-    report.add_argument("--output", type=Path, metavar="DIR", help="default: beside report.json")
+    help_ = "draw report.md and report.html of a report.json; of several, one page on all of them"
+    report = commands.add_parser("report", help=help_)
+    told = "or its directory; several in their order: checkpoints, seeds, releases"
+    report.add_argument("report", type=_json_in, nargs="+", metavar="report.json", help=told)
+    told = "default: beside report.json, of several the last"
+    report.add_argument("--output", type=Path, metavar="DIR", help=told)
     report.set_defaults(run=_report)
     _add_export(commands)
     _add_merge(commands)
@@ -363,6 +366,8 @@ def _schema(chosen: argparse.Namespace) -> str:
 
 
 def _report(chosen: argparse.Namespace) -> str:
-    from pytest_sae.run.report_commands import drawn
+    from pytest_sae.run.report_commands import beside, drawn
 
-    return drawn(chosen.report, chosen.output)
+    if len(chosen.report) > 1:
+        return beside(chosen.report, chosen.output)
+    return drawn(chosen.report[0], chosen.output)

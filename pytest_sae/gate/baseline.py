@@ -11,12 +11,10 @@ from types import MappingProxyType
 from pytest_sae.numbers.estimate import Param
 from pytest_sae.numbers.keys import metric_key
 from pytest_sae.numbers.plain import number
+from pytest_sae.records.made_alike import differences
 from pytest_sae.records.row import Against, Row
 from pytest_sae.records.verdicts import difference
 
-# A baseline is there to compare one SAE with another, or with itself trained further.
-_MAY_DIFFER = ("sae",)
-_MOST_SHOWN = 24
 _NONE: Mapping[tuple[str, str], Sequence[float]] = MappingProxyType({})
 
 
@@ -130,36 +128,6 @@ def paired_error(before: Sequence[float], now: Sequence[float]) -> float | None:
         now: the same for the other.
     """
     return math.dist(before, now) if before and len(before) == len(now) else None
-
-
-def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """Return what two measurements were not made with alike, a sentence each.
-
-    Model, site, data, suite and the code of the metric have to agree, and whatever else a
-    measurement names; the SAE may differ.
-
-    Args:
-        before: fingerprints of the earlier one, by kind.
-        now: of the later one.
-    """
-    kinds = sorted((before.keys() | now.keys()) - set(_MAY_DIFFER))
-    return [
-        f"{kind} was {_short(before.get(kind))}, is {_short(now.get(kind))}"
-        for kind in kinds
-        if _decisive(kind, before) != _decisive(kind, now)
-    ]
-
-
-def _decisive(kind: str, fingerprints: Mapping[str, str]) -> str | None:
-    mark = fingerprints.get(kind)
-    # package/family: a release that leaves a family's numbers alone keeps its baselines.
-    return mark.rpartition("/")[2] if kind == "code" and mark is not None else mark
-
-
-def _short(mark: str | None) -> str:
-    if mark is None:
-        return "not said"
-    return mark if len(mark) <= _MOST_SHOWN else f"{mark[:12]}..."
 
 
 def entries_of(

@@ -49,7 +49,7 @@ def write_terminal(reporter: pytest.TerminalReporter, report: Report, where: str
         where: the directory of the reports.
     """
     full = reporter.config.get_terminal_writer().fullwidth
-    screen = _Screen(reporter.write_line, reporter.verbosity, full, reporter.isatty)
+    screen = _Screen(reporter.write_line, reporter.verbosity, full, bool(reporter.isatty))
     reporter.section("SAE evaluation", sep="=")
     _write(screen, report)
     if reporter.verbosity >= 0:

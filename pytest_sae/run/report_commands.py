@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pytest_sae.errors import OptionError, ReportError
 from pytest_sae.records.influence_file import Influence, read_influence
@@ -13,6 +14,9 @@ from pytest_sae.records.schema import read_report, write_whole
 from pytest_sae.reports.summary import verdict_line
 from pytest_sae.reports.terminal import printed
 from pytest_sae.reports.write import apart, draw, publish, write_all
+
+if TYPE_CHECKING:
+    from pytest_sae.reports.series import Column
 
 
 def drawn(report: Path, output: Path | None) -> str:
@@ -29,6 +33,39 @@ def drawn(report: Path, output: Path | None) -> str:
     directory = output or report.parent
     draw(read, directory)
     return f"{verdict_line(read)}\n{directory / 'report.md'}\n{directory / 'report.html'}\n"
+
+
+def beside(reports: Sequence[Path], output: Path | None) -> str:
+    """Draw one page on several reports: checkpoints, seeds or releases, in their order.
+
+    Args:
+        reports: report.json of each, or its directory.
+        output: directory to draw into; None for that of the last.
+
+    Returns:
+        What the last one says, and where the page is.
+
+    Raises:
+        ReportError: a report that is none.
+    """
+    from pytest_sae.reports.series import columns
+
+    paths = [_report_in(path) for path in reports]
+    read = [read_report(path) for path in paths]
+    page = _series(columns(list(zip(_names(paths), read, strict=True))), output or paths[-1].parent)
+    return f"{verdict_line(read[-1])}\n{page}\n"
+
+
+def _series(columns: Sequence[Column], directory: Path) -> Path:
+    from pytest_sae.reports.html_series import NAME, series
+
+    return write_whole(directory / NAME, series(columns))
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """What people call reports: their directories; as they were named where these are alike."""
+    names = [path.resolve().parent.name for path in paths]
+    return names if len({*names}) == len(names) else [str(path.parent) for path in paths]
 
 
 def audited(report: Path, output: Path) -> str:
@@ -106,6 +143,7 @@ def compared(
     from pytest_sae.gate.bounds import load_thresholds
     from pytest_sae.gate.compare import compare
     from pytest_sae.options import in_ci
+    from pytest_sae.reports.series import before_and_now
 
     directory = _directory(output) if output else None
     rules = load_thresholds(_file(thresholds)) if thresholds else None
@@ -120,6 +158,7 @@ def compared(
     report = compare(earlier, later, rules, in_ci(), influence)
     if directory:
         write_all(report, directory, influence)
+        _series(before_and_now(report, str(before), str(after)), directory)
     where = f"reports: {directory}\n" if directory else ""
     return f"{printed(report, verbosity)}{where}", report.exit_status
 
