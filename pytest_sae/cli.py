@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--output", type=Path, metavar="DIR", help=told)
     report.set_defaults(run=_report)
     _add_export(commands)
+    _add_card(commands)
     _add_merge(commands)
     _add_compare(commands)
     _add_check(commands)
@@ -147,6 +148,22 @@ def _audit(chosen: argparse.Namespace) -> str:
     from pytest_sae.run.report_commands import audited
 
     return audited(chosen.report, chosen.output)
+
+
+def _add_card(commands: Any) -> None:
+    card = commands.add_parser(
+        "card", help="write a report into a model card: a section, and the Hub's model-index"
+    )
+    card.add_argument("report", type=_json_in, metavar="report.json", help="or its directory")
+    told = "README.md of the model's repository; what else it holds stays"
+    card.add_argument("--model-card", type=Path, required=True, metavar="FILE", help=told)
+    card.set_defaults(run=_card)
+
+
+def _card(chosen: argparse.Namespace) -> str:
+    from pytest_sae.reports.card import write_card
+
+    return f"{write_card(chosen.report, chosen.model_card)}\n"
 
 
 def _add_merge(commands: Any) -> None:

@@ -30,7 +30,7 @@ _MOST = 24  # charts; the table has all values
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 440, 220, 50, 14, 12, 26
 _NEAR = 2.0  # how many times the range of the values a bound may lie beyond it and be shown
 _LARGEST = sys.float_info.max
-_LETTER, _LABEL = 7.8, 52.0  # width of a letter, and of the shortest label of a report
+_LETTER, _LABEL = 8.8, 52.0  # width of a letter, and of the shortest label of a report
 
 
 def series(columns: Sequence[Column]) -> str:
@@ -135,7 +135,7 @@ class _Axes:
         shown = range((len(self.names) - 1) % step, len(self.names), step)
         return "".join(
             f'<text x="{self.x(at):.1f}" y="{_HEIGHT - 8}" text-anchor="middle">'
-            f"{escape(_shortened(self.names[at], most))}{titled(self.names[at])}</text>"
+            f"{escape(_shortened(self.names[at], most))}</text>"
             for at in shown
         )
 
