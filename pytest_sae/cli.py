@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--output", type=Path, metavar="DIR", help=told)
     report.set_defaults(run=_report)
     _add_export(commands)
+    _add_log(commands)
     _add_card(commands)
     _add_merge(commands)
     _add_compare(commands)
@@ -118,11 +119,12 @@ def _json_in(text: str) -> Path:
 
 
 def _add_export(commands: Any) -> None:
-    export = commands.add_parser("export", help="write a report's values as a table, a value a row")
+    export = commands.add_parser("export", help="write a report's values for other programs")
     export.add_argument("report", type=_json_in, metavar="report.json", help="or its directory")
     add = export.add_argument
-    add("--format", choices=("csv", "parquet"), default="csv", help="(%(default)s)")
-    add("--output", type=Path, metavar="FILE", help="default: CSV to standard output")
+    forms = ("csv", "parquet", "openmetrics")
+    add("--format", choices=forms, default="csv", help="(%(default)s)")
+    add("--output", type=Path, metavar="FILE", help="default: text to standard output")
     export.set_defaults(run=_export)
 
 
@@ -148,6 +150,23 @@ def _audit(chosen: argparse.Namespace) -> str:
     from pytest_sae.run.report_commands import audited
 
     return audited(chosen.report, chosen.output)
+
+
+def _add_log(commands: Any) -> None:
+    log = commands.add_parser("log", help="write a report's values as a run of a tracker")
+    log.add_argument("report", type=_json_in, metavar="report.json", help="or its directory")
+    add = log.add_argument
+    add("--to", choices=("wandb", "mlflow", "trackio"), required=True, help="the tracker")
+    add("--project", default="pytest-sae", help="of the tracker (%(default)s)")
+    add("--run", metavar="NAME", dest="named", help="of the run (default: as the tracker likes)")
+    add("--step", type=int, metavar="N", help="of training, that the values belong to")
+    log.set_defaults(run=_log)
+
+
+def _log(chosen: argparse.Namespace) -> str:
+    from pytest_sae.reports.trackers import log
+
+    return log(chosen.report, chosen.to, chosen.project, chosen.named, chosen.step)
 
 
 def _add_card(commands: Any) -> None:

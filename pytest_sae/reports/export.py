@@ -1,4 +1,4 @@
-"""The values of a report as a table for other programs: CSV, or parquet."""
+"""The values of a report for other programs: a table (CSV, parquet), or OpenMetrics text."""
 
 from __future__ import annotations
 
@@ -10,26 +10,30 @@ from typing import Literal
 from pytest_sae.errors import OptionError, PytestSAEError
 from pytest_sae.records.flat import COLUMNS, flat
 from pytest_sae.records.schema import read_report, write_whole
+from pytest_sae.reports.openmetrics import openmetrics
+
+Form = Literal["csv", "parquet", "openmetrics"]
 
 
-def export(report: Path, form: Literal["csv", "parquet"], output: Path | None) -> str:
+def export(report: Path, form: Form, output: Path | None) -> str:
     """Write the values of a report, one row a value.
 
     Args:
         report: report.json.
         form: of the file.
-        output: the file, None to return CSV.
+        output: the file, None to return text.
 
     Returns:
-        The CSV, or where it was written.
+        The text, or where it was written.
 
     Raises:
         OptionError: parquet, and no file to write it to.
         PytestSAEError: no report, or pandas and pyarrow are not installed.
     """
     read = read_report(report)
-    if form == "csv":
-        text = _csv([flat(row) for row in read.measurements])
+    if form != "parquet":
+        rows = read.measurements
+        text = _csv([flat(row) for row in rows]) if form == "csv" else openmetrics(read)
         return text if output is None else f"{write_whole(output, text)}\n"
     if output is None:
         raise OptionError("--format=parquet is no text. Expected --output=FILE beside it.")
