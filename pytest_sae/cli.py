@@ -122,9 +122,10 @@ def _add_export(commands: Any) -> None:
     export = commands.add_parser("export", help="write a report's values for other programs")
     export.add_argument("report", type=_json_in, metavar="report.json", help="or its directory")
     add = export.add_argument
-    forms = ("csv", "parquet", "openmetrics")
+    forms = ("csv", "parquet", "openmetrics", "saebench")
     add("--format", choices=forms, default="csv", help="(%(default)s)")
-    add("--output", type=Path, metavar="FILE", help="default: text to standard output")
+    told = "default: text to standard output; of saebench a directory"
+    add("--output", type=Path, metavar="FILE", help=told)
     export.set_defaults(run=_export)
 
 
