@@ -15,6 +15,8 @@ from pytest_sae.records.made_alike import differences
 from pytest_sae.records.row import Against, Row
 from pytest_sae.records.verdicts import difference
 
+# The sizes of the published protocols.
+_AS_PUBLISHED = "paper"
 _NONE: Mapping[tuple[str, str], Sequence[float]] = MappingProxyType({})
 
 
@@ -33,6 +35,7 @@ class Entry:
         seeds: how many random fits it averages over.
         fingerprints: of what it was made with: model, site, data, suite, code, and of the SAE.
         influence: what each text adds to the error of the value; empty where it was not kept.
+        published: by whom it was measured, where that was not this package.
     """
 
     sae: str
@@ -45,6 +48,7 @@ class Entry:
     seeds: int = 1
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     influence: Sequence[float] = ()
+    published: str = ""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -79,8 +83,10 @@ class Baseline:
         fingerprints: Mapping[str, str],
         required: bool = False,
         influence: Sequence[float] = (),
-    ) -> Against:
-        """Return what the baseline says about a measurement.
+    ) -> Against | None:
+        """Return what the baseline says about a measurement; None where it has no business with it.
+
+        A published one knows a few canonical values, and says nothing of all others.
 
         Args:
             key: of the measurement: SAE, and metric with setting.
@@ -89,15 +95,32 @@ class Baseline:
             influence: of the measurement; empty where it has none.
         """
         entry = self._by_key.get(key)
+        if entry is None and key[0] in self._published:
+            return None
         if entry is None:
             return Against(self.source, None, None, (), required, None)
-        differs = tuple(differences(entry.fingerprints, fingerprints))
+        differs = tuple(_unlike(entry, fingerprints))
         paired = None if differs else paired_error(entry.influence, influence)
-        return Against(self.source, entry.value, entry.se, differs, required, paired)
+        by = f" (published: {entry.published})" if entry.published else ""
+        return Against(f"{self.source}{by}", entry.value, entry.se, differs, required, paired)
+
+    @cached_property
+    def _published(self) -> set[str]:
+        """The SAEs of which it has published values alone."""
+        own = {entry.sae for entry in self.entries if not entry.published}
+        return {entry.sae for entry in self.entries} - own
 
     @cached_property
     def _by_key(self) -> Mapping[tuple[str, str], Entry]:
         return {entry.key: entry for entry in self.entries}
+
+
+def _unlike(entry: Entry, now: Mapping[str, str]) -> list[str]:
+    """What two values were not made with alike, as far as is known of a published one."""
+    if not entry.published:
+        return differences(entry.fingerprints, now)
+    suite = now.get("suite", "not said")
+    return [] if suite.startswith(_AS_PUBLISHED) else [f"suite is {suite}, not {_AS_PUBLISHED}"]
 
 
 def judging(baseline: Baseline, saes: Collection[str]) -> Baseline:

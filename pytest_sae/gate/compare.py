@@ -117,13 +117,13 @@ def _missing(before: Baseline, rows: Iterable[Row]) -> list[str]:
     rows = list(rows)
     there = {(row.sae, row.key) for row in rows if not row.declined}
     saes = {row.sae for row in rows}
-    common = [entry.key for entry in before.entries if entry.sae in saes]
+    common = [entry for entry in before.entries if entry.sae in saes]
     if not common:
         return [f"no SAE of the report is in {before.source}"]
     return [
-        f"{key} of {sae} is in {before.source} and was not measured"
-        for sae, key in common
-        if (sae, key) not in there
+        f"{entry.key[1]} of {entry.sae} is in {before.source} and was not measured"
+        for entry in common
+        if entry.key not in there and not entry.published
     ]
 
 
