@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -72,6 +73,15 @@ def test_measurements_are_found_by_key_and_as_a_frame(world: Path) -> None:
     assert [each.key for each in found.measurements] == found.keys()
     with pytest.raises(KeyError, match="the families that were asked for have measured"):
         found["scr:n=20"]
+
+
+def test_the_example_of_the_documentation_measures_what_it_says() -> None:
+    text = (ROOT / "docs" / "own-metrics.md").read_text(encoding="utf-8")
+    (block,) = (b for b in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "evaluate" in b)
+    *lines, last = block.strip().splitlines()
+    names: dict[str, Any] = {}
+    exec("\n".join(lines), names)
+    assert 0.9 < eval(last, names) < 1
 
 
 def test_a_notebook_shows_a_table_in_which_nothing_can_run() -> None:
