@@ -243,7 +243,7 @@ _PATHS = ("thresholds", "report", "judge-recordings", "baseline", "activations")
 def add_options(parser: pytest.Parser) -> None:
     """Declare every flag and its ini twin."""
     group = parser.getgroup("sae", "sparse autoencoders (pytest-sae)")
-    help_ = "SAE to evaluate: directory, weights file or quoted glob; may be repeated"
+    help_ = "SAE to evaluate: [NAME@] directory, weights file or quoted glob; may be repeated"
     group.addoption("--sae", action="append", dest="sae", metavar="PATH", help=help_)
     parser.addini("sae", f"{help_} (one a line)", type="linelist", default=[])
     for flag in FLAGS:
