@@ -26,7 +26,14 @@ from benchmarks import concept_panels
 from benchmarks.concept_panels import Code, correlations
 from benchmarks.concept_table import in_panel
 from benchmarks.concept_worlds import Ints, Kind, KindWorld
-from pytest_sae.metrics.absorption import FOLDS, Absorbed, Share, SpelledWords, absorbed, fit_letters
+from pytest_sae.metrics.absorption import (
+    FOLDS,
+    Absorbed,
+    Share,
+    SpelledWords,
+    absorbed,
+    fit_letters,
+)
 from pytest_sae.metrics.absorption_estimates import MIN_F1
 from pytest_sae.numbers.bootstrap import generator
 from pytest_sae.probes import LinearProbes
@@ -110,9 +117,7 @@ class Parents:
         return float(np.mean(shares)) if shares else float("nan")
 
 
-def absorbing(
-    world: KindWorld, features: Tensor, share: float
-) -> tuple[Tensor, Tensor]:
+def absorbing(world: KindWorld, features: Tensor, share: float) -> tuple[Tensor, Tensor]:
     """Return latents and rows of the truth, a share of whose children absorb their parent.
 
     Args:

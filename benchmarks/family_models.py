@@ -1,6 +1,6 @@
 """Families that need a language model, on one whose residual stream has known features.
 
-    measured(cache) -> World      # of `concept_table`: by seed, by member, values and truths
+measured(cache) -> World      # of `concept_table`: by seed, by member, values and truths
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 
 from benchmarks import concept_panels
 from benchmarks.concept_panels import Code
-from benchmarks.concept_table import LAST, World, in_panel
-from benchmarks.family_worlds import signed
+from benchmarks.concept_table import LAST, World
+from benchmarks.family_worlds import in_short_panel, signed
 from benchmarks.planted_model import SITE, Planted
 from benchmarks.planted_panel import PlantedWorld, dictionary, lexicon, panel, tasks
 from pytest_sae.activations.latents import Latents
@@ -35,7 +35,7 @@ def measured(cache: Path, families: Sequence[str] = FAMILIES) -> World:
     path = cache / "families planted.json"
     if not path.is_file():
         planted = Planted()
-        codes = [each for each in panel(planted, cache) if in_panel(each.name)]
+        codes = [each for each in panel(planted, cache) if in_short_panel(each.name)]
         few = [each for each in codes if each.name.endswith(LAST)][::2]
         found = {"0": measure(planted, codes, 0, families)}
         for seed in range(1, RESEEDS + 1):

@@ -1,6 +1,6 @@
 """A run's own families on the worlds of many kinds, through the code that a run measures with.
 
-    measured(kind, cache) -> World      # of `concept_table`: by seed, by member, values and truths
+measured(kind, cache) -> World      # of `concept_table`: by seed, by member, values and truths
 """
 
 from __future__ import annotations
@@ -18,7 +18,16 @@ from torch import Tensor
 from benchmarks import concept_panels
 from benchmarks.concept_panels import STEPS, Code
 from benchmarks.concept_table import LAST, World, in_panel
-from benchmarks.concept_worlds import CLASSES, MULTIS, PAIRS, TOKENS, Kind, KindWorld, Labelled
+from benchmarks.concept_worlds import (
+    CLASSES,
+    MULTIS,
+    PAIRS,
+    TOKENS,
+    Ints,
+    Kind,
+    KindWorld,
+    Labelled,
+)
 from pytest_sae.activations.store import Store
 from pytest_sae.data.tasks import (
     ClassTask,
@@ -54,7 +63,7 @@ def measured(kind: Kind, cache: Path) -> World:
     path = cache / f"families {kind.name}.json"
     if not path.is_file():
         world = KindWorld(kind)
-        codes = [each for each in concept_panels.panel(world, cache) if _in_panel(each.name)]
+        codes = [each for each in concept_panels.panel(world, cache) if in_short_panel(each.name)]
         few = [each for each in codes if each.name.endswith(LAST)][::2]
         found = {"0": _measure(world, codes, 0)}
         for seed in range(1, RESEEDS + 1):
@@ -64,7 +73,8 @@ def measured(kind: Kind, cache: Path) -> World:
     return read
 
 
-def _in_panel(name: str) -> bool:
+def in_short_panel(name: str) -> bool:
+    """Whether a code is in the panel here: as in that of definitions, with a step less."""
     return in_panel(name) and not name.endswith(_LEFT_OUT)
 
 
@@ -112,24 +122,38 @@ def _names(what: str, count: int) -> tuple[str, ...]:
 
 
 def _pair(texts: Labelled, names: tuple[str, ...], mark: str) -> SpuriousTask:
-    one, two = (tuple(map(bool, label)) for label in texts.labels)
-    parts = [
-        SpuriousTexts(names[part], one[part], two[part])
-        for part in (slice(None, texts.train), slice(texts.train, None))
-    ]
+    one, two = texts.labels
+    train, test = (
+        SpuriousTexts(
+            tuple(names[place] for place in places),
+            tuple(map(bool, one[places])),
+            tuple(map(bool, two[places])),
+        )
+        for places in _balanced(texts)
+    )
     # Each of its own: what shares a column and its values would be read as one concept.
-    contrasts = [Contrast(f"{texts.name} {each}", "it", "not") for each in ("one", "two")]
-    return SpuriousTask(texts.name, *contrasts, *parts, 0, f"{mark} {texts.name}")
+    first, second = (Contrast(f"{texts.name} {each}", "it", "not") for each in ("one", "two"))
+    return SpuriousTask(texts.name, first, second, train, test, 0, f"{mark} {texts.name}")
 
 
 def _classes(texts: Labelled, names: tuple[str, ...], mark: str) -> ClassTask:
-    labels = tuple(map(int, texts.labels))
-    parts = [
-        ClassTexts(names[part], labels[part])
-        for part in (slice(None, texts.train), slice(texts.train, None))
-    ]
+    train, test = (
+        ClassTexts(tuple(names[place] for place in places), tuple(map(int, texts.labels[places])))
+        for places in _balanced(texts)
+    )
     classes = tuple(f"class {place}" for place in range(CLASSES))
-    return ClassTask(texts.name, texts.name, classes, *parts, 0, f"{mark} {texts.name}")
+    return ClassTask(texts.name, texts.name, classes, train, test, 0, f"{mark} {texts.name}")
+
+
+def _balanced(texts: Labelled) -> tuple[Ints, Ints]:
+    """Places of as many texts of every cell: labels that are wrong have made some larger."""
+    found = []
+    for start, stop in ((0, texts.train), (texts.train, len(texts.cells))):
+        cells = texts.cells[start:stop]
+        least = np.bincount(cells).min()
+        rank = np.array([(cells[:place] == cell).sum() for place, cell in enumerate(cells)])
+        found.append(start + np.flatnonzero(rank < least))
+    return found[0], found[1]
 
 
 def dictionary(

@@ -2,7 +2,7 @@
 
     planted = Planted()
     planted.model                       # a GPT-2 of two blocks, as a run has models
-    planted.rows, planted.names         # (F, d_model) what is written, and what each of it stands for
+    planted.rows, planted.names         # (F, d_model) what is written, and what it stands for
     planted.corpus(100, seed=0)         # texts that the model itself finds likely
     planted.known                       # every activation there can be, with its features
 
@@ -185,18 +185,24 @@ class Planted:
         kinds = np.array([each.kind for each in self.words])
         first = HEADING if rng.random() < 0.8 else 0
         said = [self.words[int(rng.choice(np.flatnonzero(kinds == first)))]]
-        topic, entity = said[0].about if first == HEADING else None, None
-        for _ in range(LENGTH - 1):
-            moved = entity if said[-1].asks is not None else None
-            logits = (self._next @ self.features(said[-1], topic, moved)).numpy().copy()
-            if moved:
-                asked = said[-1].asks or 0
-                logits[self._answer(asked, moved.values[asked]).place] += _SURE
-            logits[(kinds == HEADING) | ((kinds == ENTITY) & (entity is not None))] = -np.inf
+        while len(said) < LENGTH:
+            logits = self._likely(said)
+            entered = any(each.values for each in said)
+            logits[(kinds == HEADING) | ((kinds == ENTITY) & entered)] = -np.inf
             logits += rng.gumbel(size=len(logits))
             said.append(self.words[int(logits.argmax())])
-            entity = entity or (said[-1] if said[-1].values else None)
         return " ".join(each.text for each in said)
+
+    def _likely(self, said: Sequence[Word]) -> NDArray[np.float32]:
+        """(word,) logits of the next word, from what is true of the last one."""
+        last = said[-1]
+        topic = said[0].about if said[0].kind == HEADING else None
+        entity = next((each for each in said if each.values), None)
+        moved = entity if last.asks is not None else None
+        logits: NDArray[np.float32] = (self._next @ self.features(last, topic, moved)).numpy()
+        if moved is not None and last.asks is not None:
+            logits[self._answer(last.asks, moved.values[last.asks]).place] += _SURE
+        return logits
 
     def _answer(self, attribute: int, value: int) -> Word:
         place = sum(list(ATTRIBUTES.values())[:attribute]) + value
@@ -231,7 +237,7 @@ class Planted:
         """(F, D) that read every feature from an activation as well as a linear map can."""
         features = self.known[1].double()
         x = features @ self._planted.double()
-        found = torch.linalg.pinv(x.T @ x, rtol=1e-9) @ (x.T @ features)
+        found: Tensor = torch.linalg.pinv(x.T @ x, rtol=1e-9) @ (x.T @ features)
         return found.T.float()
 
     @torch.no_grad()

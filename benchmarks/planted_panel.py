@@ -1,7 +1,7 @@
 """Dictionaries of the planted model, and the tasks on it, as a run has them.
 
-    panel(planted, cache) -> list[Code]      # of `concept_panels`, and what is made of the truth
-    tasks(planted, seed) -> Tasks
+panel(planted, cache) -> list[Code]      # of `concept_panels`, and what is made of the truth
+tasks(planted, seed) -> Tasks
 """
 
 from __future__ import annotations
@@ -91,10 +91,11 @@ def panel(planted: Planted, cache: Path) -> list[Code]:
     """Return trained dictionaries at all steps, the truth and what is made of it, and controls."""
     world = PlantedWorld(planted)
     found = [c for c in concept_panels.unsupervised(world, cache) if c.name != "oracle"]
-    return [*found, *_of_truth(planted)]
+    return [*found, *of_truth(planted)]
 
 
-def _of_truth(planted: Planted) -> Iterator[Code]:
+def of_truth(planted: Planted) -> Iterator[Code]:
+    """Give the truth, rotated, split and with letters absorbed."""
     x, features = planted.known
     yield Code("oracle", "oracle", _looked_up(x, features), planted.rows)
     yield _rotated(planted)
@@ -192,8 +193,8 @@ def tasks(planted: Planted, seed: int) -> Tasks:
         (),
         "the planted model",
         f"planted {seed}",
-        ravel=(_ravel(planted, seed),),
-        principled=tuple(_principled(planted, a, seed) for a in range(len(ATTRIBUTES))),
+        ravel=(ravel_task(planted, seed),),
+        principled=tuple(principled_task(planted, a, seed) for a in range(len(ATTRIBUTES))),
         spelling=Spelling(
             tuple(each.text for each in planted.words if each.kind <= ENTITY), examples=2
         ),
@@ -206,7 +207,7 @@ def _fillers(planted: Planted, seed: int, purpose: str) -> list[str]:
     return [ordinary[place] for place in order[: 2 * _FILLERS]]
 
 
-def _ravel(planted: Planted, seed: int) -> EntityTask:
+def ravel_task(planted: Planted, seed: int) -> EntityTask:
     """Half of the entities and of the words that ask to learn from, the others to test on."""
     order = generator(seed, "planted", "entities").permutation(len(planted.entities))
     known = [planted.entities[place] for place in order]
@@ -226,15 +227,13 @@ def _ravel(planted: Planted, seed: int) -> EntityTask:
     )
 
 
-def _principled(planted: Planted, attribute: int, seed: int) -> AttributeTask:
+def principled_task(planted: Planted, attribute: int, seed: int) -> AttributeTask:
     """Entities in sentences that ask for one of their attributes."""
     name = list(ATTRIBUTES)[attribute]
     fillers = _fillers(planted, seed, f"principled {name}")
-    halves = [
-        _labelled(planted, attribute, fillers[:_FILLERS], seed),
-        _labelled(planted, attribute, fillers[_FILLERS:], seed + 1),
-    ]
-    return AttributeTask(name, tuple(ATTRIBUTES), *halves, f"planted principled {name} {seed}")
+    fit = _labelled(planted, attribute, fillers[:_FILLERS], seed)
+    test = _labelled(planted, attribute, fillers[_FILLERS:], seed + 1)
+    return AttributeTask(name, tuple(ATTRIBUTES), fit, test, f"planted principled {name} {seed}")
 
 
 def _labelled(planted: Planted, attribute: int, fillers: Sequence[str], seed: int) -> Labelled:
@@ -261,12 +260,14 @@ def _labelled(planted: Planted, attribute: int, fillers: Sequence[str], seed: in
 
 def lexicon(planted: Planted) -> Lexicon:
     """Return what a judge knows who knows the truth: every feature, and the words that have it."""
-    found = [_category("topic", f"topic {t}", f"words about topic {t}", f"topic {t}",
-                       [w for w in planted.words if w.about == t]) for t in range(TOPICS)]  # fmt: skip
-    found += [
-        _category("class", f"class {kind}", f"words of class {kind}", "",
-                  [w for w in planted.words if w.kind == kind]) for kind in range(CYCLE + 4)
-    ]  # fmt: skip
+    found = []
+    for topic in range(TOPICS):
+        about = [w for w in planted.words if w.about == topic]
+        name = f"topic {topic}"
+        found.append(_category("topic", name, f"words about {name}", name, about))
+    for kind in range(CYCLE + 4):
+        own = [w for w in planted.words if w.kind == kind]
+        found.append(_category("class", f"class {kind}", f"words of class {kind}", "", own))
     for place, (name, count) in enumerate(ATTRIBUTES.items()):
         asks = [w for w in planted.words if w.asks == place]
         found.append(_category("asks", name, f"words that ask for {name}", "", asks))
