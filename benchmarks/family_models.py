@@ -26,7 +26,11 @@ from pytest_sae.numbers.keys import metric_key
 
 FAMILIES = ("core", "ravel", "principled", "absorption", "autointerp")
 RESEEDS = 2
-_SIZES = {"autointerp": {"latents": 40, "intervened": 12}}
+_SIZES = {
+    "autointerp": {"latents": 40, "intervened": 12},
+    "ravel": {"train_pairs": 200, "test_pairs": 120, "steps": 60},
+    "principled": {"edits": 50},
+}
 _CONTEXT = 64
 
 

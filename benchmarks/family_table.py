@@ -93,8 +93,8 @@ class Judged:
             value("oracle") >= np.nanmax([value(m) for m in trained]) - 1e-9,
             _share(max(known.values(), default=float("nan")), median),
             tuple(m for m, v in controls.items() if v >= median),
-            {m: (value(m) - value(ended[0])) / abs(median) for m in ATTACKS if m in first},
-            float(np.sqrt(np.nanmean(np.nanvar(again, 1, ddof=1))) / abs(np.nanmean(again))),
+            {m: _share(value(m) - value(ended[0]), abs(median)) for m in ATTACKS if m in first},
+            _share(float(np.sqrt(np.nanmean(np.nanvar(again, 1, ddof=1)))), abs(np.nanmean(again))),
         )
 
     @property
@@ -111,6 +111,8 @@ def controls_of(first: Mapping[str, Row], name: str) -> list[str]:
 
 def _share(value: float, median: float) -> float:
     """In units of the median; where better is lower (both negative), how much of it is needed."""
+    if median == 0:
+        return float("nan")
     return median / value if value < 0 and median < 0 else value / median
 
 

@@ -31,7 +31,7 @@ from pytest_sae.synthetic.worlds import Sample
 
 WIDTH, K = 160, 6  # of the trained ones: fewer latents than there are words
 ABSORBED = (0.33, 0.67)  # shares of the words whose own latents carry their letter
-_FILLERS = 12  # words in front of an entity
+_FILLERS = 6  # words in front of an entity, in either half
 _PIECE = 1024  # activations looked up at once
 
 
