@@ -60,7 +60,7 @@ def packaged(kind: Kind, cache: Path) -> World:
     path = cache / f"{kind.name} packaged.json"
     if not path.is_file():
         world = KindWorld(kind)
-        codes = [each for each in concept_panels.panel(world, cache) if _in_panel(each.name)]
+        codes = [each for each in concept_panels.panel(world, cache) if in_panel(each.name)]
         tasks = [concept_packaged.RunTask(texts, 0) for texts in _texts(world, 0)]
         truth = world.sample(12_000, 5, "truth")
         found = {}
@@ -83,7 +83,7 @@ def measured(kind: Kind, cache: Path, erasure: bool) -> World:
     path = cache / f"{kind.name}.json"
     if not path.is_file():
         world = KindWorld(kind)
-        codes = [each for each in concept_panels.panel(world, cache) if _in_panel(each.name)]
+        codes = [each for each in concept_panels.panel(world, cache) if in_panel(each.name)]
         few = [each for each in codes if each.name == "oracle" or each.name.endswith(LAST)]
         found = {"0": _measure(world, codes, 0, erasure)}
         for seed in range(1, RESEEDS + 1):
@@ -111,7 +111,8 @@ def _paired(rows: Mapping[str, Row]) -> Mapping[str, Row]:
     return {m: {**row, "values": {**row["values"], **added[m]}} for m, row in rows.items()}
 
 
-def _in_panel(name: str) -> bool:
+def in_panel(name: str) -> bool:
+    """Whether a code is in the panel of a table: of most trainings the first steps are not."""
     recipe, _, step = name.partition("@")
     return step not in map(str, STEPS[:2]) or recipe in _FROM_THE_START
 
