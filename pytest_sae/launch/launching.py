@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,17 +22,20 @@ if TYPE_CHECKING:
     from pytest_sae.options import Options
 
 TASKS = "tasks"
-ENGINES = ("ray", "slurm")
 _CAME_BACK = (0, 1)  # passed; red
 _FOR_GOOD = (3, 4, 5)  # pytest broke, was called wrongly, found no tests: again it would as well
 _INTERRUPTED = 2
 
+# Makes an engine of what is asked for, the options of the run, and a directory of its own.
+Connect = Callable[[LaunchRequest, "Options", Path], Engine]
 
-def launch(request: LaunchRequest) -> tuple[str, int]:
+
+def launch(request: LaunchRequest, engine: Connect | None = None) -> tuple[str, int]:
     """Evaluate SAEs on an engine, and judge all of them together.
 
     Args:
         request: what is launched, and on what.
+        engine: makes the engine; None for the one that the request names.
 
     Returns:
         What is told at the end, and the exit status: the gate's, or 2 after an interrupt.
@@ -45,29 +48,16 @@ def launch(request: LaunchRequest) -> tuple[str, int]:
     try:
         _refuse(request, wanted)
         directory = Path(wanted.run.options.report)
-        engine = _engine(request, wanted.run.options, directory / TASKS / "slurm")
+        connected = (engine or _engine)(request, wanted.run.options, directory / "slurm")
     except BaseException:
         wanted.previous.put_back()
         raise
-    launched = _Launch(request, wanted, engine)
-    return launched.done()
+    return _Launch(request, wanted, connected).done()
 
 
 def _refuse(request: LaunchRequest, wanted: Asked) -> None:
     refuse_of_one_run(wanted.run)
-    options, of_slurm = wanted.run.options, request.engine == "slurm"
-    foreign = {
-        "--address": request.address if of_slurm else None,
-        "--runtime-env": request.runtime_env if of_slurm else None,
-        "--time": None if of_slurm else request.minutes,
-        "--slurm": None if of_slurm else request.slurm or None,
-    }
-    for flag, value in foreign.items():
-        if value is not None:
-            other = ENGINES[not of_slurm]
-            raise OptionError(
-                f"{flag} is of --engine={other}. Expected none beside {request.engine}."
-            )
+    options = wanted.run.options
     if options.device.startswith(("cuda", "mps")) and not request.gpus:
         raise OptionError(
             f"--sae-device={options.device} without a GPU. Expected --num-gpus-per-sae=1 beside it."
@@ -81,10 +71,6 @@ def _refuse(request: LaunchRequest, wanted: Asked) -> None:
         raise OptionError(
             f"--sae-device={options.device}: the engine gives each task GPUs of its own. Expected "
             "--sae-device=cuda."
-        )
-    if of_slurm and request.gpus % 1:
-        raise OptionError(
-            f"--num-gpus-per-sae={request.gpus:g}: Slurm gives whole GPUs. Expected a whole number."
         )
 
 

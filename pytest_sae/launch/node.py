@@ -130,10 +130,11 @@ class Mirror:
 
     def news(self) -> Iterator[Part]:
         """Give what was written since the last call; a report as a whole."""
-        yield from self._grown(JOURNAL)
-        yield from self._grown(self._log)
+        # First: without the report that says that its run has not ended a journal is of no use.
         yield from self._whole(sidecar(Path(REPORT)).name)
         yield from self._whole(REPORT)
+        yield from self._grown(JOURNAL)
+        yield from self._grown(self._log)
 
     def _grown(self, name: str) -> Iterator[Part]:
         with contextlib.suppress(FileNotFoundError), (self._directory / name).open("rb") as file:

@@ -11,6 +11,9 @@ from typing import Any
 
 from pytest_sae.errors import OptionError
 
+#: What each engine alone has a use for, by the name of its flag.
+ENGINES = {"ray": ("address", "runtime_env"), "slurm": ("time", "slurm")}
+
 
 @dataclass(frozen=True)
 class LaunchRequest:
@@ -49,8 +52,9 @@ def request_of(chosen: Namespace, arguments: Sequence[str]) -> LaunchRequest:
         arguments: all others, which are pytest's.
 
     Raises:
-        OptionError: a value that cannot be used.
+        OptionError: a value that cannot be used, or a flag of another engine.
     """
+    _refuse_foreign(chosen)
     return LaunchRequest(
         arguments,
         chosen.engine,
@@ -63,6 +67,21 @@ def request_of(chosen: Namespace, arguments: Sequence[str]) -> LaunchRequest:
         _whole("--time", chosen.time, 1),
         dict(map(_pair, chosen.slurm)),
     )
+
+
+def _refuse_foreign(chosen: Namespace) -> None:
+    for engine, names in ENGINES.items():
+        for name in names if engine != chosen.engine else ():
+            if getattr(chosen, name):
+                raise OptionError(
+                    f"--{name.replace('_', '-')} is of --engine={engine}. Expected none beside "
+                    f"--engine={chosen.engine}."
+                )
+    gpus = _number("--num-gpus-per-sae", chosen.num_gpus_per_sae) or 0
+    if chosen.engine == "slurm" and gpus % 1:
+        raise OptionError(
+            f"--num-gpus-per-sae={gpus:g}: Slurm gives whole GPUs. Expected a whole number."
+        )
 
 
 def _whole(flag: str, value: str | None, least: int) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pytest_sae.errors import MeasurementError, ReportError
+from pytest_sae.errors import MeasurementError, PytestSAEError
 from pytest_sae.launch.node import fullest
 from pytest_sae.launch.task import Task
 from pytest_sae.records.report import NAME, Report
@@ -45,13 +45,11 @@ def _restore(home: Path) -> None:
     begun, journal = _read(home), fullest(home)
     if begun is not None and not begun.complete and journal is not None:
         rows = [each["row"] for each in read_journal(journal) if each["event"] == "row"]
-        last = {(row["sae"], row["test"]): row for row in rows}
-        told = {**builtins(begun), "measurements": [*last.values()]}
-        write_report(checked(Report, told), home)
+        write_report(checked(Report, {**builtins(begun), "measurements": rows}), home)
 
 
 def _read(home: Path) -> Report | None:
     try:
         return read_report(home / NAME)
-    except ReportError:
+    except PytestSAEError:
         return None
