@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import tempfile
 import time
 import uuid
@@ -15,6 +16,7 @@ from pytest_sae.launch.node import Mirror, Part, evaluate, keep
 from pytest_sae.launch.task import Ended, Order, Task
 
 _HOPELESS = 60.0  # seconds without a node that could take what waits
+_PATIENCE = 10.0  # seconds to wait for somebody at an address
 
 
 class RayEngine:
@@ -159,6 +161,7 @@ def connected(address: str | None, runtime_env: Mapping[str, Any] | None) -> Any
             "--engine=ray needs Ray, which is not installed. Expected the extra: "
             "pip install 'pytest-sae[ray]'."
         ) from None
+    _reach(address)
     try:
         ray.init(
             address=address,
@@ -168,11 +171,26 @@ def connected(address: str | None, runtime_env: Mapping[str, Any] | None) -> Any
             log_to_driver=False,
         )
     except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
-        raise OptionError(
-            f"--address={address or 'of Ray'}: {_first_line(error)} Expected the address of a "
-            "cluster that runs (`ray status` shows it), or none for Ray on this machine."
-        ) from None
+        raise _unreachable(address, error) from None
     return ray
+
+
+def _reach(address: str | None) -> None:
+    """Refuse an address at which nobody listens: Ray would try for minutes."""
+    host, _, port = (address or "").rpartition("://")[2].rpartition(":")
+    if not (host and port.isdecimal()):
+        return  # none, or one of Ray's own words
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _PATIENCE).close()
+    except (OSError, OverflowError) as error:
+        raise _unreachable(address, error) from None
+
+
+def _unreachable(address: str | None, error: Exception) -> OptionError:
+    return OptionError(
+        f"--address={address or ''}: {_first_line(error)}. Expected the address of a cluster that "
+        "runs (`ray status` shows it), or none for Ray on this machine."
+    )
 
 
 def _on_node(order: Order) -> Iterator[Part | int]:
