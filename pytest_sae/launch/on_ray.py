@@ -6,6 +6,7 @@ import socket
 import tempfile
 import time
 import uuid
+import warnings
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -163,13 +164,14 @@ def connected(address: str | None, runtime_env: Mapping[str, Any] | None) -> Any
         ) from None
     _reach(address)
     try:
-        ray.init(
-            address=address,
-            runtime_env=dict(runtime_env or {}),
-            include_dashboard=None if address else False,
-            logging_level="warning",
-            log_to_driver=False,
-        )
+        with warnings.catch_warnings(action="ignore", category=FutureWarning):
+            ray.init(
+                address=address,
+                runtime_env=dict(runtime_env or {}),
+                include_dashboard=None if address else False,
+                logging_level="warning",
+                log_to_driver=False,
+            )
     except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         raise _unreachable(address, error) from None
     return ray
