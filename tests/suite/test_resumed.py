@@ -16,7 +16,7 @@ pytestmark = pytest.mark.whole
 
 @pytest.fixture(scope="module")
 def arguments(cache: str) -> list[str]:
-    return [f"--sae={SAES / name}" for name in ("topk", "random")] + ["--sae-suite=smoke", cache]
+    return [f"--sae={SAES / 'topk'}", "--sae-suite=smoke", cache]
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def test_a_run_that_was_killed_half_way_ends_with_the_report_of_an_unbroken_one(
 ) -> None:
     parallel = [*arguments, "-n", workers]
     run = started(arguments_of(tmp_path, *parallel), tmp_path / "killed.txt")
-    kill_when(run, lambda: len(ended(tmp_path)) > 150)  # of some 300
+    kill_when(run, lambda: len(ended(tmp_path)) > 75)  # of some 150
     before = ended(tmp_path)
     resumed = suite(tmp_path, *parallel, "--sae-resume")
     assert f"resumed: {len(before)} tests are taken from" in resumed.said
