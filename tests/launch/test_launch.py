@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import time
 from pathlib import Path
@@ -9,9 +10,12 @@ from pathlib import Path
 import pytest
 
 from pytest_sae.cli import main
+from pytest_sae.launch import launching
 from pytest_sae.launch.node import Mirror, Part, fullest, keep
+from pytest_sae.launch.request import LaunchRequest
 from pytest_sae.launch.task import planned
 from tests.launch.launched import ARGUMENTS, Launched, comparable
+from tests.plugin.test_commands import ALL
 from tests.plugin.test_stopped import wait_for
 
 
@@ -158,6 +162,18 @@ def test_what_is_compared_with_is_not_where_the_report_goes(launched: Launched) 
     assert status == 2
     assert "lies in the directory that the report goes to" in output
     assert launched.report()["complete"]
+
+
+def test_the_commands_of_the_page_are_launched(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[LaunchRequest] = []
+    monkeypatch.setattr(launching, "launch", lambda request: (found.append(request), ("", 0))[1])
+    for command in ALL["clusters"]:
+        if command.startswith("pytest-sae launch"):
+            assert main(shlex.split(command)[1:]) == 0
+    assert [request.engine for request in found] == ["ray", "slurm"]
+    assert [request.gpus for request in found] == [1, 1]
+    assert all([*each.arguments] == ["evals/", "--sae=checkpoints/*"] for each in found)
+    assert found[1].slurm == {"partition": "gpu"}
 
 
 def test_what_pytest_does_not_take_is_said_by_pytest(launched: Launched) -> None:
