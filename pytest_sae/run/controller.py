@@ -125,11 +125,13 @@ class Controller:
 
     def _keep(self, report: pytest.TestReport) -> None:
         """Write a test that has ended to the journal, for a run that goes on with this one."""
+        from pytest_sae.records.provenance import unite
         from pytest_sae.run.resume import REPLAYED, Ended
 
         self._ended = self._ended or Ended(self._config)
         if getattr(report, REPLAYED, False) and hasattr(report, "sae_described"):
-            self._described["earlier"] = json.loads(report.sae_described)
+            # Of several workers, each of which knows its own SAEs.
+            unite(self._described.setdefault("earlier", {}), json.loads(report.sae_described))
         reports = self._ended.take(report)
         # What another plugin put on a report may be no JSON: such a test is run again.
         with contextlib.suppress(TypeError, ValueError):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,10 @@ def test_core(core, gate, metric):
 
 @pytest.mark.sae_metric("scr", n=[0, 1, 2, 3])
 def test_scr(scr, gate, metric, sae_spec):
-    with open(f"ran-{sae_spec.id}.txt", "a") as file:
-        file.write(metric + "\\n")
     with open(f"process-{sae_spec.id}.txt", "w") as file:
         file.write(str(os.getpid()))
+    with open(f"ran-{sae_spec.id}.txt", "a") as file:
+        file.write(metric + "\\n")
     deadline = time.monotonic() + 300
     while metric == "scr:n=2" and os.path.exists(f"wait-{sae_spec.id}"):
         assert time.monotonic() < deadline
@@ -100,6 +101,10 @@ class Launched:
         path = self.path / f"ran-{sae}.txt"
         return path.read_text().split() if path.exists() else []
 
+    def held(self, sae: str) -> bool:
+        """Whether an SAE waits in its fourth test, and the driver knows of the three before it."""
+        return self.ran(sae)[-1:] == ["scr:n=2"] and self.ended_tests(sae) == 3
+
     def runs(self, sae: str) -> bool:
         """Whether the process still runs that last evaluated an SAE."""
         process = (self.path / f"process-{sae}.txt").read_text()
@@ -116,6 +121,15 @@ class Launched:
         journal = next(self.path.glob(f"sae-report/tasks/?-{sae}/journal.jsonl"), None)
         events = read_journal(journal) if journal else []
         return sum(each["event"] == "test" for each in events)
+
+
+def wait_for(ready: Callable[[], bool], run: subprocess.Popen[str]) -> None:
+    """Wait for what a launch does; a machine that is busy starts its processes slowly."""
+    deadline = time.monotonic() + 240
+    while not ready():
+        assert run.poll() is None, run.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def finished(run: subprocess.Popen[str]) -> tuple[int, str]:

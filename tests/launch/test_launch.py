@@ -14,9 +14,8 @@ from pytest_sae.launch import launching
 from pytest_sae.launch.node import Mirror, Part, fullest, keep
 from pytest_sae.launch.request import LaunchRequest
 from pytest_sae.launch.task import planned
-from tests.launch.launched import ARGUMENTS, Launched, comparable
+from tests.launch.launched import ARGUMENTS, Launched, comparable, wait_for
 from tests.plugin.test_commands import ALL
-from tests.plugin.test_stopped import wait_for
 
 
 def test_every_sae_is_a_task_of_its_own_and_the_largest_is_first() -> None:
@@ -96,7 +95,7 @@ def test_a_launch_that_was_killed_is_gone_on_with(launched: Launched) -> None:
     whole = launched.whole()
     launched.wait("b")
     run = launched.start("--engine=ray", program=("-m", "tests.launch.here"))
-    wait_for(lambda: launched.ended_tests("b") == 3, run)
+    wait_for(lambda: launched.held("b"), run)
     run.send_signal(signal.SIGKILL)
     run.communicate()
     assert not (launched.path / "sae-report" / "report.json").exists()
@@ -111,7 +110,7 @@ def test_a_launch_that_was_killed_is_gone_on_with(launched: Launched) -> None:
 def test_a_run_ends_when_who_started_it_is_killed(launched: Launched) -> None:
     launched.wait("c")
     run = launched.start("--engine=ray", program=("-m", "tests.launch.here"))
-    wait_for(lambda: launched.ended_tests("c") == 3, run)
+    wait_for(lambda: launched.held("c"), run)
     run.send_signal(signal.SIGKILL)
     run.communicate()
     deadline = time.monotonic() + 60

@@ -14,8 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.launch.launched import SAES, Launched, comparable, finished
-from tests.plugin.test_stopped import wait_for
+from tests.launch.launched import SAES, Launched, comparable, finished, wait_for
 
 pytestmark = pytest.mark.ray
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'pytest-sae[ray]'")
@@ -74,7 +73,7 @@ def test_a_node_that_is_killed_half_way_costs_no_more_than_what_it_was_at(
     launched.wait("c")
     launched.wait("b")
     run = launched.start("--engine=ray", nodes.address)
-    wait_for(lambda: launched.ended_tests("c") == 3 and launched.ended_tests("b") == 3, run)
+    wait_for(lambda: launched.held("c") and launched.held("b"), run)
     nodes.kill(nodes.workers[0])
     wait_for(lambda: not launched.runs("b") or not launched.runs("c"), run)
     launched.wait("c", go=True)
@@ -99,7 +98,7 @@ def test_where_no_node_is_left_the_launch_ends_and_names_what_is_missing(
     launched.wait("c")
     launched.wait("b")
     run = launched.start("--engine=ray", nodes.address, "--retries=1")
-    wait_for(lambda: launched.ended_tests("c") == 3 and launched.ended_tests("b") == 3, run)
+    wait_for(lambda: launched.held("c") and launched.held("b"), run)
     for node in [*nodes.workers]:
         nodes.kill(node)
     status, output = finished(run)
@@ -117,7 +116,7 @@ def test_an_interrupted_launch_tells_what_it_has(launched: Launched, nodes: Node
     for sae in SAES:
         launched.wait(sae)
     run = launched.start("--engine=ray", nodes.address)
-    wait_for(lambda: launched.ended_tests("c") == 3 and launched.ended_tests("b") == 3, run)
+    wait_for(lambda: launched.held("c") and launched.held("b"), run)
     run.send_signal(signal.SIGINT)
     status, output = finished(run)
     assert status == 2, output

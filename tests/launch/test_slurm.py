@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.launch.launched import SAES, Launched, comparable, finished
-from tests.plugin.test_stopped import wait_for
+from tests.launch.launched import SAES, Launched, comparable, finished, wait_for
 
 pytestmark = pytest.mark.slurm
 pytest.importorskip("submitit", reason="submitit is not installed: pip install 'pytest-sae[slurm]'")
@@ -40,7 +39,7 @@ def test_a_job_that_is_preempted_is_queued_again_and_goes_on(launched: Launched)
     whole = launched.whole()
     launched.wait("c")
     run = started(launched)
-    wait_for(lambda: launched.ended_tests("c") == 3, run)
+    wait_for(lambda: launched.held("c"), run)
     (launched.path / "preempt-c").touch()
     wait_for(lambda: not launched.runs("c"), run)
     launched.wait("c", go=True)
@@ -56,7 +55,7 @@ def test_a_job_that_is_killed_is_handed_in_again_and_goes_on(launched: Launched)
     whole = launched.whole()
     launched.wait("c")
     run = started(launched)
-    wait_for(lambda: launched.ended_tests("c") == 3, run)
+    wait_for(lambda: launched.held("c"), run)
     (launched.path / "kill-c").touch()
     wait_for(lambda: not launched.runs("c"), run)
     launched.wait("c", go=True)
@@ -70,7 +69,7 @@ def test_a_job_that_is_killed_is_handed_in_again_and_goes_on(launched: Launched)
 def test_an_interrupted_launch_cancels_its_jobs(launched: Launched) -> None:
     launched.wait("c")
     run = started(launched)
-    wait_for(lambda: launched.ended_tests("c") == 3, run)
+    wait_for(lambda: launched.held("c"), run)
     run.send_signal(signal.SIGINT)
     status, output = finished(run)
     assert status == 2, output
