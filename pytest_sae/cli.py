@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = _parser()
     chosen, more = parser.parse_known_args(arguments)
-    if more and chosen.run is not _calibrate:
+    if more and chosen.run not in (_calibrate, _launch):
         parser.error(f"unrecognized arguments: {' '.join(more)}")
     chosen.more = more
     try:
@@ -58,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_compare(commands)
     _add_check(commands)
     _add_calibrate(commands)
+    _add_launch(commands)
     _add_doctor(commands)
     _add_record(commands)
     _add_fit(commands)
@@ -252,6 +253,40 @@ def _add_calibrate(commands: Any) -> None:
     add("--one-recipe", action="store_true", help=told)
     add("--force", action="store_true", help="replace the file that is there")
     calibrate.set_defaults(run=_calibrate)
+
+
+def _add_launch(commands: Any) -> None:
+    help_ = "evaluate SAEs on a cluster, one task each, on Ray or Slurm, and judge them together"
+    epilog = (
+        "Everything else is an argument of pytest, the same for all: evals/ --sae=PATH ... What "
+        "was cut off is gone on with by --sae-resume."
+    )
+    # pytest's own flags are not to be taken for the beginning of one of these.
+    launch = commands.add_parser("launch", help=help_, epilog=epilog, allow_abbrev=False)
+    add = launch.add_argument
+    add("--engine", required=True, choices=("ray", "slurm"), help="what runs the tasks")
+    add("--jobs", metavar="N", help="most at a time (default: as many as there is room for)")
+    told = "how often an SAE is tried again whose node was lost, from its journal (%(default)s)"
+    add("--retries", default="2", metavar="N", help=told)
+    told = "GPUs of each task (%(default)s); a part of one on Ray"
+    add("--num-gpus-per-sae", default="0", metavar="N", help=told)
+    add("--num-cpus-per-sae", metavar="N", help="CPUs of each task (default: --sae-threads)")
+    told = "Ray's address (default: the one that Ray finds, or Ray on this machine)"
+    add("--address", metavar="HOST:PORT", help=told)
+    told = "what Ray sets up on the nodes: a file of JSON, or JSON"
+    add("--runtime-env", metavar="JSON", help=told)
+    told = "longest that Slurm lets a task run at a stretch; it goes on after that (a day)"
+    add("--time", metavar="MINUTES", help=told)
+    told = "option of sbatch, such as partition=gpu; repeatable"
+    add("--slurm", action="append", default=[], metavar="NAME=VALUE", help=told)
+    launch.set_defaults(run=_launch)
+
+
+def _launch(chosen: argparse.Namespace) -> Said:
+    from pytest_sae.launch.launching import launch
+    from pytest_sae.launch.request import request_of
+
+    return launch(request_of(chosen, chosen.more))
 
 
 def _add_doctor(commands: Any) -> None:

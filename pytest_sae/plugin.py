@@ -59,12 +59,7 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     try:
         run = _run(config)
-        if run.options.asked:
-            run.foreseen_thresholds()
-        if run.options.baseline and run.expects_sae_tests():
-            _ = run.baseline
-        if config.getoption("sae"):
-            _ = run.specs
+        run.refuse()
         if run.earlier:
             from pytest_sae.run.resume import Replay
 

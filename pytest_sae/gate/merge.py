@@ -35,11 +35,12 @@ _OWN = (
 _ENDED = (0, 1)
 
 
-def merge(reports: Sequence[Report]) -> Report:
+def merge(reports: Sequence[Report], lost: Sequence[str] = ()) -> Report:
     """Return the report that one run over all SAEs would have written.
 
     Args:
         reports: of shards, or of runs over different SAEs.
+        lost: what is known of those that are absent, a sentence each.
 
     Returns:
         Complete only if every shard is there, once, complete, and made with the same options; what
@@ -61,6 +62,7 @@ def merge(reports: Sequence[Report]) -> Report:
     items = asked.about(order if gate else ()).items
     plan = Plan(tuple(sorted(items, key=lambda item: order.get(item.sae, len(order)))))
     problems = (
+        *lost,
         *_absent(reports),
         *_differing(reports),
         *_made_otherwise(reports),

@@ -25,18 +25,24 @@ def united(described: Mapping[str, Mapping[str, Any]]) -> Provenance:
     """
     union: dict[str, Any] = {}
     for _, each in sorted(described.items()):
-        _unite(union, {name: value for name, value in each.items() if name != "work"})
+        unite(union, {name: value for name, value in each.items() if name != "work"})
     models, data = union.pop("models", {}), union.pop("data", {})
     work = {worker: each.get("work", {}) for worker, each in sorted(described.items())}
     return Provenance(union, models, data, work)
 
 
-def _unite(union: dict[str, Any], added: Mapping[str, Any]) -> None:
+def unite(union: dict[str, Any], added: Mapping[str, Any]) -> None:
+    """Add what another worker said.
+
+    Args:
+        union: of what was said before; changed.
+        added: by name; what contradicts is kept beside the other.
+    """
     for key, value in added.items():
         there = union.setdefault(key, value)
         if isinstance(there, dict) and isinstance(value, Mapping):
             union[key] = there = dict(there)
-            _unite(there, value)
+            unite(there, value)
         elif there != value:
             # Workers on different hardware: keep both, and let the reader see it.
             union[key] = sorted({str(there), str(value)})

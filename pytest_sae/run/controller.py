@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,11 +125,13 @@ class Controller:
 
     def _keep(self, report: pytest.TestReport) -> None:
         """Write a test that has ended to the journal, for a run that goes on with this one."""
+        from pytest_sae.records.provenance import unite
         from pytest_sae.run.resume import REPLAYED, Ended
 
         self._ended = self._ended or Ended(self._config)
         if getattr(report, REPLAYED, False) and hasattr(report, "sae_described"):
-            self._described["earlier"] = json.loads(report.sae_described)
+            # Of several workers, each of which knows its own SAEs.
+            unite(self._described.setdefault("earlier", {}), json.loads(report.sae_described))
         reports = self._ended.take(report)
         # What another plugin put on a report may be no JSON: such a test is run again.
         with contextlib.suppress(TypeError, ValueError):
@@ -376,10 +378,15 @@ def _directory(asked: Path, plan: Plan, argv: Sequence[str]) -> Path:
         return asked
     try:
         there = read_report(asked / NAME)
-        same = bool(there.plan.narrowed) and [*there.argv] == [*map(writable, argv)]
+        same = bool(there.plan.narrowed) and _of_part(there.argv) == _of_part(map(writable, argv))
     except PytestSAEError:
         same = False  # not ours to judge, and so not ours to replace
     return asked if same else asked / "partial"
+
+
+def _of_part(argv: Iterable[str]) -> list[str]:
+    """What a part is known by: a run that goes on with it is of the same part."""
+    return [each for each in argv if each != "--sae-resume"]
 
 
 def _unwritable(path: Path, error: OSError) -> str:

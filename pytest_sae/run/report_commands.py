@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,13 +91,21 @@ def audited(report: Path, output: Path) -> str:
     return f"{write_whole(output, document(audit, kept))}\n"
 
 
-def merged(shards: Sequence[Path], output: Path, verbosity: int = 0) -> tuple[str, int]:
+def merged(
+    shards: Sequence[Path],
+    output: Path,
+    verbosity: int = 0,
+    lost: Sequence[str] = (),
+    argv: Sequence[str] = (),
+) -> tuple[str, int]:
     """Unite the reports of shards, judge them again, and write what comes of it.
 
     Args:
         shards: report.json of each, or its directory.
         output: directory of the united report.
         verbosity: 1 to tell every value.
+        lost: what is known of shards that are absent, a sentence each.
+        argv: what all of them were called with; empty for what the first one was.
 
     Returns:
         What is told, and the exit status.
@@ -110,7 +119,8 @@ def merged(shards: Sequence[Path], output: Path, verbosity: int = 0) -> tuple[st
     directory = _directory(output)
     paths = [_report_in(path) for path in shards]
     reports = [read_report(path) for path in paths]
-    report = merge(reports)
+    report = merge(reports, lost)
+    report = replace(report, argv=(*argv,)) if argv else report
     influence: dict[tuple[str, str], Sequence[float]] = {}
     for path, each in zip(paths, reports, strict=True):
         influence |= _influence(path, each)

@@ -174,6 +174,19 @@ class Run:
 
         return earlier(self)
 
+    def refuse(self) -> None:
+        """Read what the command line names, so that what cannot be used is said at once.
+
+        Raises:
+            PytestSAEError: bounds, a baseline or an SAE that cannot be used.
+        """
+        if self.options.asked:
+            self.foreseen_thresholds()
+        if self.options.baseline and self.expects_sae_tests():
+            _ = self.baseline
+        if self.config.getoption("sae"):
+            _ = self.specs
+
     def against(self, row: Row, influence: Sequence[float]) -> Against | None:
         """Return what the baseline says about a row, None where it has no say.
 

@@ -54,8 +54,17 @@ def of_shard(specs: Sequence[SAESpec], shard: str) -> tuple[SAESpec, ...]:
             f"{'s' * (len(specs) != 1)}, so that a shard would be empty. Expected N of at most "
             f"{len(specs)}."
         )
-    chosen = packed({spec.id: _size(Path(spec.path)) for spec in specs}, count)[which - 1]
+    chosen = packed(sizes(specs), count)[which - 1]
     return tuple(spec for spec in specs if spec.id in chosen)
+
+
+def sizes(specs: Sequence[SAESpec]) -> dict[str, int]:
+    """Return the bytes of the files of each SAE, by its id.
+
+    Args:
+        specs: of SAEs that are on this machine.
+    """
+    return {spec.id: _size(Path(spec.path)) for spec in specs}
 
 
 def _size(path: Path) -> int:

@@ -109,6 +109,14 @@ def test_a_run_that_is_cut_off_twice_goes_on_twice(slow: Project) -> None:
     assert slow.report()["complete"]
 
 
+def test_a_part_that_was_cut_off_goes_on_where_it_was(slow: Project) -> None:
+    killed(slow, "-n0", "-k", "scr")
+    assert finished(slow, "-n0", "-k", "scr", "--sae-resume")[0] == pytest.ExitCode.TESTS_FAILED
+    assert ran(slow) == ["scr:n=2", "scr:n=3"]
+    assert slow.report()["complete"]
+    assert not (slow.path / "sae-report" / "partial").exists()
+
+
 def test_nothing_is_run_again_of_a_run_that_had_ended(slow: Project) -> None:
     finished(slow, "-n0")
     before = comparable(slow.report())

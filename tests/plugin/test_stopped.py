@@ -70,6 +70,24 @@ def test_a_stopped_run_reports_what_its_journal_has(
         assert f"the run was stopped by {name}" in report["problems"]
 
 
+@pytest.mark.parametrize("workers", ["-n0", "-n2"])
+@pytest.mark.parametrize("pause", [0.0, 0.3])
+def test_who_presses_ctrl_c_twice_does_not_wait_and_gets_nothing_green(
+    project: Project, workers: str, pause: float
+) -> None:
+    assert project.run_apart().ret == 0  # a green report is there already
+    run = started(project, workers)
+    wait_for(lambda: len(rows(project)) == 2, run)
+    os.killpg(run.pid, signal.SIGINT)  # as a terminal does: to the workers as well
+    time.sleep(pause)
+    os.killpg(run.pid, signal.SIGINT)
+    output = run.communicate(timeout=60)[0]
+    assert run.returncode != 0, output
+    assert len(rows(project)) >= 2
+    report = project.path / "sae-report" / "report.json"
+    assert not report.exists() or project.report()["verdict"] != "pass", output
+
+
 def test_a_run_whose_workers_are_stopped_with_it_reports_what_its_journal_has(
     project: Project,
 ) -> None:
