@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from benchmarks.concept_definitions import CHOSEN, NS, Curve, valued
+from benchmarks.concept_noise import variation
 from benchmarks.concept_panels import Code, recovery
 from benchmarks.concept_table import ATTACKS, CONTROLS, LAST, Judged, with_pairs
 from benchmarks.concept_worlds import DESIGN, HELD_OUT, Kind, KindWorld
@@ -97,3 +98,10 @@ def test_two_definitions_together_are_the_smaller_over_the_median_of_what_is_tra
         row["values"]["smaller of removal and explained_variance"] for row in found.values()
     ]
     assert together == [0.5, 1.0, 0.5, 0.25]
+
+
+def test_noise_is_the_spread_over_draws_of_one_dictionary_over_the_mean_of_all() -> None:
+    values = np.array([[1.0, 3.0], [5.0, 7.0]])[..., None]  # two dictionaries, two draws
+    seen, told = variation(np.stack([values, np.full_like(values, 2.0)], axis=-1))
+    assert seen == pytest.approx([np.sqrt(2) / 4])
+    assert told == pytest.approx([2 / 4])
