@@ -13,13 +13,10 @@ from pytest_sae.errors import BaselineError
 from pytest_sae.gate.baseline_file import read_baseline
 from pytest_sae.records.row import values_of
 from pytest_sae.records.schema import read_report, write_report
-from tests.plugin.conftest import project
 from tests.plugin.project import Project
 from tests.plugin.test_baseline import made_with
 from tests.reports.examples import report
 from tests.reports.test_saebench import canonical, exported
-
-__all__ = ["project"]
 
 MEASURE = """
 from pytest_sae import Estimate
