@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from benchmarks.gate_causal import PrincipledPool, RavelPool
+from benchmarks.gate_concepts import ConceptPool
 from benchmarks.gate_draws import Draw
 from benchmarks.gate_reconstruction import ReconstructionPool, Shared
 from pytest_sae.numbers.control import Control
@@ -47,6 +48,12 @@ FAMILIES: Mapping[str, Simulated] = {
         "",
         "held-out texts, the same for the dictionary and its controls",
         "nothing: controls have the seed of the run",
+    ),
+    "concepts": Simulated(
+        ConceptPool.of,
+        "tpp",
+        "labelled texts, of training and of test, within their cells",
+        "all that is fitted: probes, resamples, the order of latents",
     ),
     "ravel": Simulated(
         RavelPool.of,

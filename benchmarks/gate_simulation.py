@@ -176,10 +176,11 @@ def main() -> None:
     add(
         "--good-only", nargs="*", default=["ravel", "principled"], choices=list(FAMILIES), help=told
     )
+    add("--thresholds", type=Path, help="rules other than the shipped ones")
     add("--work", type=Path, default=Path("gate-simulation"))
     add("--output", type=Path, default=Path("docs/gate.md"))
     chosen = parser.parse_args()
-    rules = load_thresholds(shipped_thresholds(), "evals/thresholds.toml")
+    rules = load_thresholds(chosen.thresholds or shipped_thresholds(), "evals/thresholds.toml")
     found = [
         simulate(world, chosen, rules)
         for world in worlds(chosen.worlds)
