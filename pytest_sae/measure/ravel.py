@@ -48,7 +48,7 @@ def measure(given: Given) -> list[Estimate]:
 def outcomes(
     latents: Latents, tasks: Sequence[EntityTask], seed: int, sizes: RavelSizes
 ) -> tuple[list[Outcome], dict[str, str]]:
-    """Train a mask for each attribute and see what it does to unseen entities.
+    """Train masks for each attribute and see what they do to unseen entities.
 
     Args:
         latents: of the dictionary.
@@ -201,7 +201,7 @@ class _Cell:
 
 
 def _outcome(asked: Asked, place: int, name: str, seed: int, sizes: RavelSizes) -> Outcome | str:
-    """Train a mask and see what it does to unseen entities; or say why that is impossible."""
+    """Train masks and see what they do to unseen entities; or say why that is impossible."""
     train = asked.pairs(place, False, sizes.train_pairs, seed, name)
     test = asked.pairs(place, True, sizes.test_pairs, seed, name)
     for split, pairs in zip(SPLITS, (train, test), strict=True):
@@ -217,18 +217,11 @@ def _outcome(asked: Asked, place: int, name: str, seed: int, sizes: RavelSizes) 
             f"{reached:.0%} of the answers follow it, and {REACHED:.0%} are needed: the model does "
             "not read it there"
         )
-    base, source = torch.from_numpy(train.base), torch.from_numpy(train.source)
-
-    def answer(chosen: NDArray[np.int64], mask: Tensor) -> Tensor:
-        return asked.answer(base[chosen], source[chosen], mask)
-
     width = len(asked.codes.latents)
-    rng = generator(seed, "ravel", name, "batches")
-    with asked.prompts.stream.store.work.timed("ravel masks"):
-        mask = ravel.train_mask(answer, train, width, rng, MaskSchedule(steps=sizes.steps))
+    masks = [_mask(asked, place, name, fit, seed, sizes) for fit in range(sizes.masks)]
     whole = _hits(asked, test, torch.ones(width))
     details = {
-        "latents": int(mask.sum()),
+        "latents": [int(mask.sum()) for mask in masks],
         "latents_active": width,
         "whole_activation": reached,
         "train_pairs": len(train),
@@ -239,8 +232,23 @@ def _outcome(asked: Asked, place: int, name: str, seed: int, sizes: RavelSizes) 
             for kind, own in (("cause", test.cause), ("isolation", ~test.cause))
         },
     }
-    masked = _hits(asked, test, torch.from_numpy(mask).float())
+    masked = np.stack([_hits(asked, test, mask) for mask in masks])
     return Outcome(name, test, masked, _whole(asked, test), details)
+
+
+def _mask(asked: Asked, place: int, name: str, fit: int, seed: int, sizes: RavelSizes) -> Tensor:
+    """Train one of an attribute's masks, on pairs and in an order of its own."""
+    own = f"{name} {fit}"
+    train = asked.pairs(place, False, sizes.train_pairs, seed, own)
+    base, source = torch.from_numpy(train.base), torch.from_numpy(train.source)
+
+    def answer(chosen: NDArray[np.int64], mask: Tensor) -> Tensor:
+        return asked.answer(base[chosen], source[chosen], mask)
+
+    rng = generator(seed, "ravel", own, "batches")
+    with asked.prompts.stream.store.work.timed("ravel masks"):
+        width, schedule = len(asked.codes.latents), MaskSchedule(steps=sizes.steps)
+        return torch.from_numpy(ravel.train_mask(answer, train, width, rng, schedule)).float()
 
 
 @torch.no_grad()
