@@ -1,4 +1,4 @@
-"""Concept metrics of one dictionary, on drawn training and test texts, with all probes anew."""
+"""A family of concept metrics, on drawn training and test texts, with all that is fitted anew."""
 
 from __future__ import annotations
 
@@ -50,26 +50,26 @@ class PooledOnce(Latents):
 
 @dataclass(frozen=True)
 class ConceptPool:
-    """What is pooled of every labelled text, of a dictionary; probes are fitted in each draw."""
+    """What is pooled of every labelled text, of a dictionary; probes are fitted in each draw.
 
+    Args:
+        family: of `MEASURED`.
+        shared: of the world.
+        sae: whose texts are encoded when the first draw asks for them.
+    """
+
+    family: str
     shared: Shared
     sae: LoadedSAE
-
-    @classmethod
-    def of(cls, shared: Shared, sae: LoadedSAE) -> ConceptPool:
-        """Take a dictionary; its texts are encoded when the first draw asks for them."""
-        return cls(shared, sae)
 
     def measured(self, draw: Draw) -> Iterator[tuple[Estimate, tuple[Control, ...]]]:
         """Give the figures on the drawn texts; controls are not simulated."""
         session = self.shared.session
         latents = PooledOnce(session.latents(self.sae), erasure_texts(session.tasks))
-        drawn = drawn_tasks(session.tasks, draw)
-        for name in MEASURED:
-            card = card_of(name)
-            sizes = card.sizes.get(session.suite.name, {})
-            given = Given(latents, drawn, draw.number, sizes)
-            yield from ((each, ()) for each in measured(card, given))
+        card = card_of(self.family)
+        sizes = card.sizes.get(session.suite.name, {})
+        given = Given(latents, drawn_tasks(session.tasks, draw), draw.number, sizes)
+        yield from ((each, ()) for each in measured(card, given))
 
 
 def drawn_tasks(tasks: Tasks, draw: Draw) -> Tasks:

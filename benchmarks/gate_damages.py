@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,20 +25,21 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from benchmarks.foreign_dictionaries import AGAIN, WEIGHTS
+from benchmarks.gate_damage_tables import Compared, tables
 from benchmarks.gate_worlds import BUNDLED, HALF, SEEDS, World, worlds
 from pytest_sae.dictionaries.damaged import DAMAGES
 from pytest_sae.dictionaries.spec import resolve
-from pytest_sae.errors import PytestSAEError
 from pytest_sae.families.registry import card_of
+from pytest_sae.gate.bounds import load_thresholds
 from pytest_sae.measure.given import measured
 from pytest_sae.numbers.estimate import Estimate
 from pytest_sae.options import Options
+from pytest_sae.run.run import shipped_thresholds
 from pytest_sae.session.session import EvalSession
 
-FAMILIES = (
-    "core", "removal", "tpp", "scr", "erasure", "sparse_probing", "concepts", "absorption",
-    "ravel", "principled", "structure",
-)  # fmt: skip
+#: Those that take seconds, and those that take most of the time.
+FAMILIES = ("core", "removal", "tpp", "scr", "concepts", "absorption", "principled")
+SLOW = ("erasure", "sparse_probing", "ravel")
 BESIDE = "topk"
 ELSEWHERE = "site_above"
 #: What is wrong with each, for people; in the order of the tables.
@@ -54,6 +55,8 @@ DAMAGED: Mapping[str, str] = {
     "halved_50": DAMAGES["halved_50"].told,
     HALF: "half of the training",
 }  # fmt: skip
+#: Where in --work the tables are.
+TABLES = "damages.md"
 _KEPT = ("metric", "params", "value", "se", "n", "status", "reason", "influence")
 
 
@@ -121,20 +124,24 @@ def _copy(
     return folder
 
 
-def measure(place: Place) -> dict[str, list[Estimate]]:
+def measure(place: Place, families: Sequence[str]) -> dict[str, list[Estimate]]:
     """Return all figures of every dictionary of a world; measured once, kept as JSON.
 
     Args:
         place: of the world.
+        families: that are wanted.
     """
     world, session = place.world, None
     for name, sae in place.saes():
-        if not place.kept(name).is_file():
+        kept = _read(place.kept(name))
+        missing = [each for each in families if each not in kept]
+        if missing:
             session = session or EvalSession(_options(world, place.work))
             place.kept(name).parent.mkdir(parents=True, exist_ok=True)
-            place.kept(name).write_text(json.dumps(_measured(session, sae)))
+            found = {**kept, **_measured(session, sae, missing)}
+            place.kept(name).write_text(json.dumps(found))
             print(world.name, name, flush=True)
-    return {name: _read(place.kept(name)) for name, _ in place.saes()}
+    return {name: _estimates(place.kept(name)) for name, _ in place.saes()}
 
 
 def _options(world: World, work: Path) -> Options:
@@ -145,23 +152,27 @@ def _options(world: World, work: Path) -> Options:
     )  # fmt: skip
 
 
-def _measured(session: EvalSession, text: str) -> list[dict[str, Any]]:
+def _measured(session: EvalSession, text: str, families: Sequence[str]) -> dict[str, list[Any]]:
     (spec,) = resolve([text])
     sae = session.load(spec)
-    found = []
-    for family in FAMILIES:
+    found = {}
+    for family in families:
         card = card_of(family)
-        try:
-            found += measured(card, session.given(card, sae))
-        except PytestSAEError as error:
-            print(text, family, error, flush=True)
+        told = [
+            asdict(replace(each, details={})) for each in measured(card, session.given(card, sae))
+        ]
+        found[family] = [{key: each[key] for key in _KEPT} for each in told]
     session.release(sae)
-    told = [asdict(replace(each, details={})) for each in found]
-    return [{key: each[key] for key in _KEPT} for each in told]
+    return found
 
 
-def _read(file: Path) -> list[Estimate]:
-    return [Estimate(**each) for each in json.loads(file.read_text())]
+def _read(file: Path) -> dict[str, list[Any]]:
+    kept: dict[str, list[Any]] = json.loads(file.read_text()) if file.is_file() else {}
+    return kept
+
+
+def _estimates(file: Path) -> list[Estimate]:
+    return [Estimate(**each) for family in _read(file).values() for each in family]
 
 
 def main() -> None:
@@ -171,11 +182,19 @@ def main() -> None:
     add("--worlds", type=Path, help="what foreign_worlds.py made")
     add("--trained", type=Path, required=True, help="what gate_trainings.py made")
     add("--only", nargs="+", help=f"names of worlds, such as {BUNDLED}")
+    add("--slow", action="store_true", help=f"with {', '.join(SLOW)} too")
     add("--work", type=Path, default=Path("gate-simulation"))
     chosen = parser.parse_args()
-    for world in worlds(chosen.worlds):
-        if not chosen.only or world.name in chosen.only:
-            measure(Place(world, chosen.trained, chosen.work))
+    families = (*FAMILIES, *SLOW) if chosen.slow else FAMILIES
+    rules = load_thresholds(shipped_thresholds(), "evals/thresholds.toml")
+    compared = [
+        Compared.of(
+            world.name, measure(Place(world, chosen.trained, chosen.work), families), BESIDE, rules
+        )
+        for world in worlds(chosen.worlds)
+        if not chosen.only or world.name in chosen.only
+    ]
+    (chosen.work / TABLES).write_text("\n\n".join(tables(compared, DAMAGED, tuple(HARMLESS))))
 
 
 if __name__ == "__main__":

@@ -119,10 +119,10 @@ def outcome(
     return Outcome(
         variant,
         bounds,
-        alike=[_beside(old, new, rules, paired=True) for old, new in zip(good, held, strict=False)],
-        other=[_beside(old, held[place], rules) for place, old in shifted],
+        alike=[beside(old, new, rules, paired=True) for old, new in zip(good, held, strict=False)],
+        other=[beside(old, held[place], rules) for place, old in shifted],
         at_two=[
-            _beside(old, held[place], rules, sigma=2.0)
+            beside(old, held[place], rules, sigma=2.0)
             for place, old in shifted
             if variant.kind == "good"
         ],
@@ -151,14 +151,22 @@ def _judged(each: Measurement, rule: Rule | None, baseline: Baseline | None = No
     return judge(each.estimate, rule, "", against, each.controls, each.spec.direction)
 
 
-def _beside(
+def beside(
     before: Sequence[Measurement],
     now: Sequence[Measurement],
     rules: Thresholds,
     paired: bool = False,
     sigma: float | None = None,
 ) -> Reds:
-    """Return what is worse than in a baseline, whatever the bounds say of it."""
+    """Return what is worse than in a baseline, whatever the bounds say of it.
+
+    Args:
+        before: what was measured of the dictionary that is the baseline.
+        now: of the other one.
+        rules: of the suite.
+        paired: whether both were measured on the same texts.
+        sigma: standard errors that are asked for, None for what the rules say.
+    """
     rows = [judged(measured_row(each, ""), _judged(each, _rule(each, rules))) for each in before]
     kept = {(each.sae, each.key): each.estimate.influence for each in before} if paired else {}
     baseline = Baseline(

@@ -139,6 +139,8 @@ def _gates(estimate: Estimate, rules: Thresholds) -> bool:
 
 def _told(estimate: Estimate, controls: Sequence[Control]) -> dict[str, Any]:
     told = asdict(replace(estimate, details={}))
+    # Four digits of what each text adds are enough, and a third of the file.
+    told["influence"] = [float(f"{each:.4g}") for each in estimate.influence]
     beside = [asdict(each) for each in controls]
     return {**{name: told[name] for name in _KEPT}, "controls": beside}
 
