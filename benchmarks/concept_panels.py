@@ -5,7 +5,7 @@ panel(world, cache) -> list[Code]           # `Code` is what a table needs of a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -149,9 +149,9 @@ def _train(world: KindWorld, recipe: Recipe) -> dict[str, Tensor]:
     return kept
 
 
-def trained(world: KindWorld, cache: Path) -> Iterator[Code]:
+def trained(world: KindWorld, cache: Path, recipes: Sequence[Recipe] = RECIPES) -> Iterator[Code]:
     """Give every recipe at every step, trained once."""
-    for recipe in RECIPES:
+    for recipe in recipes:
         path = cache / f"{world.fingerprint[:16]}-{recipe.name}.pt"
         if not path.is_file():
             torch.save(_train(world, recipe), path)
@@ -170,10 +170,10 @@ def _code(world: KindWorld, recipe: Recipe, step: int, parts: dict[str, Tensor])
     return Code(f"{recipe.name}@{step}", kind, encode, parts["rows"])
 
 
-def panel(world: KindWorld, cache: Path) -> list[Code]:
+def panel(world: KindWorld, cache: Path, recipes: Sequence[Recipe] = RECIPES) -> list[Code]:
     """Return all dictionaries of a world; those that are made of a trained one are of the first."""
     x = world.sample(20_000, world.spec.seed, "panel").x
-    found = list(trained(world, cache))
+    found = list(trained(world, cache, recipes))
     best = next(each for each in found if each.name.endswith(f"@{STEPS[-1]}"))
     oracle = Code("oracle", "oracle", lambda _: _[:0], world.rows)
     return [*found, oracle, *_axes(x), *_random(world, x), *_of(best, world), *_supervised(world)]

@@ -1,11 +1,14 @@
 """Definitions of concept metrics on worlds of many kinds: who ranks dictionaries by their truth?
 
-    python -m benchmarks.concept_table --cache DIR [--worlds NAME ...] [--held-out] [--erasure]
+    python -m benchmarks.concept_table --cache DIR [--worlds NAME ...] [--held-out]
+        [--erasure | --packaged]
 
 Measures the panel of every world once (what is there already is not measured again) and prints one
 row per definition: rank correlation with the truth, whether the oracle is first, what the best of
 the controls gets and what the attacks win, and the variation over other texts. A world takes some
-two minutes of one core. The held-out worlds are for definitions that have been chosen.
+two minutes of one core. The held-out worlds are for definitions that have been chosen. With
+`--packaged` it reads what users get, by the package's own code; by how much other texts move that
+is what `concept_noise` says.
 """
 
 from __future__ import annotations
@@ -21,10 +24,11 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 
-from benchmarks import concept_definitions, concept_panels
+from benchmarks import concept_definitions, concept_packaged, concept_panels
 from benchmarks.concept_definitions import Task
 from benchmarks.concept_panels import STEPS
 from benchmarks.concept_worlds import DESIGN, HELD_OUT, MULTIS, PAIRS, Kind, KindWorld, Labelled
+from pytest_sae.synthetic.worlds import Sample
 
 CELL = (150, 100)  # texts of a cell of a pair, to train and to test on
 RESEEDS = 2
@@ -39,6 +43,29 @@ ATTACKS = ("other roles halved", "asked doubled", "fifth dropped", "pairs rotate
 
 Row = Mapping[str, Any]
 World = Mapping[str, Mapping[str, Row]]  # by seed, by member
+
+
+def packaged(kind: Kind, cache: Path) -> World:
+    """Return what the package measures of every member, at seed 0."""
+    path = cache / f"{kind.name} packaged.json"
+    if not path.is_file():
+        world = KindWorld(kind)
+        codes = [each for each in concept_panels.panel(world, cache) if _in_panel(each.name)]
+        tasks = [concept_packaged.RunTask(texts, 0) for texts in _texts(world, 0)]
+        truth = world.sample(12_000, 5, "truth")
+        found = {}
+        for code in codes:
+            scale = concept_packaged.written(world, code)
+            read = concept_packaged.packaged(tasks, code, scale).items()
+            found[code.name] = {
+                "kind": code.kind,
+                "values": {key: each.value for key, each in read if each.value is not None}
+                | {"explained_variance": _written(code, truth)[1]},
+                "truth": concept_panels.recovery(code, world, truth.x, truth.features),
+            }
+        path.write_text(json.dumps({"0": found}), encoding="utf-8")
+    read_back: World = json.loads(path.read_text(encoding="utf-8"))
+    return read_back
 
 
 def measured(kind: Kind, cache: Path, erasure: bool) -> World:
@@ -61,19 +88,21 @@ def _in_panel(name: str) -> bool:
     return step not in map(str, STEPS[:2]) or recipe in _FROM_THE_START
 
 
+def _texts(world: KindWorld, seed: int) -> list[Labelled]:
+    smaller = (CELL[0] * 4 // 5, CELL[1] * 4 // 5)
+    texts = [world.pair(place, CELL, seed) for place in range(PAIRS)]
+    return texts + [world.multi(place, smaller, seed) for place in range(MULTIS)]
+
+
 def _measure(
     world: KindWorld, codes: Sequence[concept_panels.Code], seed: int, erasure: bool
 ) -> dict[str, dict[str, Any]]:
-    smaller = (CELL[0] * 4 // 5, CELL[1] * 4 // 5)
-    texts = [world.pair(place, CELL, seed) for place in range(PAIRS)]
-    texts += [world.multi(place, smaller, seed) for place in range(MULTIS)]
+    texts = _texts(world, seed)
     tasks = [_task(each) for each in texts]
     truth = world.sample(12_000, 5, "truth")
     found = {}
     for code in codes:
-        with torch.no_grad():
-            z = truth.features if code.name == "oracle" else code.encode(truth.x)
-        factor, explained = _written(truth.x, z @ code.rows)
+        factor, explained = _written(code, truth)
         pooled = {each.name: code.pooled(each) for each in texts}
         halves = {each.name: (pooled[each.name][: each.train], pooled[each.name][each.train :])
                   for each in texts}  # fmt: skip
@@ -93,9 +122,11 @@ def _task(texts: Labelled) -> Task:
     return Task(texts.name, x[:train], x[train:], labels[..., :train], labels[..., train:])
 
 
-def _written(x: torch.Tensor, written: torch.Tensor) -> tuple[float, float]:
+def _written(code: concept_panels.Code, truth: Sample) -> tuple[float, float]:
     """Least squares of the activations on what is written, and the variance that explains."""
-    x, written = x - x.mean(0), written - written.mean(0)
+    with torch.no_grad():
+        written = (truth.features if code.name == "oracle" else code.encode(truth.x)) @ code.rows
+    x, written = truth.x - truth.x.mean(0), written - written.mean(0)
     square = float((written**2).sum())
     explained = 1 - float(((x - written) ** 2).sum() / (x**2).sum())
     return (float((x * written).sum()) / square if square > 0 else 0.0), explained
@@ -110,14 +141,14 @@ class Judged:
         oracle: whether nothing trained is above the oracle.
         control: the best control, over the median of those that were trained to the end.
         attacks: by name, what each wins over what it was made of, over that median.
-        cv: variation over other texts, of those that were trained to the end.
+        cv: variation over other texts, of those that were trained to the end; None if not known.
     """
 
     ranks: tuple[float, float]
     oracle: bool
     control: float
     attacks: Mapping[str, float]
-    cv: float
+    cv: float | None
 
     @classmethod
     def of(cls, world: World, name: str) -> Judged:
@@ -133,13 +164,13 @@ class Judged:
                  for t in (0, 1)]  # fmt: skip
         ended = [m for m in trained if m.endswith(LAST)]
         median = float(np.median([value(m) for m in ended]))
-        again = np.array([[value(m, seed) for seed in world] for m in world["1"]])
+        again = np.array([[value(m, seed) for seed in world] for m in world.get("1", ())])
         return cls(
             (ranks[0], ranks[1]),
             value("oracle") >= max(values),
             max(value(m) for m in CONTROLS) / median,
             {m: (value(m) - value(ended[0])) / median for m in ATTACKS},
-            float(np.sqrt(again.var(1, ddof=1).mean()) / abs(again.mean())),
+            float(np.sqrt(again.var(1, ddof=1).mean()) / abs(again.mean())) if len(again) else None,
         )
 
 
@@ -163,10 +194,8 @@ def _cell(judged: Judged) -> str:
     first, second = judged.ranks
     oracle = "o" if judged.oracle else "-"
     won = max(judged.attacks.values())
-    return (
-        f"{first:.2f} / {second:.2f} {oracle} {judged.control:.2f} {won:+.2f} "
-        f"{100 * judged.cv:.0f} %"
-    )
+    noise = "-" if judged.cv is None else f"{100 * judged.cv:.0f} %"
+    return f"{first:.2f} / {second:.2f} {oracle} {judged.control:.2f} {won:+.2f} {noise}"
 
 
 def main() -> None:
@@ -177,13 +206,16 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, required=True, help="directory of what was measured")
     parser.add_argument("--worlds", nargs="+", help="names of worlds")
     parser.add_argument("--held-out", action="store_true", help="those kept for the end")
-    parser.add_argument("--erasure", action="store_true", help="measure `erasure` too: it is slow")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--erasure", action="store_true", help="measure `erasure` too: it is slow")
+    how.add_argument("--packaged", action="store_true", help="what the package measures")
     told = parser.parse_args()
     torch.set_num_threads(1)
     told.cache.mkdir(exist_ok=True, parents=True)
     chosen: Callable[[Kind], bool] = lambda kind: not told.worlds or kind.name in told.worlds  # noqa: E731
     kinds = [kind for kind in (HELD_OUT if told.held_out else DESIGN) if chosen(kind)]
-    print(table({kind.name: measured(kind, told.cache, told.erasure) for kind in kinds}))
+    read = packaged if told.packaged else lambda kind, cache: measured(kind, cache, told.erasure)
+    print(table({kind.name: read(kind, told.cache) for kind in kinds}))
 
 
 if __name__ == "__main__":

@@ -20,3 +20,8 @@ def test_scr_removing_the_spurious_concept(scr: Measurements, metric: str, gate:
 @pytest.mark.sae_metric("scr", "scr.margin", n=20, direction="intended")
 def test_scr_removing_the_intended_concept(scr: Measurements, metric: str, gate: Gate) -> None:
     gate(scr[metric])
+
+
+@pytest.mark.sae_metric("scr.margin", n="few", direction=["spurious", "intended"])
+def test_scr_removing_few_latents(scr: Measurements, metric: str, gate: Gate) -> None:
+    gate(scr[metric])

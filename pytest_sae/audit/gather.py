@@ -218,12 +218,12 @@ def _spread(members: Sequence[Member], count: int) -> list[Member]:
 
 
 def settings(estimate: Estimate) -> Iterator[tuple[str, float | None]]:
-    """Give (setting, value) of an estimate, at every n where it is a curve over n.
+    """Give (setting, value) of an estimate, at every n where it is the curve's value at one.
 
     A setting reads `direction=spurious,n=20`; a metric without parameters has the setting ``.
     """
     curve: Any = estimate.details.get("curve")
-    if not isinstance(curve, dict) or "n" not in estimate.params:
+    if not isinstance(curve, dict) or str(estimate.params.get("n")) not in curve:
         yield _setting(dict(estimate.params)), estimate.value
         return
     for n, at in curve.items():

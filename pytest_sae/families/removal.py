@@ -16,6 +16,7 @@ CARD = Card(
             controls={"random": "below", "permuted_decoder": "below", "random_tied": "below",
             "pca": "reference", "identity": "below"}, headline=True),
     ),
+    code="2",
     on_tasks=True,
     tables=("scr", "tpp"),
     sizes=per_suite(fits=(2, 5, 5)),

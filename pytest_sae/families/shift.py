@@ -27,6 +27,7 @@ CARD = Card(
         neither("shift.accepted", "share of candidate latents that the judge accepted", SHARE),
         lower("shift.abstained", "share of candidate latents without an answer", SHARE),
     ),
+    code="2",
     on_tasks=True,
     tables=("scr", ),
     uses=frozenset({"judge"}),

@@ -25,7 +25,7 @@ from pytest_sae.measure import written_scale
 from pytest_sae.measure.given import Given
 from pytest_sae.metrics import class_probes, scr, scr_estimates, tpp, tpp_estimates
 from pytest_sae.metrics.ablation import AffineRemoval, MeasuredRemoval, Removal
-from pytest_sae.metrics.protocol import HEADLINE_N
+from pytest_sae.metrics.protocol import FEW, setting_of
 from pytest_sae.numbers.estimate import Estimate, no_data, undefined
 from pytest_sae.probes import ProbeSets
 
@@ -57,7 +57,7 @@ def measure_tpp(given: Given) -> list[Estimate]:
         reason = f"{tasks.source} has no [corpus] table, on which its scale would be measured"
         unusable = tasks.unusable("corpus")
         absent = undefined if unusable else no_data
-        lacking = absent(tpp_estimates.RESCALED, unusable or reason, {"n": HEADLINE_N})
+        lacking = absent(tpp_estimates.RESCALED, unusable or reason, {"n": setting_of(FEW)})
         return [*tpp_estimates.estimates(scored, seed), lacking]
     scale = written_scale.measure(latents, tasks.corpus.texts, seed)
     return tpp_estimates.estimates(scored, seed, scale=scale)

@@ -15,7 +15,7 @@ from pytest_sae.data.tasks import SpuriousTask
 from pytest_sae.measure import scr_and_tpp
 from pytest_sae.measure.given import Given
 from pytest_sae.measure.shift import deletions, means_of_deleted
-from pytest_sae.metrics.protocol import HEADLINE_N, NS
+from pytest_sae.metrics.protocol import FEW, HEADLINE_N, NS, setting_of
 from pytest_sae.metrics.scr import CONCEPTS, DirectionLogits, Measure, ScrTask
 from pytest_sae.metrics.scr_estimates import DrawnTask, recovered
 from pytest_sae.metrics.shift import WordDeletion
@@ -23,7 +23,11 @@ from pytest_sae.models.absent import NO_MODEL
 from pytest_sae.numbers.estimate import Estimate, Param, not_applicable
 
 Prefix = Literal["scr", "shift"]
-_MEASURES: dict[str, Measure] = {"": "accuracy", ".margin": "margin"}
+_MEASURES: tuple[tuple[str, Measure, tuple[int, ...]], ...] = (
+    ("", "accuracy", (HEADLINE_N,)),
+    (".margin", "margin", (HEADLINE_N,)),
+    (".margin", "margin", FEW),
+)
 
 
 def of_scr(given: Given) -> list[Estimate]:
@@ -51,19 +55,22 @@ def measure(given: Given, prefix: Prefix) -> list[Estimate]:
     latents, tasks, seed, fits = given.latents, given.tasks, given.seed, given.counts["fits"]
     gone = deletions(tasks)
     means = means_of_deleted(latents, tasks, gone)
-    params: dict[str, Param] = {"n": HEADLINE_N}
-    if prefix == "scr":
-        params["direction"] = "spurious"
+    # SHIFT's judge picks latents, so that its figures have one setting.
+    wanted = _MEASURES if prefix == "scr" else _MEASURES[:2]
+    params: dict[str, Param] = {"direction": "spurious"} if prefix == "scr" else {}
+    named = [
+        (f"{prefix}{suffix}", kind, ns, {**params, "n": setting_of(ns)})
+        for suffix, kind, ns in wanted
+    ]
     if not means:
-        return [not_applicable(f"{prefix}{suffix}", NO_MODEL, params) for suffix in _MEASURES]
+        return [not_applicable(name, NO_MODEL, setting) for name, _, _, setting in named]
     texts = scr_and_tpp.erasure_texts(tasks)
     drawn = [
         DrawnTask.of(_read(latents, texts, task, each.read(task, means), seed, fits), seed)
         for task, each in zip(tasks.scr, gone, strict=True)
     ]
     return [
-        recovered(drawn, "spurious", kind, f"{prefix}{suffix}", params, HEADLINE_N)
-        for suffix, kind in _MEASURES.items()
+        recovered(drawn, "spurious", kind, name, setting, ns) for name, kind, ns, setting in named
     ]
 
 

@@ -169,9 +169,15 @@ class Ablation:
         live = self.live(strength)
         return [live[rng.permutation(len(live))] for _ in range(orders)]
 
-    def effects(self, texts: TaskTexts, directions: Floats) -> Floats:
-        """Return each latent's share of the margin of each concept's probe, (concept, d_sae)."""
-        share = equal_cells(texts.cells_train)
+    def effects(self, texts: TaskTexts, directions: Floats, counts: Floats | None = None) -> Floats:
+        """Return each latent's share of the margin of each concept's probe, (concept, d_sae).
+
+        Args:
+            texts: the task.
+            directions: (concept, d) of the probes.
+            counts: (text,) how often each training text counts; None for once.
+        """
+        share = equal_cells(texts.cells_train) * (1.0 if counts is None else counts)
         contrasts = [
             mean_difference(
                 self.z_train, (each.own.train == 1) * share, (each.own.train == 0) * share

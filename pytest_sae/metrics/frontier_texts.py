@@ -8,7 +8,7 @@ TaskTexts(...) .scores(concept, changes) -> ProbeScores      # the same before i
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -141,6 +141,15 @@ class TaskTexts:
         refits = Refits(self.x_train, equal_cells(self.cells_train)[None])
         result: Floats = refits.directions(self.x_train, concept.own.train)[0]
         return result
+
+    def of_fit(self, fit: int) -> TaskTexts:
+        """Return the task with the probes and the resample of one fit alone."""
+        one = slice(fit, fit + 1)
+        return replace(self, probes=self.probes[one], counts=self.counts[one])
+
+    def directions(self, concept: ErasedConcept) -> Floats:
+        """Return the concept's probe on the untouched training texts of every fit, (fit, d)."""
+        return self._refits.directions(self.x_train, concept.own.train)
 
     def _scores(
         self, concept: ErasedConcept, train: NDArray[np.floating], test: NDArray[np.floating]

@@ -1,6 +1,7 @@
 """Bootstrapping what probes read: texts and probe fits resampled together.
 
 draw(cells, fits, rng) -> Draws            # row 0 is the sample itself, the rest are replicates
+with_training(values, added, rng) -> (draw,), influence    # what other training texts would add
 draws.over_texts(values (..., text)) -> (draw, ...)
 draws.over_fits(values (draw, ..., fit)) -> (draw, ...)
 drawn_estimate(metric, draws (draw,), ...) -> Estimate
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_sae.metrics.protocol import MIN_STANDARD_ERRORS
-from pytest_sae.numbers.bootstrap import Floats, resample, spread
+from pytest_sae.numbers.bootstrap import Floats, influence, resample, spread
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,8 @@ class Draws:
     """The observed sample (row 0) and its bootstrap replicates, computed alike.
 
     Texts are drawn within their cells, so that every replicate is as balanced as the sample.
-    The training texts are given: the interval says how the value moves with other test texts and
-    other probe fits.
+    The training texts are given: a spread over these says how a value moves with other test texts
+    and other probe fits. What other training texts would add is `with_training`'s.
 
     Args:
         texts: (draw, text) how often each text is drawn.
@@ -93,6 +94,90 @@ def draw_by_rank(
     texts = np.empty_like(draws.texts)
     texts[:, ranked] = draws.texts
     return Draws(texts, draws.fits)
+
+
+@dataclass(frozen=True)
+class Added:
+    """What the test texts and the probe fits of one task add to the error of a value.
+
+    Args:
+        texts: (text,) of `bootstrap.influence`.
+        fits: (fit,) how far each fit moves the value, a mean over fits; they sum to 0.
+        further: what else moves with other training texts, each by itself.
+    """
+
+    texts: tuple[float, ...]
+    fits: Floats
+    further: tuple[float, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        slopes: Floats,
+        cells: NDArray[np.int64],
+        fits: Floats,
+        further: tuple[float, ...] = (),
+    ) -> Added:
+        """Return what is added by slopes that say how the value moves.
+
+        Args:
+            slopes: (text,) derivatives by the weight of each test text.
+            cells: (text,) quadrant or class, within which texts are drawn.
+            fits: (fit,) each fit's share of the value.
+            further: as above.
+        """
+        return cls(influence(slopes, cells), fits - fits.mean(), further)
+
+    @property
+    def influence(self) -> tuple[float, ...]:
+        """Of the test texts, then of the fits as other training texts would have them."""
+        return self.texts + influence(_widened(len(self.fits)) * self.fits) + self.further
+
+    @property
+    def unseen(self) -> Floats:
+        """What a bootstrap that takes the training texts as given has no part of."""
+        fits = np.sqrt(_widened(len(self.fits)) ** 2 - 1) * self.fits
+        return np.concatenate([fits, self.further])
+
+
+def _widened(fits: int) -> float:
+    """How much further than the mean of some fits the mean of as many on other texts moves.
+
+    The fits are on resamples of the training texts, so that their spread s says how a fit moves
+    with other training texts, which all fits have in common. Their mean varies by s^2/F where the
+    training texts are given (of which the F deviations around their own mean show the share
+    (F-1)/F), and by s^2 + s^2/F where they are not.
+    """
+    return float(np.sqrt(fits * (fits + 1) / (fits - 1))) if fits > 1 else 1.0
+
+
+def with_training(
+    values: Floats, added: Sequence[Added], rng: np.random.Generator
+) -> tuple[Floats, tuple[float, ...]]:
+    """Let replicates vary as with other training texts too.
+
+    What is added is to first order, so that a small denominator is not drawn to be none.
+
+    Args:
+        values: (draw,) with the training texts given, row 0 the value itself.
+        added: of every task.
+        rng: the same for every dictionary.
+
+    Returns:
+        The replicates, row 0 as it was, and what each text and fit of every task adds to the error.
+
+    Two fits that are 1 apart: their mean errs by s sqrt(1 + 1/2), s = sqrt(1/2) their spread.
+
+    >>> fits = Added((0.0, 0.0), np.array([-0.25, 0.25]))
+    >>> given = np.tile([0.5, 0.5, 0.0, 1.0], 500)
+    >>> drawn, told = with_training(given, [fits], np.random.default_rng(0))
+    >>> round(float(np.linalg.norm(told)), 3), bool(abs(drawn.std() - 0.866) < 0.05)
+    (0.866, True)
+    """
+    moved = np.concatenate([[], *(each.unseen for each in added)])
+    drawn = values + rng.standard_normal((len(values), len(moved))) @ moved
+    drawn[0] = values[0]
+    return drawn, tuple(value for each in added for value in each.influence)
 
 
 def nothing_to_erase(own: Floats, others: Floats, known: NDArray[np.floating]) -> str:

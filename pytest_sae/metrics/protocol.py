@@ -5,9 +5,29 @@ The probe's recipe is `probes.PUBLISHED`; the published pairs and classes are in
 
 from __future__ import annotations
 
-#: How many latents are ablated, and the number that is reported as the headline.
-NS = (2, 5, 10, 20, 50, 100, 500)
+from pytest_sae.numbers.estimate import Param
+
+#: Ours: the mean over these numbers of ablated latents is a setting of its own.
+FEW = (1, 2, 3, 5)
+#: How many latents are ablated: the published numbers, and those of `FEW`.
+NS = tuple(sorted({*FEW, 2, 5, 10, 20, 50, 100, 500}))
 HEADLINE_N = 20
+
+
+def setting_of(ns: tuple[int, ...]) -> Param:
+    """Return how the parameter `n` spells the numbers that a value is the mean over.
+
+    Args:
+        ns: numbers of ablated latents.
+
+    Returns:
+        The number itself where it is one, `few` for several.
+
+    >>> setting_of((20,)), setting_of(FEW)
+    (20, 'few')
+    """
+    return ns[0] if len(ns) == 1 else "few"
+
 
 #: Tokens per text.
 CONTEXT = 128

@@ -36,8 +36,16 @@ from numpy.typing import NDArray
 from pytest_sae.metrics.ablation import Indices, order
 from pytest_sae.metrics.frontier import Ablation, References
 from pytest_sae.metrics.frontier_texts import ProbeAucs, TaskTexts
-from pytest_sae.metrics.probe_bootstrap import Draws, curve, draw_by_rank, nothing_to_erase, point
-from pytest_sae.numbers.bootstrap import Floats, divide, drawn_estimate, generator, influence
+from pytest_sae.metrics.probe_bootstrap import (
+    Added,
+    Draws,
+    curve,
+    draw_by_rank,
+    nothing_to_erase,
+    point,
+    with_training,
+)
+from pytest_sae.numbers.bootstrap import Floats, divide, drawn_estimate, generator
 from pytest_sae.numbers.estimate import Estimate, Param, unable, undefined
 
 #: Numbers of latents that are ablated.
@@ -61,6 +69,8 @@ class Removed:
         clean: what the probes read of the untouched texts, one point.
         ablated: after ablation of the first n.
         leace: after the least erasure that leaves no linear probe anything, one point.
+        reranked: after ablation of the latents that come first on the first fit's resample of the
+            training texts, with that fit's probes alone: for the standard error.
     """
 
     task: str
@@ -72,6 +82,7 @@ class Removed:
     clean: ProbeAucs
     ablated: ProbeAucs
     leace: ProbeAucs
+    reranked: ProbeAucs
 
 
 def trace(
@@ -110,6 +121,9 @@ def trace(
     ([0], 0.5, 1.0)
     """
     effects = ablation.effects(texts, references.directions)
+    one = texts.of_fit(0)
+    turned = np.concatenate([one.directions(each) for each in texts.concepts])
+    resampled = ablation.effects(texts, turned, one.counts[0])
     found = []
     for place, concept in enumerate(texts.concepts):
         ranked, known = order(effects[place], max(ns)), references.curves[place]
@@ -125,6 +139,7 @@ def trace(
                 known["clean"],
                 ablated,
                 known["leace"],
+                ablation.read(one, concept, order(resampled[place], max(ns)), ns),
             )
         )
     return found
@@ -151,7 +166,7 @@ def estimates(
     ...     return ProbeAucs(own * even, others * even, np.array([[own, others]]))
     >>> texts = np.arange(4)
     >>> concept = Removed("t", "c", (5,), texts, texts * 1.0, texts[:1], read(1.0, 1.0),
-    ...     read(0.5, 0.75), read(0.5, 1.0))
+    ...     read(0.5, 0.75), read(0.5, 1.0), read(0.5, 0.75))
     >>> [(each.params, each.value) for each in estimates({"scr": [concept]}, seed=0)][:2]
     [({}, 0.5), ({'tasks': 'scr'}, 0.5)]
     """
@@ -163,8 +178,8 @@ def estimates(
     told = {"left_out": dict(left_out or {})}
     everything = [each for group in read.values() for each in group]
     return [
-        _score(everything, {}, told),
-        *(_score(read.get(group, []), {"tasks": group}, told) for group in GROUPS),
+        _score(everything, {}, told, seed),
+        *(_score(read.get(group, []), {"tasks": group}, told, seed) for group in GROUPS),
     ]
 
 
@@ -237,7 +252,7 @@ class _Axes:
 
 
 def _score(
-    read: Sequence[_Read], params: Mapping[str, Param], told: Mapping[str, object]
+    read: Sequence[_Read], params: Mapping[str, Param], told: Mapping[str, object], seed: int
 ) -> Estimate:
     used = [each for each in read if not each.problem]
     details: dict[str, object] = {
@@ -268,8 +283,9 @@ def _score(
     tasks = {each.removed.task: len(each.removed.cells) for each in used}
     n = {"texts": sum(tasks.values()), "concepts": len(used), "tasks": len(tasks)}
     seeds = used[0].removed.clean.own.shape[1]
-    added = _influence(used, axes)
-    return drawn_estimate(METRIC, axes.value, params, n, seeds, details, added)
+    rng = generator(seed, METRIC, "training texts")
+    values, influence = with_training(axes.value, _added(used, axes), rng)
+    return drawn_estimate(METRIC, values, params, n, seeds, details, influence)
 
 
 def _told(each: _Read) -> dict[str, object]:
@@ -280,20 +296,31 @@ def _told(each: _Read) -> dict[str, object]:
     }
 
 
-def _influence(used: Sequence[_Read], axes: _Axes) -> tuple[float, ...]:
-    """Return what each text, then each fit, of every task adds to the error of the value."""
+def _added(used: Sequence[_Read], axes: _Axes) -> list[Added]:
+    """Return what texts and fits of every task add to the error of the value."""
     whole = [sum(float(each.gaps[axis][0, 0]) for each in used) for axis in (0, 1)]
     shares = axes.removal[0], axes.collateral[0]
-    added: tuple[float, ...] = ()
+    found = []
     for task in dict.fromkeys(each.removed.task for each in used):
         slopes = sum(
             _slopes(each.removed, whole, shares) for each in used if each.removed.task == task
         )
         cells = next(each.removed.cells for each in used if each.removed.task == task)
+        moved = sum(_reranked(each.removed, whole) for each in used if each.removed.task == task)
         assert isinstance(slopes, np.ndarray)
-        fits = slopes.sum(1) / len(slopes)
-        added += influence(slopes.mean(0), cells) + influence(fits)
-    return added
+        found.append(Added.of(slopes.mean(0), cells, slopes.sum(1) / len(slopes), (moved,)))
+    return found
+
+
+def _reranked(removed: Removed, whole: Sequence[float]) -> float:
+    """How far the value moves where latents are ranked on a resample of the training texts."""
+    first, other = removed.ablated, removed.reranked
+    parts = (first.own, other.own), (first.others, other.others)
+    own, others = (
+        float((before[:, 0] - after[:, 0]).sum(1).mean()) / gap
+        for (before, after), gap in zip(parts, whole, strict=True)
+    )
+    return own - others
 
 
 def _slopes(removed: Removed, whole: Sequence[float], shares: tuple[Floats, Floats]) -> Floats:

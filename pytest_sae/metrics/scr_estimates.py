@@ -1,7 +1,7 @@
 """From what probes read after ablation to the SCR figures, default and canonical.
 
-    estimates(tasks, seed, headline_n=20) -> list[Estimate]
-    recovered(drawn, direction, measure, metric, params, headline_n) -> Estimate
+    estimates(tasks, seed, headline_n=20, few=FEW) -> list[Estimate]
+    recovered(drawn, direction, measure, metric, params, headline) -> Estimate
 
 - `scr` and `scr.margin`, one per direction: `sum over tasks of (ablated - confounded) / sum over
   tasks of (clean - confounded)`, averaged over the probe fits, over the tasks whose gap is usable.
@@ -34,8 +34,9 @@ from pytest_sae.metrics.probe_bootstrap import (
     number,
     point,
     surely_positive,
+    with_training,
 )
-from pytest_sae.metrics.protocol import HEADLINE_N, SMALLEST_GAP
+from pytest_sae.metrics.protocol import FEW, HEADLINE_N, SMALLEST_GAP, setting_of
 from pytest_sae.metrics.scr import (
     DIRECTIONS,
     READ,
@@ -46,24 +47,33 @@ from pytest_sae.metrics.scr import (
     ScrTask,
 )
 from pytest_sae.metrics.scr_gaps import Gap, draw_task, gap_of, hits
-from pytest_sae.metrics.scr_influence import Slopes, influence_of, margin_slopes
-from pytest_sae.numbers.bootstrap import Floats, divide, drawn_estimate, influence
+from pytest_sae.metrics.scr_influence import Slopes, added_by, margin_slopes
+from pytest_sae.numbers.bootstrap import Floats, divide, drawn_estimate, generator, influence
 from pytest_sae.numbers.estimate import Estimate, Param, unable
 
 _NAMES: dict[Measure, str] = {"accuracy": "scr", "margin": "scr.margin"}
 
 
-def estimates(tasks: Sequence[ScrTask], seed: int, headline_n: int = HEADLINE_N) -> list[Estimate]:
+def estimates(
+    tasks: Sequence[ScrTask],
+    seed: int,
+    headline_n: int = HEADLINE_N,
+    few: tuple[int, ...] = FEW,
+) -> list[Estimate]:
     """Return `scr` and `scr.margin` in both directions, and `scr.canonical`; higher is better.
+
+    `scr.margin` twice: at one number of ablated latents, and its mean over a few small ones.
 
     Args:
         tasks: from `score_task`, all with the same ns.
         seed: the run's; intervals of two dictionaries use the same draws.
         headline_n: the n of the estimates; the others are in their details.
+        few: the numbers of latents that the mean is over; it is left out where one of them was not
+            measured.
 
     Returns:
-        Five estimates. Of each 1 is as good as the concept's own probe, 0 as good as doing nothing;
-        neither is a bound. Where nothing can be won: `unable`.
+        Seven estimates. Of each 1 is as good as the concept's own probe, 0 as good as doing
+        nothing; neither is a bound. Where nothing can be won: `unable`.
 
     Raises:
         ValueError: no task, or headline_n was not measured.
@@ -76,7 +86,8 @@ def estimates(tasks: Sequence[ScrTask], seed: int, headline_n: int = HEADLINE_N)
     >>> other = DirectionLogits(clean[:, [0, 2, 1, 3]], mixed, mixed[None], np.array([1]))
     >>> task = ScrTask("t", (1,), test, {"spurious": read, "intended": other}, {"spurious": read,
     ...     "intended": other})
-    >>> [(each.metric, each.value) for each in estimates([task], seed=0, headline_n=1)[:2]]
+    >>> found = estimates([task], seed=0, headline_n=1, few=(1,))
+    >>> [(each.metric, each.value) for each in found[:2]]
     [('scr', 1.0), ('scr', 0.0)]
     """
     if not tasks:
@@ -84,11 +95,22 @@ def estimates(tasks: Sequence[ScrTask], seed: int, headline_n: int = HEADLINE_N)
     if headline_n not in tasks[0].ns:
         raise ValueError(f"n={headline_n} was not measured; measured: {tasks[0].ns}")
     drawn = [DrawnTask.of(task, seed) for task in tasks]
+    wanted: list[tuple[Measure, tuple[int, ...]]] = [
+        ("accuracy", (headline_n,)),
+        ("margin", (headline_n,)),
+    ]
+    if set(few) <= set(tasks[0].ns):
+        wanted.append(("margin", few))
     default = [
         recovered(
-            drawn, direction, measure, metric, {"n": headline_n, "direction": direction}, headline_n
+            drawn,
+            direction,
+            measure,
+            _NAMES[measure],
+            {"n": setting_of(ns), "direction": direction},
+            ns,
         )
-        for measure, metric in _NAMES.items()
+        for measure, ns in wanted
         for direction in DIRECTIONS
     ]
     return [*default, _canonical(drawn, headline_n)]
@@ -100,12 +122,13 @@ class DrawnTask:
 
     task: ScrTask
     draws: Draws
+    seed: int
 
     @classmethod
     def of(cls, task: ScrTask, seed: int) -> DrawnTask:
         """Draw, alike for every dictionary and every direction."""
         confounded = task.fits["spurious"].confounded
-        return cls(task, draw_task(task.name, task.test, confounded, seed))
+        return cls(task, draw_task(task.name, task.test, confounded, seed), seed)
 
     def gap(self, direction: Concept) -> Gap:
         """Return what there is to win in a direction."""
@@ -121,9 +144,9 @@ class DrawnTask:
         )
         return _Values(self.draws.over_fits(gains), self.draws.over_fits(gaps), gains[0], gaps[0])
 
-    def slopes(self, direction: Concept, measure: Measure, place: int) -> Slopes:
-        """Return how gain and gap at the place-th n move with the texts' weights."""
-        return slopes_of(self.task.fits[direction], self.task.test, direction, measure, place)
+    def slopes(self, direction: Concept, measure: Measure, places: Sequence[int]) -> Slopes:
+        """Return how the mean gain over some n, and the gap, move with the texts' weights."""
+        return slopes_of(self.task.fits[direction], self.task.test, direction, measure, places)
 
 
 @dataclass(frozen=True)
@@ -211,7 +234,7 @@ def recovered(
     measure: Measure,
     metric: str,
     params: Mapping[str, Param],
-    headline_n: int,
+    headline: tuple[int, ...],
 ) -> Estimate:
     """Return `sum of (ablated - confounded) / sum of (clean - confounded)` over usable tasks.
 
@@ -221,7 +244,7 @@ def recovered(
         measure: what is compared.
         metric: name of the estimate.
         params: its setting.
-        headline_n: the n of its value; the others are in its details.
+        headline: the n that its value is the mean over; the others are in its details.
 
     Returns:
         1 where ablation gives all that the concept's own probe has over the confounded one, 0 where
@@ -231,7 +254,7 @@ def recovered(
     >>> clean, mixed = np.array([[-1.0, -1.0, 1.0, 1.0]]), np.array([[-1.0, 1.0, 1.0, 2.0]])
     >>> read = DirectionLogits(clean, mixed, clean[None], np.array([1]))
     >>> task = DrawnTask.of(ScrTask("t", (1,), test, {}, {"spurious": read}), seed=0)
-    >>> recovered([task], "spurious", "accuracy", "scr", {"n": 1}, 1).value
+    >>> recovered([task], "spurious", "accuracy", "scr", {"n": 1}, (1,)).value
     1.0
     """
     used, coverage = _usable(drawn, direction)
@@ -241,23 +264,25 @@ def recovered(
     if without:
         return unable(metric, without, params, coverage)
     ns = used[0].task.ns
-    place = ns.index(headline_n)
+    places = [ns.index(n) for n in headline]
     # A replicate without a gap has no score.
     scores = divide(np.sum([part.gain for part in parts], axis=0), gap_sum[:, None])
     details = {
         **coverage,
         "curve": curve(ns, scores),
-        "fit_sd": _fit_sd(parts, place),
+        "fit_sd": _fit_sd(parts, places),
         "tasks": {
-            each.task.name: _task_details(each.task, direction, part, place)
+            each.task.name: _task_details(each.task, direction, part, places)
             for each, part in zip(used, parts, strict=True)
         },
     }
-    slopes = [each.slopes(direction, measure, place) for each in used]
-    added = influence_of(slopes, float(scores[0, place]), float(gap_sum[0]))
+    values = scores[:, places].mean(1)
+    slopes = [each.slopes(direction, measure, places) for each in used]
+    added = added_by(slopes, float(values[0]), float(gap_sum[0]))
+    values, told = with_training(values, added, generator(used[0].seed, "scr", "training texts"))
     n = {"texts": sum(len(each.task.test.cells) for each in used), "tasks": len(used)}
     fits = len(used[0].task.fits[direction].own)
-    return drawn_estimate(metric, scores[:, place], params, n, fits, details, added)
+    return drawn_estimate(metric, values, params, n, fits, details, told)
 
 
 def _without_gap(tasks: int, gap_sum: Floats | None) -> str:
@@ -286,16 +311,20 @@ def _usable(
 
 
 def slopes_of(
-    reading: DirectionLogits, test: Quadrants, direction: Concept, measure: Measure, place: int
+    reading: DirectionLogits,
+    test: Quadrants,
+    direction: Concept,
+    measure: Measure,
+    places: Sequence[int],
 ) -> Slopes:
-    """Return how gain and gap at one n, the place-th, move with the texts' weights.
+    """Return how the mean gain over some n, and the gap, move with the texts' weights.
 
     Args:
         reading: what the probes of one direction say about the test texts.
         test: their labels.
         direction: concept whose latents were ablated.
         measure: what is compared, accuracy or margin.
-        place: which of the task's ns.
+        places: which of the task's ns.
 
     Returns:
         Derivatives by texts' weights, and gain and gap of each fit.
@@ -303,11 +332,11 @@ def slopes_of(
     >>> test = Quadrants(np.array([0, 0, 1, 1], bool), np.array([0, 1, 0, 1], bool))
     >>> clean, mixed = np.array([[-1.0, -1.0, 1.0, 1.0]]), np.array([[-1.0, 1.0, 1.0, 2.0]])
     >>> read = DirectionLogits(clean, mixed, clean[None], np.array([1]))
-    >>> found = slopes_of(read, test, "spurious", "accuracy", 0)
+    >>> found = slopes_of(read, test, "spurious", "accuracy", [0])
     >>> found.gain.tolist(), found.fit_gain.tolist()
     ([[0.0, 0.25, 0.0, 0.0]], [0.25])
     """
-    logits = np.stack([reading.own, reading.confounded, reading.ablated[place]])
+    logits = np.stack([reading.own, reading.confounded, *reading.ablated[list(places)]])
     if measure == "accuracy":
         slopes = hits(logits, test, direction)
         values = slopes.sum(-1)
@@ -317,9 +346,9 @@ def slopes_of(
         values = _margin(*(part.sum(-1) for part in moments))
     return Slopes(
         test.cells,
-        gain=slopes[2] - slopes[1],
+        gain=slopes[2:].mean(0) - slopes[1],
         gap=slopes[0] - slopes[1],
-        fit_gain=values[2] - values[1],
+        fit_gain=values[2:].mean(0) - values[1],
         fit_gap=values[0] - values[1],
     )
 
@@ -328,20 +357,20 @@ def _told(gap: Gap) -> dict[str, object]:
     return {"task": gap.task, "clean": gap.clean, "confounded": gap.confounded, "se": gap.se}
 
 
-def _fit_sd(parts: Sequence[_Values], place: int) -> float | None:
+def _fit_sd(parts: Sequence[_Values], places: Sequence[int]) -> float | None:
     """Spread of the score from one probe fit to the next, all tasks together."""
-    gains = np.sum([part.fit_gain[place] for part in parts], axis=0)
+    gains = np.sum([part.fit_gain[places].mean(0) for part in parts], axis=0)
     scores = divide(gains, np.sum([part.fit_gap for part in parts], axis=0))
     return number(scores.std(ddof=1)) if len(scores) > 1 else None
 
 
 def _task_details(
-    task: ScrTask, direction: Concept, values: _Values, place: int
+    task: ScrTask, direction: Concept, values: _Values, places: Sequence[int]
 ) -> dict[str, object]:
     latents = task.fits[direction].latents
     return {
         "gap": point(values.gap),
-        "gain": point(values.gain[:, place]),
+        "gain": point(values.gain[:, places].mean(1)),
         "latents": int(latents.min()),
     }
 
@@ -387,7 +416,7 @@ def _canonical_influence(
     """Return what each text adds to the error of one task's mean over the directions."""
     total = np.zeros(len(task.test.cells))
     for direction in directions:
-        slopes = slopes_of(task.published[direction], task.test, direction, "accuracy", place)
+        slopes = slopes_of(task.published[direction], task.test, direction, "accuracy", [place])
         gap = slopes.fit_gap[0]
         total += (slopes.gain[0] - slopes.fit_gain[0] / gap * slopes.gap[0]) / gap
     return influence(total / len(directions), task.test.cells)

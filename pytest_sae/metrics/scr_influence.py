@@ -1,6 +1,6 @@
 """What each test text and each probe fit adds to the error of an SCR figure, to first order.
 
-    influence_of(parts, score, gap) -> (unit,)          # texts and fits of every task, in order
+    added_by(tasks, score, gap) -> list[Added]          # texts and fits of every task, in order
     Slopes.of(reading, test, direction, measure, place) -> Slopes
     margin_slopes(toward, mean, square) -> (..., text)
 
@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_sae.numbers.bootstrap import Floats, influence
+from pytest_sae.metrics.probe_bootstrap import Added
+from pytest_sae.numbers.bootstrap import Floats
 
 
 @dataclass(frozen=True)
@@ -37,15 +38,15 @@ class Slopes:
     fit_gain: Floats
     fit_gap: Floats
 
-    def influence(self, score: float, gap: float) -> tuple[float, ...]:
-        """Return what each text, then each fit, adds to the error of `sum of gains / gap`."""
+    def added(self, score: float, gap: float) -> Added:
+        """Return what texts and fits add to the error of `sum of gains / gap`."""
         texts = ((self.gain - score * self.gap) / gap).mean(0)
         fits = (self.fit_gain - score * self.fit_gap) / gap / len(self.fit_gain)
-        return influence(texts, self.cells) + influence(fits)
+        return Added.of(texts, self.cells, fits)
 
 
-def influence_of(tasks: Sequence[Slopes], score: float, gap: float) -> tuple[float, ...]:
-    """Return what each unit of every task adds to the error of `sum of gains / sum of gaps`.
+def added_by(tasks: Sequence[Slopes], score: float, gap: float) -> list[Added]:
+    """Return what texts and fits of every task add to the error of `sum of gains / sum of gaps`.
 
     Args:
         tasks: in the order of the tasks, which is part of what two dictionaries must share.
@@ -53,15 +54,14 @@ def influence_of(tasks: Sequence[Slopes], score: float, gap: float) -> tuple[flo
         gap: sum of the gaps.
 
     Returns:
-        (unit,) the texts of a task, then its fits, task after task; the root of the sum of squares
-        is the figure's standard error.
+        Task after task; see `probe_bootstrap.with_training`.
 
     >>> texts, fits = np.array([[0.25, 0.0, 0.25, 0.0]]), np.array([0.5])
     >>> task = Slopes(np.zeros(4, np.int64), gain=texts, gap=texts, fit_gain=fits, fit_gap=fits)
-    >>> influence_of([task], score=0.0, gap=0.5)
+    >>> added_by([task], score=0.0, gap=0.5)[0].texts
     (0.25, -0.25, 0.25, -0.25)
     """
-    return tuple(value for task in tasks for value in task.influence(score, gap))
+    return [task.added(score, gap) for task in tasks]
 
 
 def margin_slopes(toward: Floats, mean: Floats, square: Floats) -> Floats:

@@ -112,7 +112,7 @@ def estimates(
     params: dict[str, Param] = {"n": tasks[0].ns[-1]}
     drawn = [each.drawn for each in read]
     ratios = [
-        recovered(drawn, "spurious", measure, metric, params, tasks[0].ns[-1])
+        recovered(drawn, "spurious", measure, metric, params, tasks[0].ns[-1:])
         for metric, measure in _RATIOS.items()
     ]
     details = {**ratios[0].details, **_details(read, usable, judge)}

@@ -1,6 +1,6 @@
 """From what probes lose after ablation to the TPP figures, default and canonical.
 
-estimates(tasks, seed, headline_n=20, scale=None) -> list[Estimate]
+estimates(tasks, seed, headline_n=20, scale=None, few=FEW) -> list[Estimate]
 """
 
 from __future__ import annotations
@@ -11,16 +11,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from pytest_sae.metrics.probe_bootstrap import (
+    Added,
     Draws,
     curve,
     draw,
     number,
     surely_positive,
+    with_training,
 )
-from pytest_sae.metrics.protocol import HEADLINE_N
+from pytest_sae.metrics.protocol import FEW, HEADLINE_N, setting_of
 from pytest_sae.metrics.tpp import TppTask, Variant
 from pytest_sae.metrics.written_scale import WrittenScale
-from pytest_sae.numbers.bootstrap import Floats, divide, drawn_estimate, generator, influence
+from pytest_sae.numbers.bootstrap import Floats, divide, drawn_estimate, generator
 from pytest_sae.numbers.estimate import Estimate, Param, unable
 
 RESCALED = "tpp.rescaled"
@@ -36,26 +38,31 @@ def estimates(
     seed: int,
     headline_n: int = HEADLINE_N,
     scale: WrittenScale | None = None,
+    few: tuple[int, ...] = FEW,
 ) -> list[Estimate]:
     """Return `tpp`, `tpp.margin` and `tpp.canonical`; higher is better, 0 for a no-op dictionary.
 
     `tpp` and `tpp.margin` reach 1 when ablating a class takes its own probe to chance and leaves
     all others as they were; `tpp.canonical` is not divided by what can be lost. `tpp.rescaled` is
-    `tpp.margin` as it would be if what the latents write were as strong as fits the activations
-    best: what ablation takes from a margin is proportional to that. Latents that are right but too
-    weak lose nothing by it, and rows that only happen to point along a probe gain nothing.
+    the mean of `tpp.margin` over few ablated latents, times the least squares factor of the
+    activations on what the latents write, or 1 if that is smaller: what ablation takes from a
+    margin is proportional to how strongly they write, and rows that only happen to point along a
+    probe gain nothing by writing more than is there. The factor is at most 1, as above that it is a
+    reward for writing too weakly what no task reads; and latents are few, as with many of them a
+    code whose latents all know a little takes away as much as one that has found the concepts.
 
     Args:
         tasks: from `score_task`, all with the same ns.
         seed: the run's; intervals of two dictionaries use the same draws.
         headline_n: the n of the estimates; the others are in their details.
-        scale: what `tpp.rescaled` multiplies by; None leaves it out.
+        scale: what `tpp.rescaled` multiplies by, where below 1; None leaves it out.
+        few: the numbers of latents that `tpp.rescaled` is the mean over.
 
     Returns:
         One estimate per variant; `unable` where the probes know nothing that could be lost.
 
     Raises:
-        ValueError: no task, or headline_n was not measured.
+        ValueError: no task, or an n was not measured.
 
     Source: Karvonen et al. 2024 (arXiv 2411.18895); `tpp.canonical` is theirs, the others are ours.
 
@@ -71,26 +78,28 @@ def estimates(
     """
     if not tasks:
         raise ValueError("TPP needs at least one task")
-    if headline_n not in tasks[0].ns:
-        raise ValueError(f"n={headline_n} was not measured; measured: {tasks[0].ns}")
+    for n in (headline_n, *(few if scale is not None else ())):
+        if n not in tasks[0].ns:
+            raise ValueError(f"n={n} was not measured; measured: {tasks[0].ns}")
     fits = len(tasks[0].effects["accuracy"].achievable)
     drawn = [(task, draw(task.labels, fits, generator(seed, "tpp", task.name))) for task in tasks]
-    found = [_estimate(drawn, variant, headline_n) for variant in _NAMES]
-    return found if scale is None else [*found, _estimate(drawn, "margin", headline_n, scale)]
+    found = [_estimate(drawn, variant, (headline_n,), seed) for variant in _NAMES]
+    return found if scale is None else [*found, _estimate(drawn, "margin", few, seed, scale)]
 
 
 def _estimate(
     drawn: Sequence[tuple[TppTask, Draws]],
     variant: Variant,
-    headline_n: int,
+    headline: tuple[int, ...],
+    seed: int,
     rescaled: WrittenScale | None = None,
 ) -> Estimate:
     metric, ns = _NAMES[variant] if rescaled is None else RESCALED, drawn[0][0].ns
-    params: dict[str, Param] = {"n": headline_n}
-    place = ns.index(headline_n)
+    params: dict[str, Param] = {"n": setting_of(headline)}
+    places = [ns.index(n) for n in headline]
     totals = _totals(drawn, variant)
     details: dict[str, object] = {
-        "tasks": {task.name: _task_details(task, variant, place) for task, _ in drawn}
+        "tasks": {task.name: _task_details(task, variant, places) for task, _ in drawn}
     }
     if not surely_positive(totals.achievable):
         reason = (
@@ -98,14 +107,15 @@ def _estimate(
             "than three standard errors: there is nothing to lose"
         )
         return unable(metric, reason, params, details)
-    factor = np.ones(len(totals.achievable)) if rescaled is None else rescaled.draws
+    scale = None if rescaled is None else rescaled.at_most(1.0)
+    factor = np.ones(len(totals.achievable)) if scale is None else scale.draws
     share = (factor / totals.achievable)[:, None]
     scores = (totals.intended - totals.unintended) * share
     details |= {
         "curve": curve(ns, scores),
         "intended": curve(ns, totals.intended * share),
         "unintended": curve(ns, totals.unintended * share),
-        "fit_sd": _fit_sd(totals.fit_scores[place] * factor[0]),
+        "fit_sd": _fit_sd(totals.fit_scores[places].mean(0) * factor[0]),
     }
     n = {
         "texts": sum(len(task.labels) for task, _ in drawn),
@@ -113,40 +123,38 @@ def _estimate(
         "classes": sum(len(task.classes) for task, _ in drawn),
     }
     seeds = totals.fit_scores.shape[1]
-    margin = totals.scores[place]
-    added = _influence(drawn, variant, place, margin, float(totals.achievable[0]))
-    if rescaled is not None:
+    margin = float(totals.scores[places].mean())
+    added = _added([task for task, _ in drawn], variant, places, margin, float(share[0, 0]))
+    rng = generator(seed, "tpp", "training texts")
+    values, told = with_training(scores[:, places].mean(1), added, rng)
+    if rescaled is not None and scale is not None:
         details["scale"] = rescaled.value
         n["scale_texts"] = rescaled.texts
-        added = _of_product(added, margin, rescaled)
-    return drawn_estimate(metric, scores[:, place], params, n, seeds, details, added)
+        told = (*told, *(margin * each for each in scale.influence)) if scale.influence else ()
+    return drawn_estimate(metric, values, params, n, seeds, details, told)
 
 
-def _of_product(added: tuple[float, ...], margin: float, scale: WrittenScale) -> tuple[float, ...]:
-    """Return what each unit adds to the error of a margin times its scale; empty if not known."""
-    if not added or not scale.influence:
-        return ()
-    return (*(scale.value * each for each in added), *(margin * each for each in scale.influence))
+def _added(
+    tasks: Sequence[TppTask], variant: Variant, places: Sequence[int], score: float, share: float
+) -> list[Added]:
+    """Return what texts and fits add to the error of the score times a factor.
 
-
-def _influence(
-    drawn: Sequence[tuple[TppTask, Draws]],
-    variant: Variant,
-    place: int,
-    score: float,
-    achievable: float,
-) -> tuple[float, ...]:
-    """Return what each text, then each fit, of every task adds to the error of the score."""
-    added: tuple[float, ...] = ()
-    for task, _ in drawn:
+    Args:
+        tasks: all of them.
+        variant: which effects.
+        places: of the ns that the score is the mean over.
+        score: own losses less the others', over what can be lost.
+        share: the factor, over what can be lost.
+    """
+    found = []
+    for task in tasks:
         effects = task.effects[variant]
-        slopes = effects.intended[place] - effects.unintended[place]
+        slopes = (effects.intended[places] - effects.unintended[places]).mean(0)
         if variant != "canonical":
             slopes = slopes - score * effects.achievable
-        slopes = _weight(task, variant, len(drawn)) * slopes / achievable
-        fits = slopes.sum(1) / len(slopes)
-        added += influence(slopes.mean(0), task.labels) + influence(fits)
-    return added
+        slopes = _weight(task, variant, len(tasks)) * slopes * share
+        found.append(Added.of(slopes.mean(0), task.labels, slopes.sum(1) / len(slopes)))
+    return found
 
 
 def _weight(task: TppTask, variant: Variant, tasks: int) -> float:
@@ -164,10 +172,10 @@ class _Totals:
     fit_scores: Floats  # (n, fit), of the sample itself
 
     @property
-    def scores(self) -> list[float]:
+    def scores(self) -> Floats:
         """(n,) of the sample itself."""
-        values = (self.intended[0] - self.unintended[0]) / self.achievable[0]
-        return [float(value) for value in values]
+        result: Floats = (self.intended[0] - self.unintended[0]) / self.achievable[0]
+        return result
 
 
 def _totals(drawn: Sequence[tuple[TppTask, Draws]], variant: Variant) -> _Totals:
@@ -192,10 +200,10 @@ def _fit_sd(scores: Floats) -> float | None:
     return number(scores.std(ddof=1)) if len(scores) > 1 else None
 
 
-def _task_details(task: TppTask, variant: Variant, place: int) -> dict[str, object]:
+def _task_details(task: TppTask, variant: Variant, places: Sequence[int]) -> dict[str, object]:
     """Per class, at the headline n: own loss, mean loss of the others, latents there were."""
     effects = task.effects[variant]
-    losses, others = effects.losses[place], len(task.classes) - 1
+    losses, others = effects.losses[places].mean(0), len(task.classes) - 1
     return {
         name: {
             "intended": float(losses[c, c]),

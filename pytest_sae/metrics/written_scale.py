@@ -12,7 +12,7 @@ Both are taken about their means, so that a constant that everything has in comm
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -66,6 +66,20 @@ class WrittenScale:
     draws: Floats
     influence: tuple[float, ...]
     texts: int
+
+    def at_most(self, most: float) -> WrittenScale:
+        """Return the factor where it is smaller than a bound, the bound where it is not.
+
+        Args:
+            most: the bound, of every replicate too.
+
+        >>> scale = WrittenScale(2.0, np.array([2.0, 0.5]), (0.75,), 1).at_most(1.0)
+        >>> scale.value, scale.draws.tolist(), scale.influence
+        (1.0, [1.0, 0.5], (0.0,))
+        """
+        influence = self.influence if self.value < most else (0.0,) * len(self.influence)
+        draws = np.minimum(self.draws, most)
+        return replace(self, value=min(self.value, most), draws=draws, influence=influence)
 
 
 def finish(sums: ScaleSums, seed: int) -> WrittenScale:

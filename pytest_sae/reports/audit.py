@@ -87,7 +87,7 @@ def _headlines(audit: Audit) -> list[AuditMetric]:
     return [
         each
         for each in audit.metrics
-        if _parts(each).get("n") in (None, str(HEADLINE_N))
+        if _parts(each).get("n") in (None, str(HEADLINE_N), "few")
         and _parts(each).get("k") in (None, str(largest.get(each.metric)))
     ]
 

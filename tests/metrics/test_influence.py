@@ -28,8 +28,20 @@ def named(found: Sequence[Estimate]) -> dict[str, Estimate]:
 
 
 def paired_spread(values: Callable[[Draw], tuple[float, float]], draws: Sequence[Draw]) -> float:
-    pairs = np.array([values(draw) for draw in draws])
-    return float((pairs[:, 0] - pairs[:, 1]).std())
+    """With other test texts, other fits, and other training texts, which a bootstrap has fixed.
+
+    F fits that are drawn anew show s^2 (F - 1) / F^2 of s^2 (1 + 1 / F), s their spread.
+    """
+
+    def spread(some: Sequence[Draw]) -> float:
+        pairs = np.array([values(draw) for draw in some])
+        return float((pairs[:, 0] - pairs[:, 1]).std())
+
+    every, fits = (np.arange(len(each)) for each in draws[0])
+    count = len(fits)
+    further = math.sqrt(count * (count + 1) / (count - 1)) if count > 1 else 1.0
+    of_texts = spread([(texts, fits) for texts, _ in draws])
+    return math.hypot(of_texts, further * spread([(every, drawn) for _, drawn in draws]))
 
 
 def stream(noise: float) -> dict[str, np.ndarray]:
@@ -116,8 +128,8 @@ def test_figures_of_behaviour_are_paired_as_a_bootstrap_of_the_texts_pairs_them(
     check(metric, found, values, draws)
 
 
-def scr_score(task: ScrTask, metric: str, direction: str, draw: Draw) -> float:
-    """At the first n, in equal quadrants, so that means over texts are balanced already."""
+def scr_score(task: ScrTask, metric: str, ns: int, direction: str, draw: Draw) -> float:
+    """Mean over the first ns, in equal quadrants, so that means over texts are balanced already."""
     texts, fits = draw
     if metric == "scr.canonical":
         read = {name: task.published[name] for name in ("spurious", "intended")}
@@ -132,25 +144,33 @@ def scr_score(task: ScrTask, metric: str, direction: str, draw: Draw) -> float:
         return float(np.mean((logits[fits][:, texts] > 0) == label))
 
     confounded = mean(reading.confounded)
-    return (mean(reading.ablated[0]) - confounded) / (mean(reading.own) - confounded)
+    ablated = np.mean([mean(each) for each in reading.ablated[:ns]])
+    return float((ablated - confounded) / (mean(reading.own) - confounded))
 
 
 def said(task: ScrTask, direction: str) -> np.ndarray:
     return task.test.intended if direction == "spurious" else task.test.spurious
 
 
-@pytest.mark.parametrize("metric", ["scr", "scr.margin", "scr.canonical"])
-def test_scr_is_paired_as_a_bootstrap_of_texts_and_fits_pairs_it(metric: str) -> None:
+@pytest.mark.parametrize(
+    ("metric", "few"),
+    [("scr", ()), ("scr.margin", ()), ("scr.canonical", ()), ("scr.margin", (2, 5, 20))],
+)
+def test_scr_is_paired_as_a_bootstrap_of_texts_and_fits_pairs_it(
+    metric: str, few: tuple[int, ...]
+) -> None:
     world = scr_world(train=40)
     weaker = np.where(np.arange(len(world.rows)) % 2 == 0, 0.2, 1.0)[:, None].astype(np.float32)
     pair = [world.score(), world.score(rows=world.rows * weaker)]
     direction = "" if metric == "scr.canonical" else "spurious"
 
     def values(draw: Draw) -> tuple[float, float]:
-        first, second = (scr_score(task, metric, direction, draw) for task in pair)
+        ns = max(1, len(few))
+        first, second = (scr_score(task, metric, ns, direction, draw) for task in pair)
         return first, second
 
-    found = [named(scr_estimates.estimates([task], 0, 2)) for task in pair]
+    # The mean over a few is named like that at one n, and stands after it.
+    found = [named(scr_estimates.estimates([task], 0, 2, few or (1,))) for task in pair]
     draws = stratified(world.test.cells, 5)
     check(f"{metric} {direction}".strip(), found, values, draws)
 

@@ -129,7 +129,12 @@ def test_the_value_is_what_decoding_refitting_and_reading_by_hand_gives() -> Non
 
 
 def by_hand(
-    texts: TaskTexts, dictionary: Dictionary, one: int, fit: int, n: int
+    texts: TaskTexts,
+    dictionary: Dictionary,
+    one: int,
+    fit: int,
+    n: int,
+    ranked_on: np.ndarray | None = None,
 ) -> tuple[float, float]:
     """AUC of a refitted probe of class `one` against the next, and of the other classes' probes."""
     world = planted()[0]
@@ -139,9 +144,11 @@ def by_hand(
     x_train, x_test = (each.x.astype(float) for each in _splits())
     scale, rows = x_train.std(0), dictionary.rows.astype(float)
     among = np.isin(world.train, (one, two))
-    drawn = np.repeat(np.arange(len(among)), among)
+    ranking = np.arange(len(among)) if ranked_on is None else ranked_on
+    drawn = ranking[among[ranking]]
     probe = discriminant(x_train[drawn] / scale, world.train[drawn] == one) / scale
-    gap = z_train[world.train == one].mean(0) - z_train[world.train == two].mean(0)
+    means = [z_train[ranking[world.train[ranking] == each]].mean(0) for each in (one, two)]
+    gap = means[0] - means[1]
     effect = gap * (rows @ probe)
     chosen = [j for j in np.argsort(-effect)[:n] if effect[j] > 0]
     train = x_train - z_train[:, chosen] @ rows[chosen]
@@ -165,7 +172,17 @@ def discriminant(s: np.ndarray, positive: np.ndarray) -> np.ndarray:
 def test_two_dictionaries_are_compared_by_what_each_text_adds_to_their_errors() -> None:
     found = score(entangled(0.4))
     assert np.linalg.norm(found.influence) == pytest.approx(found.se, rel=0.1)
-    assert len(found.influence) == 240 + found.seeds
+    assert len(found.influence) == 240 + found.seeds + 1  # and what ranks the latents
+
+
+def test_latents_are_ranked_again_on_the_first_fit_and_read_by_it_as_by_hand() -> None:
+    _, texts, _ = planted()
+    dictionary = entangled(0.4)
+    drawn = np.repeat(np.arange(len(texts.cells_train)), texts.counts[0].astype(int))
+    for c, found in enumerate(removed(dictionary)):
+        wanted = [by_hand(texts, dictionary, c, 0, n, drawn) for n in NS]
+        assert found.reranked.own.sum(2)[:, 0] == pytest.approx([w[0] for w in wanted], abs=2e-3)
+        assert found.reranked.others.sum(2)[:, 0] == pytest.approx([w[1] for w in wanted], abs=2e-3)
 
 
 def test_halving_what_no_task_reads_wins_nothing() -> None:

@@ -341,7 +341,8 @@ def test_details_are_strict_json_with_the_curve_over_n(world: ScrWorld) -> None:
         details = json.loads(json.dumps(dict(estimate.details), allow_nan=False))
         assert list(details["curve"]) == ["2", "5", "20"]
         assert details["curve"]["2"]["value"] == estimate.value
-        assert details["curve"]["2"]["se"] == estimate.se
+        # The curve takes the training texts as given.
+        assert details["curve"]["2"]["se"] <= 1.01 * estimate.se
 
 
 def test_latents_that_run_out_are_counted(world: ScrWorld) -> None:

@@ -34,9 +34,9 @@ def values(task: TppTask, n: int = 1) -> dict[str, float]:
     return {metric: estimate.value for metric, estimate in figures(task, n).items()}
 
 
-def at_scale(task: TppTask, factor: float) -> Estimate:
+def at_scale(task: TppTask, factor: float, few: tuple[int, ...] = (1,)) -> Estimate:
     scale = WrittenScale(factor, np.full(1001, factor), (0.0, 0.0), 2)
-    return estimates([task], seed=0, headline_n=1, scale=scale)[-1]
+    return estimates([task], seed=0, headline_n=1, scale=scale, few=few)[-1]
 
 
 def curves(task: TppTask) -> list[float]:
@@ -228,8 +228,8 @@ def test_the_margin_is_blind_to_a_shifted_threshold(world: TppWorld) -> None:
     assert after == pytest.approx(before, abs=0.02)
 
 
-@given(strength=st.sampled_from([0.1, 0.5, 1.0, 2.0]))
-def test_rescaled_is_the_same_however_strongly_a_dictionary_writes(
+@given(strength=st.sampled_from([1.0, 2.0, 5.0]))
+def test_rescaled_is_the_same_however_much_more_than_is_there_a_dictionary_writes(
     world: TppWorld, strength: float
 ) -> None:
     weaker = at_scale(world.score(rows=world.rows * np.float32(strength)), 1 / strength)
@@ -239,6 +239,58 @@ def test_rescaled_is_the_same_however_strongly_a_dictionary_writes(
     assert math.hypot(*weaker.influence) == pytest.approx(math.hypot(*whole.influence), rel=1e-4)
 
 
+def test_to_write_too_weakly_is_not_made_up_for(world: TppWorld) -> None:
+    """Else latents that no task reads could be halved, and all others would count for more."""
+    margin, found = figures(world.score())["tpp.margin"], at_scale(world.score(), 1.7)
+    assert (found.value, found.se, found.influence[:-2]) == (
+        margin.value,
+        margin.se,
+        margin.influence,
+    )
+    assert found.details["scale"] == 1.7
+
+
+def test_the_mean_over_few_latents_errs_as_slow_resampling_of_it_says() -> None:
+    """Every replicate draws texts and fits once and reads all n of it: they err together."""
+    world, few = tpp_world(strength=0.2, test=20), (1, 5, 20)
+    task = world.score(rows=world.rows * np.float32(0.7))
+    effects, found = task.effects["margin"], at_scale(task, 0.8, few)
+    rng, drawn = np.random.default_rng(5), []
+
+    def score(texts: np.ndarray, fits: np.ndarray) -> float:
+        scores = []
+        for place in range(len(few)):
+            won, there = 0.0, 0.0
+            for fit in fits:
+                own, others = effects.intended[place, fit], effects.unintended[place, fit]
+                won += (own[texts] - others[texts]).sum()
+                there += effects.achievable[fit, texts].sum()
+            scores.append(0.8 * won / there)
+        return float(np.mean(scores))
+
+    every = np.arange(len(task.labels))
+    for _ in range(1500):
+        groups = [rng.choice(np.flatnonzero(task.labels == c), 20) for c in range(len(CLASSES))]
+        drawn.append(score(np.concatenate(groups), np.arange(5)))
+    alone = [score(every, np.array([fit])) for fit in range(5)]
+    # A mean of five fits on resampled training texts: those are other ones too.
+    slow = math.hypot(np.std(drawn), np.std(alone, ddof=1) * math.sqrt(1 + 1 / 5))
+    each = [at_scale(task, 0.8, (n,)) for n in few]
+    assert found.value == pytest.approx(np.mean([one.value for one in each]), rel=1e-12)
+    assert found.se == pytest.approx(slow, rel=0.08)
+    assert math.hypot(*found.influence) == pytest.approx(slow, rel=0.08)
+    apart = math.hypot(*(one.se for one in each)) / len(few)  # if they erred by themselves
+    assert found.se > 1.2 * apart
+
+
+def test_the_factor_errs_as_far_as_it_is_below_one(world: TppWorld) -> None:
+    draws = np.concatenate([[1.2], 1.2 + 0.05 * np.random.default_rng(0).standard_normal(1000)])
+    unsure = WrittenScale(1.2, draws, (0.04, -0.03), 2)
+    found = estimates([world.score()], seed=0, headline_n=1, scale=unsure, few=(1,))[-1]
+    assert found.se == pytest.approx(figures(world.score())["tpp.margin"].se, rel=0.01)
+    assert found.influence[-2:] == (0.0, 0.0)
+
+
 def test_what_explains_nothing_scores_nothing_when_rescaled(world: TppWorld) -> None:
     assert at_scale(world.score(), 0.0).value == 0.0
     assert at_scale(world.score(), -0.1).value < 0
@@ -246,11 +298,11 @@ def test_what_explains_nothing_scores_nothing_when_rescaled(world: TppWorld) -> 
 
 def test_the_error_of_the_scale_is_part_of_the_error(world: TppWorld) -> None:
     rng, task = np.random.default_rng(0), world.score()
-    draws = np.concatenate([[1.0], 1 + 0.05 * rng.standard_normal(1000)])
-    unsure = WrittenScale(1.0, draws, (0.04, -0.03), 2)
+    draws = np.concatenate([[0.5], 0.5 + 0.05 * rng.standard_normal(1000)])
+    unsure = WrittenScale(0.5, draws, (0.04, -0.03), 2)
     margin = figures(task)["tpp.margin"]
-    found = estimates([task], seed=0, headline_n=1, scale=unsure)[-1]
-    wanted = math.hypot(margin.se, 0.05 * margin.value)
+    found = estimates([task], seed=0, headline_n=1, scale=unsure, few=(1,))[-1]
+    wanted = math.hypot(0.5 * margin.se, 0.05 * margin.value)
     assert found.se == pytest.approx(wanted, rel=0.1)
     assert math.hypot(*found.influence) == pytest.approx(wanted, rel=0.1)
     assert found.n["scale_texts"] == 2
@@ -284,6 +336,8 @@ def test_a_class_without_texts_is_an_error_that_names_it(labels: list[int]) -> N
 def test_an_n_that_was_not_measured_is_an_error(world: TppWorld) -> None:
     with pytest.raises(ValueError, match="n=7 was not measured"):
         estimates([world.score()], seed=0, headline_n=7)
+    with pytest.raises(ValueError, match="n=2 was not measured"):
+        at_scale(world.score(), 1.0, few=(1, 2))
     with pytest.raises(ValueError, match="at least one task"):
         estimates([], seed=0)
 

@@ -181,7 +181,7 @@ def test_a_family_is_tested_in_all_that_no_other_test_of_the_module_names(
     found = [line for line in result.outlines if "test_rest" in line]
     assert [line.partition("[a-")[2].rstrip("]") for line in found] == [
         "tpp.margin:n:20",
-        "tpp.rescaled:n:20",
+        "tpp.rescaled:n:few",
     ]
 
 

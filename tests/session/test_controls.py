@@ -382,7 +382,8 @@ def test_deleting_words_is_what_the_probes_say_of_the_texts_without_them(
 ) -> None:
     session, sae = spoken
     latents, task = session.latents(sae), session.tasks.scr[0]
-    (words, _) = word_deletion.of_scr(Given(latents, session.tasks, 0, {"fits": 2}))
+    (words, *margins) = word_deletion.of_scr(Given(latents, session.tasks, 0, {"fits": 2}))
+    assert [each.params["n"] for each in margins] == [20, "few"]
     assert words.params == {"n": 20, "direction": "spurious"}
     (gone,) = shift.deletions(session.tasks)
     means = latents.pooled(tuple(dict.fromkeys(gone.left.values()))).x

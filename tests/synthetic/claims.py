@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +61,12 @@ def of_x(formula: Callable[[Floats], float]) -> Formula:
 def of_truth(formula: Callable[[Floats], float]) -> Formula:
     """A formula of the corpus' true features."""
     return lambda planted, _figures, _own: formula(_corpus(planted)[1])
+
+
+def _margin_of_few(_planted: Planted, figures: Figures, _own: Estimate) -> float:
+    """The mean of `tpp.margin` over 1, 2, 3 and 5 ablated latents."""
+    curve: Any = figures["tpp.margin:n=20"].details["curve"]
+    return float(np.mean([curve[n]["value"] for n in ("1", "2", "3", "5")]))
 
 
 def same_as(other: str) -> Formula:
@@ -170,10 +176,10 @@ CLAIMS: dict[str, Claim] = {
     "scr": Claim(silent=0.0),
     "scr.margin": Claim(silent=0.0),
     "scr.canonical": Claim(silent=0.0),
-    # tpp: what writes as strongly as fits is not rescaled. Published accuracy hardly moves.
+    # tpp: what writes as strongly as fits is not scaled down. Published accuracy hardly moves.
     "tpp": Claim(silent=0.0, rises=True),
     "tpp.margin": Claim(silent=0.0, rises=True),
-    "tpp.rescaled": Claim(same_as("tpp.margin"), 0.0, same_as("tpp.margin"), rises=True),
+    "tpp.rescaled": Claim(_margin_of_few, 0.0, _margin_of_few, rises=True),
     "tpp.canonical": Claim(silent=0.0),
     "erasure": Claim(silent=0.0, rises=True),
     "removal": Claim(silent=0.0, rises=True),

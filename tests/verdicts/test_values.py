@@ -334,14 +334,14 @@ F1 = '[metrics."principled.f1"]\ngate = false\nreason = "so"\n'
         "pass",
         **beside(
             shipped("tpp.rescaled"),
-            'Estimate("tpp.rescaled", 0.2259, {"n": 20}, se=0.005)',
+            'Estimate("tpp.rescaled", 0.2259, {"n": "few"}, se=0.005)',
             "tpp",
             "tpp.rescaled",
-            n=20,
+            n="few",
         ),
         before=Before(
-            tests=judged("tpp", "tpp.rescaled", n=20),
-            measured=measured('Estimate("tpp.rescaled", 0.2625, {"n": 20}, se=0.005)'),
+            tests=judged("tpp", "tpp.rescaled", n="few"),
+            measured=measured('Estimate("tpp.rescaled", 0.2625, {"n": "few"}, se=0.005)'),
         ),
     ),
 )

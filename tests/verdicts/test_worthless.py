@@ -75,13 +75,13 @@ def test_by_the_figures_of_worthless_dictionaries(
 def test_a_figure_by_which_tied_random_weights_are_as_good_gates_nothing(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alone = CORE.replace('"l0", "explained_variance"', '"tpp.rescaled", n=20')
+    alone = CORE.replace('"l0", "explained_variance"', '"tpp.rescaled", n="few"')
     case = Case(
         "incomplete",
         "no metric of a was judged",
         tests=alone.replace("core", "tpp"),
         rules=shipped("tpp.rescaled"),
-        measured="return [Estimate('tpp.rescaled', 0.169, {'n': 20}, se=0.01)]",
+        measured="return [Estimate('tpp.rescaled', 0.169, {'n': 'few'}, se=0.01)]",
     )
     held(case, project, monkeypatch)
 
