@@ -17,8 +17,8 @@ from pytest_sae.records.measurement import Measurement
 RECONSTRUCTION = ("explained_variance", "ce_recovered")
 #: What claims to say something of concepts, by the key of its headline.
 CONCEPTS = (
-    "removal", "tpp.rescaled", "tpp.rescaled:n=20", "tpp.margin:n=20",
-    "scr.margin:direction=spurious,n=20", "scr.margin:direction=intended,n=20", "erasure",
+    "removal", "tpp.rescaled:n=few", "tpp.margin:n=20", "scr.margin:direction=spurious,n=few",
+    "scr.margin:direction=intended,n=few", "erasure",
     "sparse_probing.gain:k=16", "concept_deletion", "concept_insertion", "absorption", "ravel",
     "principled.control:k=2", "principled.sufficiency",
 )  # fmt: skip
@@ -100,10 +100,10 @@ class Compared:
                 for key, each in pairs
                 if key in first and (change := Change.of(first[key], each)) is not None
             }
-            sides = [
-                [Measurement(name, each) for each in part] for part in (found[whole], estimates)
-            ]
-            regressed[name] = sorted(beside(*sides, rules, paired=True))
+            before, now = (
+                [Measurement(name, each) for each in side] for side in (found[whole], estimates)
+            )
+            regressed[name] = sorted(beside(before, now, rules, paired=True))
         return cls(world, changes, regressed)
 
     def seen(self, name: str, keys: Sequence[str]) -> list[str]:
