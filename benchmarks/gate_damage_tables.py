@@ -14,6 +14,8 @@ from pytest_sae.numbers.keys import metric_key
 from pytest_sae.numbers.plain import number
 from pytest_sae.records.measurement import Measurement
 
+#: The files of the section, where measured figures are kept: on models, and beside the truth.
+TABLES, TRUTH = "damages.md", "truth.md"
 RECONSTRUCTION = ("explained_variance", "ce_recovered")
 #: What claims to say something of concepts, by the key of its headline.
 CONCEPTS = (

@@ -25,7 +25,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from benchmarks.foreign_dictionaries import AGAIN, WEIGHTS
-from benchmarks.gate_damage_tables import Compared, tables
+from benchmarks.gate_damage_tables import TABLES, Compared, tables
 from benchmarks.gate_worlds import BUNDLED, HALF, SEEDS, World, worlds
 from pytest_sae.dictionaries.damaged import DAMAGES
 from pytest_sae.dictionaries.spec import resolve
@@ -55,8 +55,6 @@ DAMAGED: Mapping[str, str] = {
     "halved_50": DAMAGES["halved_50"].told,
     HALF: "half of the training",
 }  # fmt: skip
-#: Where in --work the tables are.
-TABLES = "damages.md"
 _KEPT = ("metric", "params", "value", "se", "n", "status", "reason", "influence")
 
 
