@@ -125,6 +125,7 @@ def tables(
         harmless: dictionaries with nothing wrong.
     """
     yield _HEAD
+    yield _FOUND
     yield _who(compared, {**damaged, **{name: f"*{name}: nothing wrong*" for name in harmless}})
     for world in compared:
         yield _changes(world)
@@ -137,6 +138,30 @@ Made by `python -m benchmarks.gate_damages`: one TopK SAE of each world, its dam
 change for the worse of more than {SIGMA:g} standard errors of the difference, which is paired by
 texts where the metric says what each text adds to its error. *Regressed* is what the shipped rules
 say of the copy with the whole SAE as its baseline."""
+
+
+_FOUND = """Every damage of both models is a regression beside a baseline, by `explained_variance`,
+whose tolerance is that for an earlier state of the same SAE, and no copy with nothing
+wrong is red. Of concept metrics `tpp.rescaled` sees half of the damages on `neox`, and
+a k that is too large on both models; the rest moves by less than its noise. The worlds
+whose features are known say why (*Beside the truth*, below): there `removal` or
+`tpp.rescaled` sees everything that costs more than a hundredth of what is recovered of
+the features that the tasks ask about, and what neither sees (one latent of a hundred
+silent, decoder noise of 5 %, on one world what the encoder reads off by a tenth) costs
+less than that: the concept is not hurt. Few of the latents that are damaged at random
+hold one. Halved latents recover as much as before and are seen all the same.
+`scr.margin`, and `sparse_probing.gain`, whose error is not paired by texts, see less
+than both. On `neox` `removal` is below 0 for the whole SAE, and rises with damage: it
+can decide nothing there, with any tolerance.
+
+Two runs of one recipe are another question: other seeds lie up to 0.026 of 0.132 (`gpt2`) apart
+in `removal`, and up to 0.023 of 0.046 (`gpt2`) and 0.07 of 0.22 (`neox`) in `tpp.rescaled`, so
+that an `other_seed` that is sure to let them pass lets nearly every damage pass. Beside an
+earlier state of the *same* SAE, `gate = "baseline"` with `regression = { abs = 0.005 }` can be
+chosen for `tpp.rescaled`. It is not the default: between 30 draws of other training and test
+texts of `gpt2` it was worse by three standard errors in 0.7 % of the comparisons (`removal`: none
+of 870), and its values lay 1.07 standard errors apart (`removal`: 0.76), which is one world and
+too few draws to promise that 1 % of runs is red by chance over all metrics."""
 
 
 def _who(compared: Sequence[Compared], told: Mapping[str, str]) -> str:
@@ -171,7 +196,7 @@ def _changes(world: Compared) -> str:
         f"| dictionary | {' | '.join(map(_short, keys))} |",
         f"|---|{'---|' * len(keys)}",
     ]
-    for name, found in world.changes.items():
+    for name, found in list(world.changes.items())[1:]:
         cells = [found[key].told if key in found else "-" for key in keys]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -95,10 +95,12 @@ class Place:
         yield ELSEWHERE, f"site={_above(whole)}:{whole}"
         for name, change in HARMLESS.items():
             yield name, str(_copy(whole, self.work / "copies" / self.world.name / name, change))
-        for name in (HALF, *SEEDS):
-            if (self.trained / self.world.name / name).is_dir():
-                yield name, str(self.trained / self.world.name / name)
-        if (self.world.saes / AGAIN).is_dir():
+        there = [
+            name for name in (HALF, *SEEDS) if (self.trained / self.world.name / name).is_dir()
+        ]
+        for name in there:
+            yield name, str(self.trained / self.world.name / name)
+        if (self.world.saes / AGAIN).is_dir() and SEEDS[0] not in there:
             yield AGAIN, str(self.world.saes / AGAIN)
 
     def kept(self, name: str) -> Path:

@@ -165,7 +165,7 @@ def _changes(seen: Sequence[Seen]) -> Iterator[str]:
                 yield ""
                 yield (
                     f"*{each.variant.told}* of {world.world} moves {' and '.join(moved)}: less "
-                    "than the rules' tolerances, which are there for other seeds of a recipe."
+                    "than the rules' tolerances."
                 )
 
 
@@ -248,8 +248,7 @@ def _errors(seen: Sequence[Seen]) -> str:
         "of the standard error that they are given: 1 where that tells the truth, more where it "
         "leaves something out. *To its bound* is the same of the distance to a bound that controls "
         "set, whose error is that of the value and its controls on the same texts. The units of "
-        "`dead_share` and `dense_share_10pct` are latents, which are not drawn here. `ravel` holds "
-        "its masks fixed: its rule makes up for what that leaves out.",
+        "`dead_share` and `dense_share_10pct` are latents, which are not drawn here.",
         "",
         f"| world | dictionary | {' | '.join(heads)} |",
         f"|---|---|{'---|' * len(heads)}",

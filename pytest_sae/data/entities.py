@@ -34,7 +34,7 @@ class RavelSizes:
         train_pairs: of each kind for each attribute.
         test_pairs: the same.
         steps: of training a mask.
-        masks: that are trained for each attribute, each on pairs of its own.
+        masks: that are trained for each attribute, each on templates and pairs of its own.
     """
 
     entities: int = 50

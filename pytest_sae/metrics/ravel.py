@@ -12,7 +12,7 @@ base's answer should stay. Which kind a pair is comes from the labels, never fro
 activation is, so that the default figure is `(disentangle - floor) / (1 - floor)` with the better
 of these two as the floor. Neither depends on the dictionary.
 
-Another mask of the same latents, trained on other pairs, is right on other answers. So a few are
+A mask that is trained on other prompts is right on other answers. So a few are
 trained for each attribute: the figures are their mean, and how far they lie apart is in the error.
 """
 
