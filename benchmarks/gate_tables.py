@@ -248,9 +248,9 @@ def _errors(seen: Sequence[Seen]) -> str:
         "of the standard error that they are given: 1 where that tells the truth, more where it "
         "leaves something out. *To its bound* is the same of the distance to a bound that controls "
         "set, whose error is that of the value and its controls on the same texts. The units of "
-        "`dead_share` and `dense_share_10pct` are latents, which are not drawn here. With each seed "
-        "`ravel` draws its test pairs anew, which counts what they add twice; its rule makes up "
-        "for that.",
+        "`dead_share` and `dense_share_10pct` are latents, which are not drawn here. With each "
+        "seed `ravel` draws its test pairs anew, which counts what they add twice; its rule makes "
+        "up for that.",
         "",
         f"| world | dictionary | {' | '.join(heads)} |",
         f"|---|---|{'---|' * len(heads)}",
