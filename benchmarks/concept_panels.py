@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -15,12 +16,36 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from benchmarks.concept_worlds import KindWorld, Labelled
+from benchmarks.concept_worlds import Ints, Kind, KindWorld, Labelled
 from pytest_sae.numbers.bootstrap import Floats
+from pytest_sae.synthetic.worlds import Sample
+
+Encode = Callable[[Tensor], Tensor]
 
 STEPS = (1, 20, 100, 300, 1200)  # the first one is as before training
 _BATCH, _RATE, _POOL = 256, 3e-3, 60_000
 _PIECE = 4096
+
+
+class Sampled(Protocol):
+    """What a panel needs of a world; `KindWorld` has more."""
+
+    spec: Kind
+
+    @property
+    def rows(self) -> Tensor:
+        """(F, d) the true directions."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Of all that decides it."""
+
+    @property
+    def asked(self) -> Ints:
+        """Features that any task is about."""
+
+    def sample(self, tokens: int, seed: int, purpose: str) -> Sample:
+        """Draw tokens."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +152,7 @@ class _Trainee:
         return error
 
 
-def _train(world: KindWorld, recipe: Recipe) -> dict[str, Tensor]:
+def _train(world: Sampled, recipe: Recipe) -> dict[str, Tensor]:
     x = world.sample(_POOL, world.spec.seed, "training").x
     d_sae, k = int(recipe.width * world.spec.features), round(recipe.k * world.spec.k)
     trainee = _Trainee(recipe, d_sae, k, x)
@@ -149,7 +174,7 @@ def _train(world: KindWorld, recipe: Recipe) -> dict[str, Tensor]:
     return kept
 
 
-def trained(world: KindWorld, cache: Path, recipes: Sequence[Recipe] = RECIPES) -> Iterator[Code]:
+def trained(world: Sampled, cache: Path, recipes: Sequence[Recipe] = RECIPES) -> Iterator[Code]:
     """Give every recipe at every step, trained once."""
     for recipe in recipes:
         path = cache / f"{world.fingerprint[:16]}-{recipe.name}.pt"
@@ -161,7 +186,7 @@ def trained(world: KindWorld, cache: Path, recipes: Sequence[Recipe] = RECIPES) 
             yield _code(world, recipe, step, parts)
 
 
-def _code(world: KindWorld, recipe: Recipe, step: int, parts: dict[str, Tensor]) -> Code:
+def _code(world: Sampled, recipe: Recipe, step: int, parts: dict[str, Tensor]) -> Code:
     k = round(recipe.k * world.spec.k)
     trainee = _Trainee(recipe, len(parts["rows"]), k, parts["bias"][None])
     level = float(parts["level"])
@@ -172,11 +197,16 @@ def _code(world: KindWorld, recipe: Recipe, step: int, parts: dict[str, Tensor])
 
 def panel(world: KindWorld, cache: Path, recipes: Sequence[Recipe] = RECIPES) -> list[Code]:
     """Return all dictionaries of a world; those that are made of a trained one are of the first."""
+    return [*unsupervised(world, cache, recipes), *_supervised(world)]
+
+
+def unsupervised(world: Sampled, cache: Path, recipes: Sequence[Recipe] = RECIPES) -> list[Code]:
+    """Return those that nobody's labels were needed for."""
     x = world.sample(20_000, world.spec.seed, "panel").x
     found = list(trained(world, cache, recipes))
     best = next(each for each in found if each.name.endswith(f"@{STEPS[-1]}"))
     oracle = Code("oracle", "oracle", lambda _: _[:0], world.rows)
-    return [*found, oracle, *_axes(x), *_random(world, x), *_of(best, world), *_supervised(world)]
+    return [*found, oracle, *_axes(x), *_random(world, x), *_of(best, world)]
 
 
 def _axes(x: Tensor) -> Iterator[Code]:
@@ -201,7 +231,7 @@ def _split(rows: Tensor, mean: Tensor) -> Callable[[Tensor], Tensor]:
     return encode
 
 
-def _random(world: KindWorld, x: Tensor) -> Iterator[Code]:
+def _random(world: Sampled, x: Tensor) -> Iterator[Code]:
     g = torch.Generator().manual_seed(world.spec.seed)
     count, k, mean = world.spec.features, world.spec.k, x.mean(0)
     reads, other = (normalize(torch.randn(count, x.shape[1], generator=g)) for _ in range(2))
@@ -212,7 +242,7 @@ def _random(world: KindWorld, x: Tensor) -> Iterator[Code]:
     yield Code("random untied", "control", encode, other)
 
 
-def _of(best: Code, world: KindWorld) -> Iterator[Code]:
+def _of(best: Code, world: Sampled) -> Iterator[Code]:
     g = torch.Generator().manual_seed(7)
     count = len(best.rows)
     permuted = best.rows[torch.randperm(count, generator=g)]
@@ -283,7 +313,7 @@ def correlations(z: Tensor, truth: Tensor) -> Floats:
     return (one.T @ two / len(z)).double().numpy()
 
 
-def recovery(code: Code, world: KindWorld, x: Tensor, features: Tensor) -> tuple[float, float]:
+def recovery(code: Code, world: Sampled, x: Tensor, features: Tensor) -> tuple[float, float]:
     """Return by two truths how much of the features that are asked about is found.
 
     F1 of the latent with its best threshold times the cosine of its row; and the correlation with

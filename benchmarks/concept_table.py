@@ -41,6 +41,16 @@ CONTROLS = (
 )  # fmt: skip
 ATTACKS = ("other roles halved", "asked doubled", "fifth dropped", "pairs rotated")
 
+#: Recovery under which a dictionary has found next to nothing: untrained rows have 0.05 to 0.1.
+FOUND = 0.15
+#: Held together: the smaller one, each over the median of those that were trained to the end.
+TOGETHER = (
+    ("tpp.capped small", "explained variance"),
+    ("tpp.rescaled:n=few", "explained_variance"),
+    ("removal", "explained_variance"),
+    ("removal", "tpp.rescaled:n=few"),
+)
+
 Row = Mapping[str, Any]
 World = Mapping[str, Mapping[str, Row]]  # by seed, by member
 
@@ -50,7 +60,7 @@ def packaged(kind: Kind, cache: Path) -> World:
     path = cache / f"{kind.name} packaged.json"
     if not path.is_file():
         world = KindWorld(kind)
-        codes = [each for each in concept_panels.panel(world, cache) if _in_panel(each.name)]
+        codes = [each for each in concept_panels.panel(world, cache) if in_panel(each.name)]
         tasks = [concept_packaged.RunTask(texts, 0) for texts in _texts(world, 0)]
         truth = world.sample(12_000, 5, "truth")
         found = {}
@@ -73,7 +83,7 @@ def measured(kind: Kind, cache: Path, erasure: bool) -> World:
     path = cache / f"{kind.name}.json"
     if not path.is_file():
         world = KindWorld(kind)
-        codes = [each for each in concept_panels.panel(world, cache) if _in_panel(each.name)]
+        codes = [each for each in concept_panels.panel(world, cache) if in_panel(each.name)]
         few = [each for each in codes if each.name == "oracle" or each.name.endswith(LAST)]
         found = {"0": _measure(world, codes, 0, erasure)}
         for seed in range(1, RESEEDS + 1):
@@ -83,7 +93,26 @@ def measured(kind: Kind, cache: Path, erasure: bool) -> World:
     return read
 
 
-def _in_panel(name: str) -> bool:
+def with_pairs(world: World) -> World:
+    """Add what two definitions say together, where a world has both."""
+    return {seed: _paired(rows) for seed, rows in world.items()}
+
+
+def _paired(rows: Mapping[str, Row]) -> Mapping[str, Row]:
+    ended = [m for m, row in rows.items() if row["kind"] == "trained" and m.endswith(LAST)]
+    added: dict[str, dict[str, float]] = {member: {} for member in rows}
+    for pair in TOGETHER:
+        if not all(name in row["values"] for name in pair for row in rows.values()):
+            continue
+        medians = [np.median([rows[m]["values"][name] for m in ended]) for name in pair]
+        for member, row in rows.items():
+            parts = [row["values"][n] / at for n, at in zip(pair, medians, strict=True)]
+            added[member][f"smaller of {' and '.join(pair)}"] = float(min(parts))
+    return {m: {**row, "values": {**row["values"], **added[m]}} for m, row in rows.items()}
+
+
+def in_panel(name: str) -> bool:
+    """Whether a code is in the panel of a table: of most trainings the first steps are not."""
     recipe, _, step = name.partition("@")
     return step not in map(str, STEPS[:2]) or recipe in _FROM_THE_START
 
@@ -138,6 +167,7 @@ class Judged:
 
     Args:
         ranks: correlation with both truths, over trained dictionaries at all steps.
+        found: the same of those that have found something.
         oracle: whether nothing trained is above the oracle.
         control: the best control, over the median of those that were trained to the end.
         attacks: by name, what each wins over what it was made of, over that median.
@@ -145,6 +175,7 @@ class Judged:
     """
 
     ranks: tuple[float, float]
+    found: tuple[float, float]
     oracle: bool
     control: float
     attacks: Mapping[str, float]
@@ -160,13 +191,21 @@ class Judged:
 
         trained = [m for m, row in first.items() if row["kind"] == "trained"]
         values = [value(m) for m in trained]
-        ranks = [float(spearmanr(values, [first[m]["truth"][t] for m in trained])[0])
-                 for t in (0, 1)]  # fmt: skip
+        some = [m for m in trained if first[m]["truth"][0] >= FOUND]
+
+        def ranks(members: Sequence[str]) -> tuple[float, float]:
+            said = [value(m) for m in members]
+            one, two = (
+                float(spearmanr(said, [first[m]["truth"][t] for m in members])[0]) for t in (0, 1)
+            )
+            return one, two
+
         ended = [m for m in trained if m.endswith(LAST)]
         median = float(np.median([value(m) for m in ended]))
         again = np.array([[value(m, seed) for seed in world] for m in world.get("1", ())])
         return cls(
-            (ranks[0], ranks[1]),
+            ranks(trained),
+            ranks(some),
             value("oracle") >= max(values),
             max(value(m) for m in CONTROLS) / median,
             {m: (value(m) - value(ended[0])) / median for m in ATTACKS},
@@ -176,10 +215,12 @@ class Judged:
 
 def table(worlds: Mapping[str, World]) -> str:
     """Return one row per definition, with a cell per world, as Markdown."""
+    worlds = {name: with_pairs(world) for name, world in worlds.items()}
     names = next(iter(worlds.values()))["0"]["oracle"]["values"]
     lines = [
-        "Rank with truth (F1 x cosine / correlation); o: the oracle is first; the best control, "
-        "and the most that an attack wins, over the median trained to the end; CV over texts.",
+        "Rank with truth (F1 x cosine / correlation), in brackets of those that found something; "
+        "o: the oracle is first; the best control, and the most that an attack wins, over the "
+        "median trained to the end; CV over texts.",
         "",
         f"| definition | {' | '.join(worlds)} |",
         "|---" * (len(worlds) + 1) + "|",
@@ -191,11 +232,12 @@ def table(worlds: Mapping[str, World]) -> str:
 
 
 def _cell(judged: Judged) -> str:
-    first, second = judged.ranks
+    first, second, some, others = (*judged.ranks, *judged.found)
     oracle = "o" if judged.oracle else "-"
     won = max(judged.attacks.values())
     noise = "-" if judged.cv is None else f"{100 * judged.cv:.0f} %"
-    return f"{first:.2f} / {second:.2f} {oracle} {judged.control:.2f} {won:+.2f} {noise}"
+    ranks = f"{first:.2f} / {second:.2f} ({some:.2f} / {others:.2f})"
+    return f"{ranks} {oracle} {judged.control:.2f} {won:+.2f} {noise}"
 
 
 def main() -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pytest_sae.numbers.metric_spec import MetricSpec
     from pytest_sae.records.measurement import Measurement
     from pytest_sae.records.schema import read_report
+    from pytest_sae.run.evaluate import Evaluation, evaluate
     from pytest_sae.run.gating import Gate
     from pytest_sae.run.measurements import Measurements
     from pytest_sae.session.session import LoadedSAE
@@ -39,6 +40,8 @@ _HOMES = {
     "unable": "pytest_sae.numbers.estimate",
     "not_applicable": "pytest_sae.numbers.estimate",
     "Card": "pytest_sae.families.card",
+    "Evaluation": "pytest_sae.run.evaluate",
+    "evaluate": "pytest_sae.run.evaluate",
     "Gate": "pytest_sae.run.gating",
     "LoadedSAE": "pytest_sae.session.session",
     "Measurements": "pytest_sae.run.measurements",
@@ -57,6 +60,7 @@ _HOMES = {
 __all__ = [
     "Card",
     "Estimate",
+    "Evaluation",
     "Gate",
     "LoadedSAE",
     "Measurement",
@@ -67,6 +71,7 @@ __all__ = [
     "Recorder",
     "__version__",
     "bundled_world",
+    "evaluate",
     "metric_key",
     "no_data",
     "not_applicable",

@@ -44,11 +44,16 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     schema = commands.add_parser("schema", help="print the JSON Schema of report.json")
     schema.set_defaults(run=_schema)
-    report = commands.add_parser("report", help="draw report.md and report.html from a report.json")
-    report.add_argument("report", type=_json_in, metavar="report.json", help="or its directory")
-    report.add_argument("--output", type=Path, metavar="DIR", help="default: beside report.json")
+    help_ = "draw report.md and report.html of a report.json; of several, one page on all of them"
+    report = commands.add_parser("report", help=help_)
+    told = "or its directory; several in their order: checkpoints, seeds, releases"
+    report.add_argument("report", type=_json_in, nargs="+", metavar="report.json", help=told)
+    told = "default: beside report.json, of several the last"
+    report.add_argument("--output", type=Path, metavar="DIR", help=told)
     report.set_defaults(run=_report)
     _add_export(commands)
+    _add_log(commands)
+    _add_card(commands)
     _add_merge(commands)
     _add_compare(commands)
     _add_check(commands)
@@ -114,11 +119,13 @@ def _json_in(text: str) -> Path:
 
 
 def _add_export(commands: Any) -> None:
-    export = commands.add_parser("export", help="write a report's values as a table, a value a row")
+    export = commands.add_parser("export", help="write a report's values for other programs")
     export.add_argument("report", type=_json_in, metavar="report.json", help="or its directory")
     add = export.add_argument
-    add("--format", choices=("csv", "parquet"), default="csv", help="(%(default)s)")
-    add("--output", type=Path, metavar="FILE", help="default: CSV to standard output")
+    forms = ("csv", "parquet", "openmetrics", "saebench")
+    add("--format", choices=forms, default="csv", help="(%(default)s)")
+    told = "default: text to standard output; of saebench a directory"
+    add("--output", type=Path, metavar="FILE", help=told)
     export.set_defaults(run=_export)
 
 
@@ -146,6 +153,39 @@ def _audit(chosen: argparse.Namespace) -> str:
     return audited(chosen.report, chosen.output)
 
 
+def _add_log(commands: Any) -> None:
+    log = commands.add_parser("log", help="write a report's values as a run of a tracker")
+    log.add_argument("report", type=_json_in, metavar="report.json", help="or its directory")
+    add = log.add_argument
+    add("--to", choices=("wandb", "mlflow", "trackio"), required=True, help="the tracker")
+    add("--project", default="pytest-sae", help="of the tracker (%(default)s)")
+    add("--run", metavar="NAME", dest="named", help="of the run (default: as the tracker likes)")
+    add("--step", type=int, metavar="N", help="of training, that the values belong to")
+    log.set_defaults(run=_log)
+
+
+def _log(chosen: argparse.Namespace) -> str:
+    from pytest_sae.reports.trackers import log
+
+    return log(chosen.report, chosen.to, chosen.project, chosen.named, chosen.step)
+
+
+def _add_card(commands: Any) -> None:
+    card = commands.add_parser(
+        "card", help="write a report into a model card: a section, and the Hub's model-index"
+    )
+    card.add_argument("report", type=_json_in, metavar="report.json", help="or its directory")
+    told = "README.md of the model's repository; what else it holds stays"
+    card.add_argument("--model-card", type=Path, required=True, metavar="FILE", help=told)
+    card.set_defaults(run=_card)
+
+
+def _card(chosen: argparse.Namespace) -> str:
+    from pytest_sae.reports.card import write_card
+
+    return f"{write_card(chosen.report, chosen.model_card)}\n"
+
+
 def _add_merge(commands: Any) -> None:
     merge = commands.add_parser(
         "merge", help="unite the reports of shards, judge them again, and fail if one is absent"
@@ -154,6 +194,7 @@ def _add_merge(commands: Any) -> None:
     merge.add_argument("reports", type=Path, nargs="+", metavar="REPORT", help=told)
     add = merge.add_argument
     add("--output", type=Path, default=Path("sae-report"), metavar="DIR", help="(sae-report)")
+    add("-v", "--verbose", action="store_true", help="tell every value")
     merge.set_defaults(run=_merge)
 
 
@@ -168,6 +209,7 @@ def _add_compare(commands: Any) -> None:
     add("--output", type=Path, metavar="DIR", help="where to write the report of the comparison")
     told = "A is of another run of the recipe, as --sae-baseline-other-seed of a run"
     add("--other-seed", action="store_true", help=told)
+    add("-v", "--verbose", action="store_true", help="tell every value")
     compare.set_defaults(run=_compare)
 
 
@@ -295,14 +337,19 @@ def _record(chosen: argparse.Namespace) -> str:
 def _merge(chosen: argparse.Namespace) -> Said:
     from pytest_sae.run.report_commands import merged
 
-    return merged(chosen.reports, chosen.output)
+    return merged(chosen.reports, chosen.output, int(chosen.verbose))
 
 
 def _compare(chosen: argparse.Namespace) -> Said:
     from pytest_sae.run.report_commands import compared
 
     return compared(
-        chosen.before, chosen.after, chosen.thresholds, chosen.output, chosen.other_seed
+        chosen.before,
+        chosen.after,
+        chosen.thresholds,
+        chosen.output,
+        int(chosen.verbose),
+        chosen.other_seed,
     )
 
 
@@ -363,6 +410,8 @@ def _schema(chosen: argparse.Namespace) -> str:
 
 
 def _report(chosen: argparse.Namespace) -> str:
-    from pytest_sae.run.report_commands import drawn
+    from pytest_sae.run.report_commands import beside, drawn
 
-    return drawn(chosen.report, chosen.output)
+    if len(chosen.report) > 1:
+        return beside(chosen.report, chosen.output)
+    return drawn(chosen.report[0], chosen.output)

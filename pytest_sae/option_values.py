@@ -276,6 +276,15 @@ def size(flag: str, value: str) -> int:
     return int(found[1]) * 2 ** (10 * " kMGT".index(found[2] or " ")) if found else 0
 
 
+def progress(value: str) -> int:
+    """Return the seconds between two lines about progress, 0 for `off`.
+
+    Raises:
+        OptionError: it is neither.
+    """
+    return 0 if value == "off" else whole("progress", value, 1)
+
+
 def whole(flag: str, value: str, least: int) -> int:
     """Return a whole number.
 

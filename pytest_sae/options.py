@@ -27,6 +27,7 @@ class Options:
         model: path or name that overrides what the dictionary declares, None to believe it.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         dtype: floating type of model and dictionary.
+        model_dtype: of the model, where it has another one; None for the same.
         suite: name of the sizes, see `pytest_sae.session.suites`.
         data: None for the bundled texts, a TOML file, `canonical` or `canonical:DIR`.
         thresholds: file, None to look for `thresholds.toml` beside the tests.
@@ -58,6 +59,7 @@ class Options:
         baseline_texts: most bytes that are kept, for one SAE, of what each text adds to the errors
             of its values.
         resume: whether the run goes on with an earlier one.
+        progress: seconds between two lines that say how far it has come, 0 for none.
         controls: `off`, `cheap`, `all`, or names with commas between them; None for the suite's.
         twin: the dictionary that seed agreement compares with, as --sae spells one; None for none.
         audit: whether the metrics themselves are audited on worlds whose truth is known.
@@ -98,6 +100,8 @@ class Options:
     baseline_texts: int = 2**20
     cache_limit: int = 0
     resume: bool = False
+    model_dtype: str | None = None
+    progress: int = 60
     controls: str | None = None
     twin: str | None = None
     audit: bool = False
@@ -143,6 +147,10 @@ def _one_of(name: str, valid: Sequence[str]) -> Callable[[str], str]:
     return lambda value: checked.one_of(name, value, valid)
 
 
+def _one_of_or_none(name: str, valid: Sequence[str]) -> Callable[[str], str | None]:
+    return lambda value: checked.one_of(name, value, valid) if value else None
+
+
 def _whole(name: str, least: int) -> Callable[[str], int]:
     return lambda value: checked.whole(name, value, least)
 
@@ -158,6 +166,8 @@ FLAGS = (
     Flag("device", "DEVICE", f"where to compute: {', '.join(DEVICES)}", default="auto"),
     Flag("dtype", "DTYPE", f"type to compute in: {', '.join(DTYPES)}", _one_of("dtype", DTYPES),
          "float32"),
+    Flag("model-dtype", "DTYPE", "type that the model computes in, if not that of the SAE",
+         _one_of_or_none("model-dtype", DTYPES)),
     Flag("suite", "NAME", f"sizes of the run: {', '.join(SUITES)}", _one_of("suite", SUITES),
          "standard"),
     Flag("data", "FILE", "TOML file that names your texts, or canonical, or canonical:DIR",
@@ -204,6 +214,9 @@ FLAGS = (
     Flag("require", "NAMES",
          "families that must be measured, such as probes,judge: red where they are skipped",
          checked.families),
+    Flag("progress", "SECONDS|off",
+         "how often a log is told how far the run has come; a terminal shows a bar in its place",
+         checked.progress, "60"),
     Flag("shard", "K/N",
          "evaluate the K-th of N parts of the SAEs; pytest-sae merge unites them", checked.shard),
 )  # fmt: skip
@@ -237,7 +250,7 @@ _PATHS = ("thresholds", "report", "judge-recordings", "baseline", "activations")
 def add_options(parser: pytest.Parser) -> None:
     """Declare every flag and its ini twin."""
     group = parser.getgroup("sae", "sparse autoencoders (pytest-sae)")
-    help_ = "SAE to evaluate: directory, weights file or quoted glob; may be repeated"
+    help_ = "SAE to evaluate: [NAME@] directory, weights file or quoted glob; may be repeated"
     group.addoption("--sae", action="append", dest="sae", metavar="PATH", help=help_)
     parser.addini("sae", f"{help_} (one a line)", type="linelist", default=[])
     for flag in FLAGS:

@@ -80,6 +80,11 @@ def pytest_configure(config: pytest.Config) -> None:
         from pytest_sae.run.controller import Controller
 
         config.pluginmanager.register(Controller(run), "sae-controller")
+        if run.shows_progress:
+            from pytest_sae.run.progress import WATCHING
+            from pytest_sae.run.watching import Watching
+
+            config.pluginmanager.register(Watching(run), WATCHING)
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -255,10 +260,11 @@ def _run(config: pytest.Config) -> Run:
 
 
 def _make_session(run: Run) -> Any:
-    from pytest_sae.run.progress import Progress
+    from pytest_sae.run.progress import progress_of
     from pytest_sae.session.session import EvalSession
 
-    return EvalSession(run.options, Progress(run.config), run.workers, run.controls_needed())
+    progress = progress_of(run.config)
+    return EvalSession(run.options, progress, run.workers, run.controls_needed())
 
 
 def _guarded(what: str, make: Callable[[], Any]) -> Any:

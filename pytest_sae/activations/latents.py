@@ -18,6 +18,7 @@ from pytest_sae.activations.pooled import Pooled
 from pytest_sae.activations.store import Store
 from pytest_sae.activations.stream import ActivationBatch, TokenActivations, run
 from pytest_sae.dictionaries.base import Contextual, Dictionary, Scaled
+from pytest_sae.models.memory import tokens_per_batch
 from pytest_sae.models.model import LanguageModel
 from pytest_sae.models.site import Site
 
@@ -249,7 +250,13 @@ class Latents:
         if (texts, site) not in self._streams:
             bos = self.dictionary.info.prepend_bos
             self._streams[texts, site] = TokenActivations(
-                self.model, site, texts, self.context, bos is not False, self.store
+                self.model,
+                site,
+                texts,
+                self.context,
+                bos is not False,
+                self.store,
+                tokens_per_batch(self.model),
             )
         return self._streams[texts, site]
 

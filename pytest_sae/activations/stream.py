@@ -19,7 +19,7 @@ from pytest_sae.models import model as models
 from pytest_sae.models import tokenize
 from pytest_sae.models.model import LanguageModel
 from pytest_sae.models.site import Site
-from pytest_sae.models.tokenize import Batch, batches
+from pytest_sae.models.tokenize import TOKENS_PER_BATCH, Batch, batches
 
 VERSION = "1"  # part of the key: raise it when shards hold something else
 
@@ -72,7 +72,7 @@ class TokenActivations:
     context: int
     prepend_bos: bool
     store: Store
-    tokens_per_batch: int = 4096
+    tokens_per_batch: int = TOKENS_PER_BATCH
 
     made: ClassVar[bool] = False  # whether they are there without any run of the model
 

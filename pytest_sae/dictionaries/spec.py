@@ -6,7 +6,7 @@ import glob
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,6 +29,11 @@ _BESIDE = frozenset(
     }
 )
 _SETTING = r"\w+=[^,:=]+"
+# NAME@ before all of that. A drive, a family, a setting, an owner on the hub or a glob before an @
+# is no name: their own @ stands behind a slash or a colon.
+_CALLED = re.compile(r"(?P<name>[^@/\\:=,*?\[\]~]+)@(?P<rest>.+)", re.DOTALL)
+# No + either, which parts an id from the settings that tell it from others.
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._]*")
 # family:path, family,name=value:path or name=value:path. A family has two letters at least and
 # no slash, so that C:\saes and ./a:b stay paths.
 _FORCED = re.compile(
@@ -71,6 +76,7 @@ class _Named:
     path: str
     family: str = ""
     settings: tuple[tuple[str, str], ...] = ()
+    called: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,10 +89,16 @@ class _Place:
     settings: tuple[tuple[str, str], ...]
     name: Path  # what its id is made of
     revision: str = ""
+    called: str = ""  # its id as the user gave it
 
     @property
     def key(self) -> tuple[str, str, tuple[tuple[str, str], ...]]:
         return os.path.realpath(self.path), self.family, self.settings
+
+    @property
+    def base(self) -> str:
+        """What all share whose ids begin alike."""
+        return self.called or os.path.realpath(self.path)
 
 
 def resolve(texts: Sequence[str]) -> tuple[SAESpec, ...]:
@@ -98,18 +110,20 @@ def resolve(texts: Sequence[str]) -> tuple[SAESpec, ...]:
         texts: directories, weights files, or globs (whose matches are taken in sorted order),
             each with a family and settings before it where needed: `family,k=32:path`. A path
             may be `hf:owner/repo@revision/path`; `sae_lens:release/id` is looked up in sae_lens'
-            table. With the setting `at=each`, once for each site that the dictionary writes.
+            table. With the setting `at=each`, once for each site that the dictionary writes. With
+            `NAME@` before all of it, the id is NAME, wherever the dictionary lies.
 
     Raises:
         OptionError: an unknown family, a path that is no dictionary, one that holds several, a
-            glob without a match, or what the hub does not give.
+            glob without a match, what the hub does not give, or a name that is none or not its own.
     """
     chosen: dict[object, _Place] = {}
     for text in texts:
-        for place in _places(_named(text), text):
+        for place in _places_called(_named(text), text):
             for each in _each(place):
-                chosen.setdefault(each.key, each)
+                chosen[each.key] = _agreed(chosen.get(each.key), each)
     places = list(chosen.values())
+    _check_names(places)
     return tuple(
         SAESpec(name, str(each.path), each.text, each.family, each.settings, each.revision)
         for name, each in zip(_ids(places), places, strict=True)
@@ -117,7 +131,7 @@ def resolve(texts: Sequence[str]) -> tuple[SAESpec, ...]:
 
 
 def with_setting(text: str, name: str, value: str) -> str:
-    """Return a value of `--sae` with one more setting.
+    """Return a value of `--sae` with one more setting, which is another dictionary: without a name.
 
     Args:
         text: as typed.
@@ -133,6 +147,55 @@ def with_setting(text: str, name: str, value: str) -> str:
     named = _named(text)
     settings = (f"{key}={each}" for key, each in (*named.settings, (name, value)))
     return f"{','.join(filter(None, (named.family, *settings)))}:{named.path}"
+
+
+def path_of(text: str) -> str:
+    """Return the path in a value of `--sae`, or what stands in its place.
+
+    Args:
+        text: as typed.
+
+    Raises:
+        OptionError: what is no value of `--sae`.
+
+    >>> path_of("main@sae_lens,at=0:saes/a")
+    'saes/a'
+    """
+    return _named(text).path
+
+
+def _places_called(named: _Named, text: str) -> list[_Place]:
+    places = _places(named, text)
+    if named.called and len(places) > 1:
+        raise OptionError(
+            f"--sae={text} means {len(places)} dictionaries, which cannot all be called "
+            f"{named.called}. Expected a name for one: {named.called}@{places[0].path}."
+        )
+    return [replace(each, called=named.called) for each in places]
+
+
+def _agreed(before: _Place | None, place: _Place) -> _Place:
+    """What is named twice, under the name that one of both gives it."""
+    if before is None or not place.called:
+        return before or place
+    if before.called not in ("", place.called):
+        raise OptionError(
+            f"--sae={place.text} is the dictionary that --sae={before.text} calls {before.called}. "
+            "Expected one name for it."
+        )
+    return place
+
+
+def _check_names(places: Sequence[_Place]) -> None:
+    """Refuse a name that is given to several dictionaries."""
+    named: dict[str, _Place] = {}
+    for each in places:
+        first = named.setdefault(each.called, each)
+        if each.called and first.text != each.text:
+            raise OptionError(
+                f"--sae={each.text}: --sae={first.text} is called {each.called} too. "
+                "Expected another name for one of them."
+            )
 
 
 def _each(place: _Place) -> list[_Place]:
@@ -198,10 +261,28 @@ def _merged(
 def _named(text: str) -> _Named:
     if "\0" in text:
         raise OptionError(f"--sae={text!r} holds a NUL character. Expected a path.")
-    match = _FORCED.fullmatch(text)
-    on_hub = text.startswith(SCHEME)
-    if match is None or on_hub or _path(text, text).exists():
-        return _Named(text)
+    called = _CALLED.fullmatch(text)
+    if called is None or _is_there(text):
+        return _forced(text, text)
+    if not _NAME.fullmatch(called["name"]):
+        raise OptionError(
+            f"--sae={text} begins with {called['name']!r}, which can be no name. Expected "
+            "NAME@PATH, with a name of letters, digits, . and _, or a path that exists."
+        )
+    return replace(_forced(called["rest"], text), called=called["name"])
+
+
+def _is_there(text: str) -> bool:
+    """Whether it is on this disk as typed, so that no part of it means anything else."""
+    path = _path(text, text)
+    return path.exists() or (glob.has_magic(text) and bool(glob.glob(str(path), recursive=True)))
+
+
+def _forced(said: str, text: str) -> _Named:
+    """Part family and settings from a path."""
+    match = _FORCED.fullmatch(said)
+    if match is None or said.startswith(SCHEME) or _path(said, text).exists():
+        return _Named(said)
     family = match["family"] or ""
     if family and not registry.known(family):
         raise OptionError(f"--sae={text}: {registry.unknown(family)} (No such path exists either.)")
@@ -214,14 +295,15 @@ def _named(text: str) -> _Named:
 
 
 def _ids(places: Sequence[_Place]) -> list[str]:
-    """Ids by path; where several are of one path, what tells them apart is appended."""
-    names = {each.key[0]: each.name for each in places}
-    by_path = dict(zip(names, _unique_ids(list(names.values())), strict=True))
-    times = Counter(each.key[0] for each in places)
+    """Ids as given, or by path; what tells several of one name or path apart is appended."""
+    given = {each.called for each in places if each.called}
+    names = {each.base: each.name for each in places if not each.called}
+    by_path = dict(zip(names, _unique_ids(list(names.values()), given), strict=True))
+    times = Counter(each.base for each in places)
     return _numbered(
         [
-            by_path[each.key[0]]
-            + (_suffix(each.family, each.settings) if times[each.key[0]] > 1 else "")
+            by_path.get(each.base, each.called)
+            + (_suffix(each.family, each.settings) if times[each.base] > 1 else "")
             for each in places
         ]
     )
@@ -279,14 +361,14 @@ def _one(path: Path, text: str) -> Path:
     return found[0]
 
 
-def _unique_ids(paths: Sequence[Path]) -> list[str]:
+def _unique_ids(paths: Sequence[Path], taken: Collection[str] = ()) -> list[str]:
     parts = [Path(os.path.abspath(path)).parts[1:] for path in paths]
     lengths = [1] * len(parts)
     for _ in range(max(map(len, parts), default=0)):
-        repeated = _repeated(_slugs(parts, lengths))
+        repeated = _repeated(_slugs(parts, lengths)).union(taken)
         slugs = zip(lengths, _slugs(parts, lengths), strict=True)
         lengths = [length + (slug in repeated) for length, slug in slugs]
-    return _numbered(_slugs(parts, lengths))
+    return _numbered(_slugs(parts, lengths), taken)
 
 
 def _slugs(parts: Sequence[Sequence[str]], lengths: Sequence[int]) -> list[str]:
@@ -301,12 +383,12 @@ def _repeated(names: Sequence[str]) -> set[str]:
     return {name for name, count in Counter(names).items() if count > 1}
 
 
-def _numbered(names: list[str]) -> list[str]:
+def _numbered(names: Sequence[str], taken: Collection[str] = ()) -> list[str]:
     # Only paths that differ in nothing but replaced characters come here with a twin.
     unique: list[str] = []
     for name in names:
         twin, number = name, 2
-        while twin in unique:
+        while twin in (*unique, *taken):
             twin, number = f"{name}+{number}", number + 1
         unique.append(twin)
     return unique

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
 
 from pytest_sae.numbers.estimate import Param
 from pytest_sae.numbers.keys import metric_key
 from pytest_sae.numbers.plain import number
+from pytest_sae.records.made_alike import differences
 from pytest_sae.records.row import Against, Row
 from pytest_sae.records.verdicts import difference
 
-# A baseline is there to compare one SAE with another, or with itself trained further.
-_MAY_DIFFER = ("sae",)
-_MOST_SHOWN = 24
+# The sizes of the published protocols.
+_AS_PUBLISHED = "paper"
 _NONE: Mapping[tuple[str, str], Sequence[float]] = MappingProxyType({})
 
 
@@ -35,6 +35,7 @@ class Entry:
         seeds: how many random fits it averages over.
         fingerprints: of what it was made with: model, site, data, suite, code, and of the SAE.
         influence: what each text adds to the error of the value; empty where it was not kept.
+        published: by whom it was measured, where that was not this package.
     """
 
     sae: str
@@ -47,6 +48,7 @@ class Entry:
     seeds: int = 1
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     influence: Sequence[float] = ()
+    published: str = ""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -81,8 +83,10 @@ class Baseline:
         fingerprints: Mapping[str, str],
         required: bool = False,
         influence: Sequence[float] = (),
-    ) -> Against:
-        """Return what the baseline says about a measurement.
+    ) -> Against | None:
+        """Return what the baseline says about a measurement; None where it has no business with it.
+
+        A published one knows a few canonical values, and says nothing of all others.
 
         Args:
             key: of the measurement: SAE, and metric with setting.
@@ -91,15 +95,49 @@ class Baseline:
             influence: of the measurement; empty where it has none.
         """
         entry = self._by_key.get(key)
+        if entry is None and key[0] in self._published:
+            return None
         if entry is None:
             return Against(self.source, None, None, (), required, None)
-        differs = tuple(differences(entry.fingerprints, fingerprints))
+        differs = tuple(_unlike(entry, fingerprints))
         paired = None if differs else paired_error(entry.influence, influence)
-        return Against(self.source, entry.value, entry.se, differs, required, paired)
+        by = f" (published: {entry.published})" if entry.published else ""
+        return Against(f"{self.source}{by}", entry.value, entry.se, differs, required, paired)
+
+    @cached_property
+    def _published(self) -> set[str]:
+        """The SAEs of which it has published values alone."""
+        own = {entry.sae for entry in self.entries if not entry.published}
+        return {entry.sae for entry in self.entries} - own
 
     @cached_property
     def _by_key(self) -> Mapping[tuple[str, str], Entry]:
         return {entry.key: entry for entry in self.entries}
+
+
+def _unlike(entry: Entry, now: Mapping[str, str]) -> list[str]:
+    """What two values were not made with alike, as far as is known of a published one."""
+    if not entry.published:
+        return differences(entry.fingerprints, now)
+    suite = now.get("suite", "not said")
+    return [] if suite.startswith(_AS_PUBLISHED) else [f"suite is {suite}, not {_AS_PUBLISHED}"]
+
+
+def judging(baseline: Baseline, saes: Collection[str]) -> Baseline:
+    """Return a baseline as it judges a run: SAEs are compared that are called alike.
+
+    Where each is about a single SAE, these are compared whatever they are called.
+
+    Args:
+        baseline: the values of an earlier run.
+        saes: ids of the run, those of its other shards too.
+    """
+    old = {entry.sae for entry in baseline.entries}
+    if len(old) != 1 or len(saes) != 1 or old == {*saes}:
+        return baseline
+    (was,), (name,) = old, saes
+    entries = tuple(replace(entry, sae=name) for entry in baseline.entries)
+    return Baseline(f"{was} in {baseline.source}", entries)
 
 
 def paired_error(before: Sequence[float], now: Sequence[float]) -> float | None:
@@ -113,36 +151,6 @@ def paired_error(before: Sequence[float], now: Sequence[float]) -> float | None:
         now: the same for the other.
     """
     return math.dist(before, now) if before and len(before) == len(now) else None
-
-
-def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """Return what two measurements were not made with alike, a sentence each.
-
-    Model, site, data, suite and the code of the metric have to agree, and whatever else a
-    measurement names; the SAE may differ.
-
-    Args:
-        before: fingerprints of the earlier one, by kind.
-        now: of the later one.
-    """
-    kinds = sorted((before.keys() | now.keys()) - set(_MAY_DIFFER))
-    return [
-        f"{kind} was {_short(before.get(kind))}, is {_short(now.get(kind))}"
-        for kind in kinds
-        if _decisive(kind, before) != _decisive(kind, now)
-    ]
-
-
-def _decisive(kind: str, fingerprints: Mapping[str, str]) -> str | None:
-    mark = fingerprints.get(kind)
-    # package/family: a release that leaves a family's numbers alone keeps its baselines.
-    return mark.rpartition("/")[2] if kind == "code" and mark is not None else mark
-
-
-def _short(mark: str | None) -> str:
-    if mark is None:
-        return "not said"
-    return mark if len(mark) <= _MOST_SHOWN else f"{mark[:12]}..."
 
 
 def entries_of(

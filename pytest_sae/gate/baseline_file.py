@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pytest_sae.errors import BaselineError
 from pytest_sae.gate.baseline import Baseline, Entry, entries_of
+from pytest_sae.gate.published import entries_published
 from pytest_sae.records.influence_file import read_influence, write_influence
 
 VERSION = 1
@@ -88,7 +89,7 @@ def _line(value: object) -> str:
 
 
 def read_baseline(path: Path, shown: str) -> Baseline:
-    """Read a baseline: a file of values, a report.json, or a directory of either.
+    """Read a baseline: a file of values, a report.json, one of SAEBench's, or a directory of them.
 
     Args:
         path: the file or directory.
@@ -98,7 +99,7 @@ def read_baseline(path: Path, shown: str) -> Baseline:
         The values of all its files, sorted.
 
     Raises:
-        BaselineError: nothing there, neither of both formats, of a run that did not end, or two
+        BaselineError: nothing there, none of these formats, of a run that did not end, or two
             values for one key.
     """
     if not path.exists():
@@ -127,16 +128,27 @@ def read_entries(path: Path) -> list[Entry]:
         raw = path.read_bytes()
     except OSError as error:
         raise BaselineError(f"{path} cannot be read: {error.strerror}.") from None
-    return _entries_of_report(path) if is_report(raw) else _entries_of_file(raw, path)
+    if is_report(raw):
+        return _entries_of_report(path)
+    return entries_published(raw, path) if is_published(raw) else _entries_of_file(raw, path)
 
 
 def is_report(raw: bytes) -> bool:
     """Whether a file is a report.json, which only a run writes, and no baseline file."""
+    return "measurements" in _document(raw)
+
+
+def is_published(raw: bytes) -> bool:
+    """Whether a file is a result file of SAEBench, and no baseline file."""
+    return "eval_result_metrics" in _document(raw)
+
+
+def _document(raw: bytes) -> dict[str, Any]:
     try:
         document = json.loads(raw)
     except (ValueError, RecursionError):
-        return False
-    return isinstance(document, dict) and "measurements" in document
+        return {}
+    return document if isinstance(document, dict) else {}
 
 
 def _entries_of_report(path: Path) -> list[Entry]:
@@ -194,19 +206,21 @@ def _check_once(entries: Sequence[Entry], shown: str) -> None:
 
 
 def check_updatable(path: Path, shown: str) -> None:
-    """Refuse to update what holds reports.
+    """Refuse to update what holds reports, or results of others.
 
     Args:
         path: the file or directory; what is not there yet may be written.
         shown: how the message calls a file.
 
     Raises:
-        BaselineError: a file to be written is a report.
+        BaselineError: a file to be written is a report, or of others.
     """
     for file in _files(path) if path.is_dir() else [path]:
-        if file.is_file() and is_report(file.read_bytes()):
+        raw = file.read_bytes() if file.is_file() else b""
+        if is_report(raw) or is_published(raw):
+            what = "a report, which only a run writes" if is_report(raw) else "SAEBench's"
             raise BaselineError(
-                f"{file.name if path.is_dir() else shown} is a report, which only a run writes. "
+                f"{file.name if path.is_dir() else shown} is {what}. "
                 "Expected --sae-baseline to name a directory, or a file for values alone."
             )
 

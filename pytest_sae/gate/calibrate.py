@@ -16,7 +16,6 @@ from scipy.stats import t as students_t
 
 from pytest_sae.errors import ReportError, ThresholdsError
 from pytest_sae.families.registry import expected_of, known, place_of, spec_of
-from pytest_sae.gate.baseline import differences
 from pytest_sae.gate.bound_forms import BoundForm, Reached, forms
 from pytest_sae.gate.bounds import parse_thresholds
 from pytest_sae.gate.calibrated import Calibrated, Calibration, table
@@ -24,6 +23,7 @@ from pytest_sae.gate.judged import rejudged_against
 from pytest_sae.gate.rules import Rule
 from pytest_sae.numbers.keys import metric_key, parse_key
 from pytest_sae.numbers.plain import number
+from pytest_sae.records.made_alike import differences
 from pytest_sae.records.relative import WORTHLESS
 from pytest_sae.records.row import JudgedControl, Row
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
-from pytest_sae.gate.baseline import Baseline
+from pytest_sae.gate.baseline import Baseline, judging
 from pytest_sae.gate.judged import rejudged_against, rule_of
 from pytest_sae.gate.planned import planned
 from pytest_sae.gate.rules import Rule, Thresholds
@@ -39,7 +39,7 @@ def compare(
         What the first run measured on an SAE of the second, and the second did not, is a problem.
         Where each run is about a single SAE, these are compared whatever they are called.
     """
-    before = _same_name(before, report.measurements)
+    before = judging(before, _saes(report))
     rows = [
         _row(row, before, thresholds, required, influence.get((row.sae, row.key), ()))
         for row in report.measurements
@@ -81,13 +81,10 @@ def _said(told: str, problems: Sequence[str]) -> bool:
     return any(problem.startswith(told) for problem in problems)
 
 
-def _same_name(before: Baseline, rows: Iterable[Row]) -> Baseline:
-    old, new = {entry.sae for entry in before.entries}, {row.sae for row in rows}
-    if len(old) != 1 or len(new) != 1 or old == new:
-        return before
-    (was,), (name,) = old, new
-    entries = tuple(replace(entry, sae=name) for entry in before.entries)
-    return Baseline(f"{was} in {before.source}", entries)
+def _saes(report: Report) -> set[str]:
+    """The SAEs that a run is about, those of its other shards too."""
+    others = report.shard.saes if report.shard else ()
+    return {*others, *(sae.id for sae in report.saes), *(row.sae for row in report.measurements)}
 
 
 def _row(
@@ -120,13 +117,13 @@ def _missing(before: Baseline, rows: Iterable[Row]) -> list[str]:
     rows = list(rows)
     there = {(row.sae, row.key) for row in rows if not row.declined}
     saes = {row.sae for row in rows}
-    common = [entry.key for entry in before.entries if entry.sae in saes]
+    common = [entry for entry in before.entries if entry.sae in saes]
     if not common:
         return [f"no SAE of the report is in {before.source}"]
     return [
-        f"{key} of {sae} is in {before.source} and was not measured"
-        for sae, key in common
-        if (sae, key) not in there
+        f"{entry.key[1]} of {entry.sae} is in {before.source} and was not measured"
+        for entry in common
+        if entry.key not in there and not entry.published
     ]
 
 

@@ -24,6 +24,7 @@ _OWN = (
     "cache",
     "cache_limit",
     "resume",
+    "progress",
     "ci",
     "device",
     "partial",

@@ -51,6 +51,8 @@ from pytest_sae.numbers.estimate import Estimate, Param, unable, undefined
 #: Numbers of latents that are ablated.
 NS = (5, 10, 20)
 METRIC = "removal"
+#: Resamples of the training texts on which latents are ranked again, for the standard error.
+_RANKINGS = 2
 #: The groups of tasks that have a score of their own beside that of all of them.
 GROUPS = ("scr", "tpp")
 
@@ -69,8 +71,8 @@ class Removed:
         clean: what the probes read of the untouched texts, one point.
         ablated: after ablation of the first n.
         leace: after the least erasure that leaves no linear probe anything, one point.
-        reranked: after ablation of the latents that come first on the first fit's resample of the
-            training texts, with that fit's probes alone: for the standard error.
+        reranked: after ablation of the latents that come first on a fit's own resample of the
+            training texts, with that fit's probes alone, of the first fits: for the standard error.
     """
 
     task: str
@@ -82,7 +84,7 @@ class Removed:
     clean: ProbeAucs
     ablated: ProbeAucs
     leace: ProbeAucs
-    reranked: ProbeAucs
+    reranked: tuple[ProbeAucs, ...]
 
 
 def trace(
@@ -121,9 +123,7 @@ def trace(
     ([0], 0.5, 1.0)
     """
     effects = ablation.effects(texts, references.directions)
-    one = texts.of_fit(0)
-    turned = np.concatenate([one.directions(each) for each in texts.concepts])
-    resampled = ablation.effects(texts, turned, one.counts[0])
+    again = [_again(texts, ablation, fit, ns) for fit in range(min(_RANKINGS, len(texts.counts)))]
     found = []
     for place, concept in enumerate(texts.concepts):
         ranked, known = order(effects[place], max(ns)), references.curves[place]
@@ -139,10 +139,21 @@ def trace(
                 known["clean"],
                 ablated,
                 known["leace"],
-                ablation.read(one, concept, order(resampled[place], max(ns)), ns),
+                tuple(readings[place] for readings in again),
             )
         )
     return found
+
+
+def _again(texts: TaskTexts, ablation: Ablation, fit: int, ns: Sequence[int]) -> list[ProbeAucs]:
+    """Of every concept, latents ranked on a fit's resample of the training texts."""
+    one = texts.of_fit(fit)
+    directions = np.concatenate([one.directions(each) for each in texts.concepts])
+    effects = ablation.effects(texts, directions, one.counts[0])
+    return [
+        ablation.read(one, concept, order(of_concept, max(ns)), ns)
+        for concept, of_concept in zip(texts.concepts, effects, strict=True)
+    ]
 
 
 def estimates(
@@ -166,7 +177,7 @@ def estimates(
     ...     return ProbeAucs(own * even, others * even, np.array([[own, others]]))
     >>> texts = np.arange(4)
     >>> concept = Removed("t", "c", (5,), texts, texts * 1.0, texts[:1], read(1.0, 1.0),
-    ...     read(0.5, 0.75), read(0.5, 1.0), read(0.5, 0.75))
+    ...     read(0.5, 0.75), read(0.5, 1.0), ())
     >>> [(each.params, each.value) for each in estimates({"scr": [concept]}, seed=0)][:2]
     [({}, 0.5), ({'tasks': 'scr'}, 0.5)]
     """
@@ -306,21 +317,30 @@ def _added(used: Sequence[_Read], axes: _Axes) -> list[Added]:
             _slopes(each.removed, whole, shares) for each in used if each.removed.task == task
         )
         cells = next(each.removed.cells for each in used if each.removed.task == task)
-        moved = sum(_reranked(each.removed, whole) for each in used if each.removed.task == task)
+        moved = [_reranked(each.removed, whole) for each in used if each.removed.task == task]
         assert isinstance(slopes, np.ndarray)
-        found.append(Added.of(slopes.mean(0), cells, slopes.sum(1) / len(slopes), (moved,)))
+        found.append(
+            Added.of(slopes.mean(0), cells, slopes.sum(1) / len(slopes), _apart(np.sum(moved, 0)))
+        )
     return found
 
 
-def _reranked(removed: Removed, whole: Sequence[float]) -> float:
-    """How far the value moves where latents are ranked on a resample of the training texts."""
-    first, other = removed.ablated, removed.reranked
-    parts = (first.own, other.own), (first.others, other.others)
-    own, others = (
-        float((before[:, 0] - after[:, 0]).sum(1).mean()) / gap
-        for (before, after), gap in zip(parts, whole, strict=True)
-    )
-    return own - others
+def _reranked(removed: Removed, whole: Sequence[float]) -> Floats:
+    """(ranking,) how far the value moves where latents are ranked on resampled training texts."""
+    moved = []
+    for fit, other in enumerate(removed.reranked):
+        parts = (removed.ablated.own, other.own), (removed.ablated.others, other.others)
+        own, others = (
+            float((before[:, fit] - after[:, 0]).sum(1).mean()) / gap
+            for (before, after), gap in zip(parts, whole, strict=True)
+        )
+        moved.append(own - others)
+    return np.array(moved)
+
+
+def _apart(moved: Floats) -> tuple[float, ...]:
+    """What two rankings differ by, as one: they err alike from the ranking on all texts."""
+    return (float(moved[0] - moved[1]) / 2**0.5,) if len(moved) == _RANKINGS else ()
 
 
 def _slopes(removed: Removed, whole: Sequence[float], shares: tuple[Floats, Floats]) -> Floats:

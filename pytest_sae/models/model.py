@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from pytest_sae.errors import ModelError, SiteError
 from pytest_sae.models import blocks, norms
+from pytest_sae.models.memory import in_halves
 from pytest_sae.models.processing import NONE, Processing
 from pytest_sae.models.site import Site, block_input, resolve
 from pytest_sae.models.site_view import SiteView, view_of
@@ -112,6 +113,10 @@ class LanguageModel:
         Raises:
             SiteError: a site's module is not run by this model, or gives no such tensor.
         """
+        parts = in_halves(lambda texts: self._captured(batch.take(texts), sites), batch)
+        return dict(zip(sites, parts, strict=True))
+
+    def _captured(self, batch: Batch, sites: Sequence[Site]) -> list[Tensor]:
         batch = batch.to(self.device)
         seen: dict[Site, Tensor] = {}
         views = {part: self._view(part) for site in sites for part in site.single}
@@ -128,7 +133,7 @@ class LanguageModel:
             try:
                 self._forward(batch)
             except _Captured:
-                return {site: _beside([seen[part] for part in site.single]) for site in sites}
+                return [_beside([seen[part] for part in site.single]) for site in sites]
         missing = ", ".join(site.module for site in views if site not in seen)
         raise SiteError(f"{self.name} never runs {missing}: pick another site")
 
@@ -158,7 +163,10 @@ class LanguageModel:
     @torch.no_grad()
     def outputs(self, batch: Batch) -> Tensor:
         """Return what the model gives at its end: logits, or an encoder's last hidden state."""
-        return self._forward(batch.to(self.device))
+        (outputs,) = in_halves(
+            lambda texts: [self._forward(batch.take(texts).to(self.device))], batch
+        )
+        return outputs
 
     @torch.no_grad()
     def outputs_from(
@@ -179,7 +187,13 @@ class LanguageModel:
         Returns:
             (text, pos, vocab or d_model) in the model's dtype.
         """
-        return self._above(batch, site, activations, stream)
+
+        def above(texts: slice) -> list[Tensor]:
+            given = None if stream is None else stream[texts]
+            return [self._above(batch.take(texts), site, activations[texts], given)]
+
+        (outputs,) = in_halves(above, batch)
+        return outputs
 
     def next_logits_from(
         self, batch: Batch, site: Site, activations: Tensor, stream: Tensor | None = None

@@ -13,6 +13,7 @@ from pytest_sae.errors import DataError, ModelError
 
 T = TypeVar("T")
 
+TOKENS_PER_BATCH = 4096  # padding included, where nothing says that a device has room for more
 VERSION = "2"  # part of every cache key: raise it when the same texts give other batches
 
 _TEXTS_PER_CALL = 1024  # bounds what the tokenizer holds at once
@@ -148,7 +149,7 @@ def framed(bodies: Sequence[list[int]], tokenizer: Any, context: int, prepend_bo
     return Tokens(ids, len(prefix), special, tokenizer.pad_token_id or 0, len(suffix))
 
 
-def padded(tokens: Tokens, tokens_per_batch: int = 4096) -> list[Batch]:
+def padded(tokens: Tokens, tokens_per_batch: int = TOKENS_PER_BATCH) -> list[Batch]:
     """Return token ids in batches of similar length, as `batches` does for texts.
 
     Args:
@@ -165,7 +166,7 @@ def batches(
     tokenizer: Any,
     context: int,
     prepend_bos: bool,
-    tokens_per_batch: int = 4096,
+    tokens_per_batch: int = TOKENS_PER_BATCH,
 ) -> list[Batch]:
     """Return the texts in batches of similar length, each text once, shortest first.
 

@@ -41,7 +41,10 @@ def _typed(sae: str, saes: Mapping[str, str]) -> Sequence[str]:
     """The values of --sae that give an SAE the id that it has beside the others."""
     text = saes.get(sae)
     # One that is called by its own name is called so alone.
-    alone = text and re.sub(r"[^A-Za-z0-9._+]+", "_", PurePath(text).name) == sae
+    alone = text and sae in (
+        text.partition("@")[0],
+        re.sub(r"[^A-Za-z0-9._+]+", "_", PurePath(text).name),
+    )
     return [text] if text and alone else [*saes.values()]
 
 

@@ -1,4 +1,4 @@
-"""The values of a report as a table for other programs: CSV, or parquet."""
+"""The values of a report for other programs: tables, OpenMetrics text, SAEBench's files."""
 
 from __future__ import annotations
 
@@ -10,29 +10,37 @@ from typing import Literal
 from pytest_sae.errors import OptionError, PytestSAEError
 from pytest_sae.records.flat import COLUMNS, flat
 from pytest_sae.records.schema import read_report, write_whole
+from pytest_sae.reports.openmetrics import openmetrics
+from pytest_sae.reports.saebench import write_saebench
+
+Form = Literal["csv", "parquet", "openmetrics", "saebench"]
 
 
-def export(report: Path, form: Literal["csv", "parquet"], output: Path | None) -> str:
-    """Write the values of a report, one row a value.
+def export(report: Path, form: Form, output: Path | None) -> str:
+    """Write the values of a report.
 
     Args:
         report: report.json.
         form: of the file.
-        output: the file, None to return CSV.
+        output: the file, None to return text; of SAEBench's files their directory.
 
     Returns:
-        The CSV, or where it was written.
+        The text, or where it was written.
 
     Raises:
-        OptionError: parquet, and no file to write it to.
+        OptionError: a form that is no text, and nothing to write it to.
         PytestSAEError: no report, or pandas and pyarrow are not installed.
     """
     read = read_report(report)
-    if form == "csv":
-        text = _csv([flat(row) for row in read.measurements])
+    if form in ("csv", "openmetrics"):
+        rows = read.measurements
+        text = _csv([flat(row) for row in rows]) if form == "csv" else openmetrics(read)
         return text if output is None else f"{write_whole(output, text)}\n"
     if output is None:
-        raise OptionError("--format=parquet is no text. Expected --output=FILE beside it.")
+        what = "DIR" if form == "saebench" else "FILE"
+        raise OptionError(f"--format={form} is no text. Expected --output={what} beside it.")
+    if form == "saebench":
+        return "".join(f"{file}\n" for file in write_saebench(read, output))
     frame = read.to_frame()
     try:
         frame.to_parquet(output, index=False)

@@ -70,7 +70,7 @@ def html(report: Report) -> str:
         front=front,
         sections=sections,
         contents=_contents(report, [*front, *sections]),
-        script_hash=_script_hash(),
+        script_hash=script_hash(),
     )
     return str(page)
 
@@ -101,8 +101,8 @@ def _contents(report: Report, sections: Sequence[str]) -> list[tuple[str, str]]:
 
 
 @cache
-def _script_hash() -> str:
-    """What the page's policy lets run: its own script, to the letter."""
+def script_hash() -> str:
+    """Return what the page's policy lets run: its own script, to the letter."""
     digest = hashlib.sha256(str(rendered("report.js")).encode()).digest()
     return f"sha256-{base64.b64encode(digest).decode()}"
 

@@ -65,7 +65,16 @@ def _worst(counted: tuple[tuple[str, str], int]) -> tuple[int, str]:
 def colours(report: Report) -> dict[str, str]:
     """Return the class of every SAE, in the order of the report: a colour, then a dash."""
     named = [each.id for each in report.saes]
-    saes = dict.fromkeys([*named, *(row.sae for row in report.measurements)])
+    return colours_of([*named, *(row.sae for row in report.measurements)])
+
+
+def colours_of(names: Iterable[str]) -> dict[str, str]:
+    """Return the class of every line or SAE: a colour, then a dash.
+
+    Args:
+        names: in their order; one that is there again counts once.
+    """
     return {
-        sae: f"c{place % COLOURS} d{place // COLOURS % _DASHES}" for place, sae in enumerate(saes)
+        name: f"c{place % COLOURS} d{place // COLOURS % _DASHES}"
+        for place, name in enumerate(dict.fromkeys(names))
     }

@@ -136,12 +136,12 @@ class _Frame:
         level = "".join(
             f'<line class="axis" x1="{_LEFT}" x2="{end}" y1="{y:.1f}" y2="{y:.1f}"/>'
             f'<text x="{_LEFT - 5}" y="{y + 3.5:.1f}" text-anchor="end">{value:.3g}</text>'
-            for value in _round(min(self.worst, self.best), max(self.worst, self.best))
+            for value in round_numbers(min(self.worst, self.best), max(self.worst, self.best))
             for y in (self.y(value),)
         )
         along = "".join(
             f'<text x="{self.x(l0):.1f}" y="{bottom + 14}" text-anchor="middle">{l0:.3g}</text>'
-            for l0 in _round(10**self.left, 10**self.right, 3)
+            for l0 in round_numbers(10**self.left, 10**self.right, 3)
         )
         middle = (_LEFT + end) / 2
         return (
@@ -169,8 +169,14 @@ def _log(l0: float) -> float:
     return math.log10(max(l0, 1e-3))
 
 
-def _round(low: float, high: float, most: int = 5) -> list[float]:
-    """Return some round numbers between two ends."""
+def round_numbers(low: float, high: float, most: int = 5) -> list[float]:
+    """Return some round numbers between two ends.
+
+    Args:
+        low: the lower end.
+        high: the upper end.
+        most: about how many.
+    """
     rough = (high / most - low / most) or 1.0
     if not 0 < rough < math.inf:
         return [low, high]

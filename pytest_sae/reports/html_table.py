@@ -59,7 +59,7 @@ def comparison(rows: Sequence[Row], saes: Mapping[str, str]) -> Markup:
     more += _CONTROL_KEY if any(row.controls for row in rows) else ""
     shown, declined = fold(rows)
     lines = _lines(shown)
-    there = {kind for line in lines for row in line for kind in _kinds(row).split()}
+    there = {kind for line in lines for row in line for kind in kinds_of(row).split()}
     return rendered(
         "table.html",
         key=_KEY + more,
@@ -67,7 +67,7 @@ def comparison(rows: Sequence[Row], saes: Mapping[str, str]) -> Markup:
         filters=[(kind, text) for kind, text in _FILTERS if kind in ("", *there)],
         count=len(rows),
         columns="\t".join(_EXPORTED),
-        lines=[(row, scale, _kinds(row)) for line in lines for scale in (_scale(line),)
+        lines=[(row, scale, kinds_of(row)) for line in lines for scale in (_scale(line),)
                for row in line],
         declined=declined,
         meanings=_meanings(_lines(rows)),
@@ -80,7 +80,7 @@ def comparison(rows: Sequence[Row], saes: Mapping[str, str]) -> Markup:
 
 def _scale(line: Sequence[Row]) -> Scale | None:
     """Bars for what decides: those of every detail would make the page as large again."""
-    return scale_of(line) if any(map(_kinds, line)) else None
+    return scale_of(line) if any(map(kinds_of, line)) else None
 
 
 def _exported(row: Row) -> str:
@@ -94,8 +94,12 @@ def _cell(value: object) -> str:
     return f"{value:.7g}" if isinstance(value, float) else " ".join(str(value).split())
 
 
-def _kinds(row: Row) -> str:
-    """What a row is filtered by; nothing where it is a detail."""
+def kinds_of(row: Row) -> str:
+    """Return what a row is filtered by; nothing where it is a detail.
+
+    Args:
+        row: of a report.
+    """
     kinds = {
         "red": row.red,
         "gated": row.verdict != "ungated",

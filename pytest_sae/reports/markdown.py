@@ -28,6 +28,7 @@ _FIGURES = 4
 _NOTE = 120  # characters for what is left out, and for a fold
 #: GitHub takes comments of up to 65,536 characters.
 MOST = 60_000
+_CARD = 12_000  # characters of a model card's section
 _BASELINE = 4  # the column before which the baseline stands, where there is one
 
 
@@ -56,6 +57,23 @@ def markdown(report: Report, most: int = MOST) -> str:
     controls = control_cells(rows)
     page.table(f"{len(controls)} values of controls", [_CONTROLS, *controls])
     return page.text + "\n\n" + _footer(report) + "\n"
+
+
+def evaluation(report: Report) -> str:
+    """Return what a model card says of a report: verdicts, what is red, and what decides.
+
+    Args:
+        report: all of it.
+    """
+    keys = deciding(report.measurements)
+    rows = [row for row in report.measurements if row.key in keys]
+    page = _Page(_CARD - len(_footer(report)) - 2)
+    page.add("## Evaluation")
+    page.add(_escaped(f"{verdict_line(report)}, by pytest-sae."))
+    page.table("", _overview(report), _CARD // 3)
+    page.items([*judge_lines(report), *failures(report)], _CARD // 4)
+    page.table(f"{len(rows)} values that decide", _cells_of(rows))
+    return page.text + "\n\n" + _footer(report)
 
 
 class _Page:

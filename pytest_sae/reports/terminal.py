@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_sae.records.report import Report
@@ -47,19 +48,41 @@ def write_terminal(reporter: pytest.TerminalReporter, report: Report, where: str
         report: as in report.json.
         where: the directory of the reports.
     """
-    screen = _Screen(reporter)
+    full = reporter.config.get_terminal_writer().fullwidth
+    screen = _Screen(reporter.write_line, reporter.verbosity, full, bool(reporter.isatty))
     reporter.section("SAE evaluation", sep="=")
-    if reporter.verbosity > 0:
-        _write_table(reporter, report.measurements)
-        screen.write(doubt_lines(report.measurements))
+    _write(screen, report)
     if reporter.verbosity >= 0:
+        screen.write([f"reports: {where}"])
+
+
+def printed(report: Report, verbosity: int = 0) -> str:
+    """Return what a run would write of a report, for the terminal of this process.
+
+    Args:
+        report: as in report.json.
+        verbosity: 1 for every value.
+    """
+    lines: list[str] = []
+
+    def keep(line: str, **_look: bool) -> None:
+        lines.append(line)
+
+    size, stdout = shutil.get_terminal_size(), sys.stdout
+    _write(_Screen(keep, verbosity, size.columns, stdout.isatty()), report)
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _write(screen: _Screen, report: Report) -> None:
+    if screen.verbosity > 0:
+        _write_table(screen, report.measurements)
+        screen.write(doubt_lines(report.measurements))
+    if screen.verbosity >= 0:
         _write_overview(screen, report)
     screen.write(failed_lines(report), red=True)
     _write_end(screen, report)
-    if reporter.verbosity > 0:
+    if screen.verbosity > 0:
         screen.write(work_lines(report))
-    if reporter.verbosity >= 0:
-        screen.write([f"reports: {where}"])
 
 
 def _write_end(screen: _Screen, report: Report) -> None:
@@ -68,7 +91,7 @@ def _write_end(screen: _Screen, report: Report) -> None:
     screen.write([*remark_lines(report), *judge_lines(report), *update_lines(report)])
     if report.audit:
         screen.write([audit_line(report.audit)])
-    if screen.reporter.verbosity == 0:
+    if screen.verbosity == 0:
         screen.write(doubted(report.measurements))
         if red_rows(report):
             screen.write_command("rerun the first: ", rerun_of(report, red_rows(report)[0]))
@@ -78,22 +101,31 @@ def _write_overview(screen: _Screen, report: Report) -> None:
     for line in overview(report, screen.width, screen.unicode):
         standing = line.standing
         if standing is None:
-            screen.reporter.write_line(line.text, bold=True)
+            screen.write_line(line.text, bold=True)
             continue
         good = standing.verdict == "pass"
-        screen.reporter.write_line(line.text, green=good, red=not green(standing))
-    screen.reporter.write_line("")
+        screen.write_line(line.text, green=good, red=not green(standing))
+    screen.write_line("")
 
 
 class _Screen:
-    """Where lines go: as wide, and in the letters, that the terminal has."""
+    """Where lines go: as wide, and in the letters, that the terminal has.
 
-    def __init__(self, reporter: pytest.TerminalReporter) -> None:
-        self.reporter = reporter
+    Args:
+        write_line: writes one line, with colours and the like as pytest calls them.
+        verbosity: as of pytest.
+        width: of the terminal.
+        terminal: whether there is one.
+    """
+
+    def __init__(
+        self, write_line: Callable[..., None], verbosity: int, width: int, terminal: bool
+    ) -> None:
+        self.write_line, self.verbosity = write_line, verbosity
         # The last column stays free: some terminals break the line there.
-        self.width = max(40, reporter.config.get_terminal_writer().fullwidth) - 1
+        self.width = max(40, width) - 1
         # In a log, which has no width, a line is whole: it is searched for.
-        self._broken = self.width if reporter.isatty or os.environ.get("COLUMNS") else sys.maxsize
+        self._broken = self.width if terminal or os.environ.get("COLUMNS") else sys.maxsize
         self.unicode = _unicode()
 
     def write(self, lines: Iterable[str], **look: bool) -> None:
@@ -108,7 +140,7 @@ class _Screen:
                 line, self._broken, subsequent_indent="    ", break_long_words=False,
                 break_on_hyphens=False,
             ) or [""]:  # fmt: skip
-                self.reporter.write_line(part, **look)
+                self.write_line(part, **look)
 
     def write_command(self, what: str, command: str) -> None:
         """Write a command so that it can be copied, however many lines it takes.
@@ -124,7 +156,7 @@ class _Screen:
                 lines = [*lines[:-1], f"{lines[-1]}\\", "    "]
             lines[-1] += f"{quoted} "
         for line in lines:
-            self.reporter.write_line(line.rstrip())
+            self.write_line(line.rstrip())
 
 
 def _unicode() -> bool:
@@ -136,16 +168,16 @@ def _unicode() -> bool:
     return os.environ.get("TERM") != "dumb"
 
 
-def _write_table(reporter: pytest.TerminalReporter, rows: Sequence[Row]) -> None:
+def _write_table(screen: _Screen, rows: Sequence[Row]) -> None:
     shown, groups = fold(rows)
     header, *lines = table(shown)
-    reporter.write_line(header, bold=True)
+    screen.write_line(header, bold=True)
     for row, line in zip(shown, lines, strict=True):
         good = row.verdict in ("pass", "improved")
         colour = {"red": True} if row.red else {"green": good}
-        reporter.write_line(line, **colour)
+        screen.write_line(line, **colour)
     for group in groups:
-        reporter.write_line(told(group))
+        screen.write_line(told(group))
 
 
 def table(rows: Sequence[Row]) -> list[str]:

@@ -49,13 +49,13 @@ def audited_world(request: pytest.FixtureRequest, run: Run, name: str) -> WorldA
     from pytest_sae.activations.store import Store
     from pytest_sae.audit.gather import SIZES, gather
     from pytest_sae.audit.summary import world_record
-    from pytest_sae.run.progress import Progress
+    from pytest_sae.run.progress import progress_of
     from pytest_sae.session.threads import threads
 
     size = SIZES[SIZE[run.options.suite]]
     spec = next(each for each in size.worlds if each.name == name)
     device = run.options.device if run.options.device.startswith("cuda") else "cpu"
-    progress = Progress(run.config)
+    progress = progress_of(run.config)
     with threads(run.options.threads):
         found = gather(spec, size, Store(run.options.cache), progress=progress, device=device)
     request.node.stash[_RECORD] = world_record(found)

@@ -115,7 +115,9 @@ def _measured(texts: Sequence[str], work: Path, arguments: Sequence[str]) -> Pat
 
 def _directory_of(texts: Sequence[str], arguments: Sequence[str]) -> str:
     """Return a name that changes with the SAEs, all of one path, the arguments and the package."""
-    path = Path(texts[0].rpartition(":")[2])
+    from pytest_sae.dictionaries.spec import path_of
+
+    path = Path(path_of(texts[0])).expanduser()
     files = sorted(path.rglob("*")) if path.is_dir() else [path] * path.is_file()
     stats = [(each.name, each.stat().st_size, each.stat().st_mtime_ns) for each in files]
     made_of = json.dumps([*texts, stats, list(arguments), pytest_sae.__version__])

@@ -280,7 +280,7 @@ class Controller:
         run, tests = self._run, self._ledger.about_saes()
         if not run.options.gate or not tests:
             return NOTHING
-        baseline = None if run.options.update else run.baseline
+        baseline = None if run.options.update else run.compared
         files = run.thresholds_in_force(tests)
         chosen = narrowed(self._config)
         return planned(run.sae_ids, files, baseline, chosen, run.options.require)

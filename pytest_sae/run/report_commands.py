@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pytest_sae.errors import OptionError, ReportError
 from pytest_sae.records.influence_file import Influence, read_influence
 from pytest_sae.records.report import NAME, Report
 from pytest_sae.records.row import values_of
 from pytest_sae.records.schema import read_report, write_whole
-from pytest_sae.reports.summary import failures, verdict_line
-from pytest_sae.reports.terminal import table
+from pytest_sae.reports.summary import verdict_line
+from pytest_sae.reports.terminal import printed
 from pytest_sae.reports.write import apart, draw, publish, write_all
+
+if TYPE_CHECKING:
+    from pytest_sae.reports.series import Column
 
 
 def drawn(report: Path, output: Path | None) -> str:
@@ -29,6 +33,39 @@ def drawn(report: Path, output: Path | None) -> str:
     directory = output or report.parent
     draw(read, directory)
     return f"{verdict_line(read)}\n{directory / 'report.md'}\n{directory / 'report.html'}\n"
+
+
+def beside(reports: Sequence[Path], output: Path | None) -> str:
+    """Draw one page on several reports: checkpoints, seeds or releases, in their order.
+
+    Args:
+        reports: report.json of each, or its directory.
+        output: directory to draw into; None for that of the last.
+
+    Returns:
+        What the last one says, and where the page is.
+
+    Raises:
+        ReportError: a report that is none.
+    """
+    from pytest_sae.reports.series import columns
+
+    paths = [_report_in(path) for path in reports]
+    read = [read_report(path) for path in paths]
+    page = _series(columns(list(zip(_names(paths), read, strict=True))), output or paths[-1].parent)
+    return f"{verdict_line(read[-1])}\n{page}\n"
+
+
+def _series(columns: Sequence[Column], directory: Path) -> Path:
+    from pytest_sae.reports.html_series import NAME, series
+
+    return write_whole(directory / NAME, series(columns))
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """What people call reports: their directories; as they were named where these are alike."""
+    names = [path.resolve().parent.name for path in paths]
+    return names if len({*names}) == len(names) else [str(path.parent) for path in paths]
 
 
 def audited(report: Path, output: Path) -> str:
@@ -53,12 +90,13 @@ def audited(report: Path, output: Path) -> str:
     return f"{write_whole(output, document(audit, kept))}\n"
 
 
-def merged(shards: Sequence[Path], output: Path) -> tuple[str, int]:
+def merged(shards: Sequence[Path], output: Path, verbosity: int = 0) -> tuple[str, int]:
     """Unite the reports of shards, judge them again, and write what comes of it.
 
     Args:
         shards: report.json of each, or its directory.
         output: directory of the united report.
+        verbosity: 1 to tell every value.
 
     Returns:
         What is told, and the exit status.
@@ -79,7 +117,7 @@ def merged(shards: Sequence[Path], output: Path) -> tuple[str, int]:
     directory = apart(report, directory)
     write_all(report, directory, influence)
     publish(report)
-    return f"{_told(report)}reports: {directory}\n", report.exit_status
+    return f"{printed(report, verbosity)}reports: {directory}\n", report.exit_status
 
 
 def compared(
@@ -87,6 +125,7 @@ def compared(
     after: Path,
     thresholds: Path | None,
     output: Path | None,
+    verbosity: int = 0,
     other_seed: bool = False,
 ) -> tuple[str, int]:
     """Judge a report against an earlier one, or against a baseline.
@@ -96,6 +135,7 @@ def compared(
         after: report.json, or its directory.
         thresholds: file of bounds; None for the rules that the later report was judged by.
         output: directory for the report of the comparison; None to write none.
+        verbosity: 1 to tell every value.
         other_seed: whether the earlier one is of another run of the recipe.
 
     Returns:
@@ -110,6 +150,7 @@ def compared(
     from pytest_sae.gate.bounds import load_thresholds
     from pytest_sae.gate.compare import compare
     from pytest_sae.options import in_ci
+    from pytest_sae.reports.series import before_and_now
 
     directory = _directory(output) if output else None
     if other_seed and not thresholds:
@@ -130,7 +171,9 @@ def compared(
     report = compare(earlier, later, rules, in_ci(), influence)
     if directory:
         write_all(report, directory, influence)
-    return _told(report), report.exit_status
+        _series(before_and_now(report, str(before), str(after)), directory)
+    where = f"reports: {directory}\n" if directory else ""
+    return f"{printed(report, verbosity)}{where}", report.exit_status
 
 
 def _influence(path: Path, report: Report) -> Influence:
@@ -164,8 +207,3 @@ def _file(path: Path) -> Path:
     if not path.is_file():
         raise OptionError(f"--thresholds={path} is no file. Expected a TOML file of bounds.")
     return path
-
-
-def _told(report: Report) -> str:
-    lines = [*table(report.measurements), *failures(report), verdict_line(report)]
-    return "".join(f"{line}\n" for line in lines)

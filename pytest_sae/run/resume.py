@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from pytest_sae.run.run import Run
 
 # What may differ between two halves of a run: it changes no value.
-_OWN = ("resume", "report", "cache", "cache_limit", "ci", "partial", "accept_regressions",
-        "judge_timeout", "judge_concurrency", "asked")  # fmt: skip
+_OWN = ("resume", "report", "cache", "cache_limit", "progress", "ci", "partial",
+        "accept_regressions", "judge_timeout", "judge_concurrency", "asked")  # fmt: skip
 #: Set on a report that was taken from a journal.
 REPLAYED = "sae_replayed"
 

@@ -102,7 +102,7 @@ class Run:
         with contextlib.suppress(PytestSAEError):
             sent["specs"] = [dataclasses.astuple(spec) for spec in self.specs]
         with contextlib.suppress(PytestSAEError):
-            sent["baseline"] = dataclasses.asdict(self.baseline) if self.baseline else None
+            sent["baseline"] = dataclasses.asdict(self.compared) if self.compared else None
         return sent
 
     @cached_property
@@ -148,6 +148,20 @@ class Run:
         return read_baseline(path, shown)
 
     @cached_property
+    def compared(self) -> Baseline | None:
+        """The baseline as it judges this run, by the rule of `pytest-sae compare`.
+
+        Raises:
+            BaselineError: as of `baseline`.
+            OptionError: a value of --sae that names no SAE.
+        """
+        if self._baseline is not None or self.baseline is None:
+            return self._baseline  # as the controller sent it
+        from pytest_sae.gate.baseline import judging
+
+        return judging(self.baseline, {spec.id for spec in self.all_specs})
+
+    @cached_property
     def earlier(self) -> Path | None:
         """Journal of the run that this one goes on with, None where it goes on with none.
 
@@ -167,10 +181,10 @@ class Run:
             row: of what was measured.
             influence: what each unit adds to the error of its value; empty where it has none.
         """
-        if self.baseline is None or self.options.update == "all":
+        if self.compared is None or self.options.update == "all":
             return None
         required = self.options.ci and not self.options.update
-        return self.baseline.against((row.sae, row.key), row.fingerprints, required, influence)
+        return self.compared.against((row.sae, row.key), row.fingerprints, required, influence)
 
     @property
     def workers(self) -> int:
@@ -300,6 +314,12 @@ class Run:
     def expects_sae_tests(self) -> bool:
         """Whether SAE tests may run, as far as the command line tells."""
         return self.options.asked or bool(self.foreseen_thresholds())
+
+    @property
+    def shows_progress(self) -> bool:
+        """Whether anybody is to be told how far the run has come."""
+        said = self.options.progress and self.config.getoption("verbose", 0) >= 0
+        return bool(said) and self.expects_sae_tests()
 
     def _argument_paths(self) -> Iterable[Path]:
         for argument in self.config.args:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pytest_sae.dictionaries.base import Dictionary
     from pytest_sae.session.loaded import LoadedSAE
 
-HALF = (torch.bfloat16, torch.float16)
+HALF = frozenset((torch.bfloat16, torch.float16))
 TEXTS = 8  # as many are enough to see an overflow, or thresholds that are passed
 
 
@@ -28,7 +28,7 @@ def compared(
     """Return the figures of `models.precision` for what an SAE reads and makes of it.
 
     Args:
-        sae: loaded in half precision.
+        sae: loaded in half precision, or on a model in it.
         exact: the same dictionary in float32.
         texts: a few.
         store: keeps the activations in float32, for which the model is loaded a second time.

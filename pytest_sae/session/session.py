@@ -176,7 +176,8 @@ class EvalSession:
             "suite": self._how_much,
         }
         sae = LoadedSAE(spec.id, dictionary, model, site, site_out, fingerprints)
-        if self._dtype in half_precision.HALF and spec.id not in self._precision:
+        halved = half_precision.HALF.intersection((self._dtype, model.dtype))
+        if halved and spec.id not in self._precision:
             with self.store.work.timed("compare precision"):
                 exact = self._dictionary(spec, torch.float32)
                 texts = self._few_texts()
@@ -379,19 +380,27 @@ class EvalSession:
     def _model(self, name: str) -> LanguageModel:
         if name not in self._models:
             with self.store.work.timed("load model"):
-                self._models[name] = load_model(name, str(self._device), self._dtype)
+                self._models[name] = load_model(name, str(self._device), self._model_dtype)
         return self._models[name]
 
     @property
     def _dtype(self) -> torch.dtype:
-        dtype: torch.dtype = getattr(torch, self.options.dtype)
-        return dtype
+        return _dtype(self.options.dtype)
+
+    @property
+    def _model_dtype(self) -> torch.dtype:
+        return _dtype(self.options.model_dtype or self.options.dtype)
 
     @cached_property
     def _device(self) -> torch.device:
         if self.options.device != "auto":
             return torch.device(self.options.device)
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _dtype(name: str) -> torch.dtype:
+    dtype: torch.dtype = getattr(torch, name)
+    return dtype
 
 
 def _silent(stage: str, done: int, total: int) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -16,12 +17,27 @@ from torch import Tensor
 from pytest_sae.dictionaries.affine import AffineDictionary
 from pytest_sae.dictionaries.base import Dictionary, DictionaryInfo
 from pytest_sae.errors import DictionaryError
-from pytest_sae.synthetic.worlds import World
 
 Known = tuple[Tensor, Tensor]  # (token, d) activations and (token, F) what they are made of
 
 
-def oracle(world: World, known: Sequence[Known]) -> AffineDictionary:
+class Truth(Protocol):
+    """What is true of a world: `synthetic.worlds.World` has it."""
+
+    @property
+    def rows(self) -> Tensor:
+        """(F, d) the true feature directions."""
+
+    @property
+    def bias(self) -> Tensor:
+        """(d,) what every activation has in common."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Of all that decides them."""
+
+
+def oracle(world: Truth, known: Sequence[Known]) -> AffineDictionary:
     """Return the dictionary of all true features of a world.
 
     Its decoder is the truth. It encodes by looking a token up among those that it was given, so

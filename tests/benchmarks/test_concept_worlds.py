@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.concept_definitions import CHOSEN, NS, Curve, valued
 from benchmarks.concept_panels import Code, recovery
-from benchmarks.concept_table import ATTACKS, CONTROLS, LAST, Judged
+from benchmarks.concept_table import ATTACKS, CONTROLS, LAST, Judged, with_pairs
 from benchmarks.concept_worlds import DESIGN, HELD_OUT, Kind, KindWorld
 
 SMALL = Kind("small", 60, 24, 5, most=0.05, concept=1, caused=False)
@@ -78,7 +78,22 @@ def test_a_definition_is_judged_by_rank_oracle_controls_attacks_and_noise() -> N
     again = {m: {"values": {"d": v}} for m, (v, _) in trained.items()}
     found = Judged.of({"0": first, "1": again}, "d")
     assert found.ranks == pytest.approx((1.0, -1.0))
+    assert found.found == pytest.approx((1.0, -1.0))
     assert not found.oracle
     assert found.control == pytest.approx(0.2)
     assert found.attacks["asked doubled"] == pytest.approx(0.5)
     assert found.cv == 0.0
+
+
+def test_two_definitions_together_are_the_smaller_over_the_median_of_what_is_trained() -> None:
+    values = {f"a{LAST}": (1.0, 8.0), f"b{LAST}": (3.0, 4.0), f"c{LAST}": (2.0, 2.0), "x": (4, 1)}
+    rows = {
+        m: {"kind": "trained" if m.endswith(LAST) else "control",
+            "values": {"removal": r, "explained_variance": e}, "truth": [0, 0]}
+        for m, (r, e) in values.items()
+    }  # fmt: skip
+    found = with_pairs({"0": rows})["0"]
+    together = [
+        row["values"]["smaller of removal and explained_variance"] for row in found.values()
+    ]
+    assert together == [0.5, 1.0, 0.5, 0.25]

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from pytest_sae.dictionaries.formats import entry_points
-from pytest_sae.dictionaries.spec import SAESpec, _unique_ids, resolve
+from pytest_sae.dictionaries.spec import SAESpec, _unique_ids, path_of, resolve, with_setting
 from pytest_sae.errors import OptionError
 
 
@@ -238,11 +238,107 @@ def test_a_spec_survives_the_way_to_a_worker(here: Path) -> None:
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.text(alphabet="ab,=:/\\C.*[é \x00", max_size=12))
+@given(st.text(alphabet="ab,=:/\\C.*[é \x00@", max_size=12))
 def test_any_text_is_resolved_or_refused(here: Path, text: str) -> None:
     assume("/" not in text.replace("a/", ""))  # the whole disk need not be searched
     with contextlib.suppress(OptionError):
         assert resolve([text])
+
+
+@pytest.mark.parametrize(
+    "place", ["saes/m", "./saes/m", "saes/m/sae_weights.safetensors", "saes", "saes/*"]
+)
+def test_a_name_before_the_path_is_the_id_wherever_the_dictionary_lies(
+    here: Path, place: str
+) -> None:
+    make("saes/m")
+    assert ids(f"main_8.1@{place}") == ["main_8.1"]
+    assert resolve([f"main@{here / place}"])[0].text == f"main@{here / place}"
+
+
+def test_a_family_and_settings_may_follow_a_name(here: Path) -> None:
+    make("saes/m")
+    settings = (("k", "3"), ("site", "x@y"))
+    assert specs("main@openai,k=3,site=x@y:saes/m") == [("main", "saes/m", "openai", settings)]
+    assert path_of("main@openai,k=3:saes/m") == path_of("saes/m") == "saes/m"
+
+
+@pytest.mark.parametrize(
+    "path", ["v1@2", "v1@2/m", "v1@saes", "main@openai,k=3:x", "x/v1@2", "k=3:v1@2", "a b@c"]
+)
+def test_an_at_in_a_path_that_is_there_is_no_name(here: Path, path: str) -> None:
+    make(path, "saes")
+    assert [(spec.path, spec.family) for spec in resolve([path])] == [(path, "")]
+
+
+def test_a_glob_with_an_at_that_matches_something_is_no_name(here: Path) -> None:
+    make("v1@2", "v1@3/m")
+    assert [spec.path for spec in resolve(["v1@*", "v1@*/m"])] == ["v1@2", "v1@3/m"]
+    assert "nothing* matches nothing" in refusal("v1@nothing*")
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("lab/one@v2", "lab/one@v2"), ("./a@b", "a@b"), ("k=3:a@b", "a@b"), ("~/a@b", "a@b"),
+        ("main@lab/one@v2", "lab/one@v2"), ("main@k=3:a@b", "a@b"), ("main@a@b", "a@b"),
+    ],
+)  # fmt: skip
+def test_an_at_behind_a_slash_or_a_setting_is_of_the_path(here: Path, text: str, path: str) -> None:
+    assert f"{path} does not exist" in refusal(text)
+
+
+@pytest.mark.parametrize("name", ["my-sae", "a b", "é", ".m", "m+2", "-m", "@", " "])
+def test_a_name_that_can_be_none_is_told_what_one_is(here: Path, name: str) -> None:
+    make("saes/m")
+    if name == "@":  # nothing is called by nothing
+        assert "@@saes/m does not exist" in refusal("@@saes/m")
+        return
+    message = refusal(f"{name}@saes/m")
+    assert f"begins with {name!r}, which can be no name" in message
+    assert "letters, digits, . and _" in message
+
+
+def test_one_name_is_for_one_dictionary(here: Path) -> None:
+    make("saes/a", "saes/b")
+    message = refusal("main@saes/*")
+    assert "means 2 dictionaries, which cannot all be called main" in message
+    assert "main@saes/a." in message
+    assert "--sae=main@saes/a is called main too" in refusal("main@saes/a", "main@saes/b")
+    assert "is called main too" in refusal("main@saes/a", "main@k=3:saes/a")
+    assert "--sae=main@saes/a calls main" in refusal("main@saes/a", "other@saes/a")
+    assert len(resolve(["main@saes/a", "main@./saes/a"])) == 1
+
+
+def test_a_dictionary_of_a_glob_can_have_a_name_and_keeps_its_place(here: Path) -> None:
+    make("saes/a", "saes/b", "saes/c")
+    assert ids("saes/*", "main@saes/b") == ["a", "main", "c"]
+    assert ids("main@saes/b", "saes/*") == ["main", "a", "c"]
+
+
+def test_a_name_is_kept_by_whom_it_was_given_to(here: Path) -> None:
+    make("x/main", "y/m")
+    assert ids("x/main", "main@y/m") == ["x.main", "main"]
+    assert ids("main@y/m", "x/main") == ["main", "x.main"]
+    assert ids("main@y/m", "k=3:x/main", "k=4:x/main") == ["main", "x.main+k3", "x.main+k4"]
+
+
+def test_a_copy_with_another_setting_has_another_name() -> None:
+    assert with_setting("main@sae_lens,at=0:saes/a", "k", "3") == "sae_lens,at=0,k=3:saes/a"
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(st.sampled_from(["a", "b", "c.d"]), unique=True), st.permutations("abcd"))
+def test_names_are_ids_whatever_stands_beside_them(
+    here: Path, names: list[str], paths: list[str]
+) -> None:
+    for name in "abcd":
+        if not Path(name).exists():
+            make(name)
+    named = [f"{name}@{path}" for name, path in zip(names, paths, strict=False)]
+    found = ids(*named, *paths)
+    assert found[: len(names)] == names
+    assert len(set(found)) == len(paths)
 
 
 def test_resolving_imports_nothing_heavy() -> None:

@@ -175,14 +175,16 @@ def test_two_dictionaries_are_compared_by_what_each_text_adds_to_their_errors() 
     assert len(found.influence) == 240 + found.seeds + 1  # and what ranks the latents
 
 
-def test_latents_are_ranked_again_on_the_first_fit_and_read_by_it_as_by_hand() -> None:
+@pytest.mark.parametrize("fit", [0, 1])
+def test_latents_are_ranked_again_on_a_fits_own_texts_and_read_by_it_as_by_hand(fit: int) -> None:
     _, texts, _ = planted()
     dictionary = entangled(0.4)
-    drawn = np.repeat(np.arange(len(texts.cells_train)), texts.counts[0].astype(int))
-    for c, found in enumerate(removed(dictionary)):
-        wanted = [by_hand(texts, dictionary, c, 0, n, drawn) for n in NS]
-        assert found.reranked.own.sum(2)[:, 0] == pytest.approx([w[0] for w in wanted], abs=2e-3)
-        assert found.reranked.others.sum(2)[:, 0] == pytest.approx([w[1] for w in wanted], abs=2e-3)
+    drawn = np.repeat(np.arange(len(texts.cells_train)), texts.counts[fit].astype(int))
+    for c, each in enumerate(removed(dictionary)):
+        found = each.reranked[fit]
+        wanted = np.array([by_hand(texts, dictionary, c, fit, n, drawn) for n in NS])
+        assert found.own.sum(2)[:, 0] == pytest.approx(wanted[:, 0], abs=2e-3)
+        assert found.others.sum(2)[:, 0] == pytest.approx(wanted[:, 1], abs=2e-3)
 
 
 def test_halving_what_no_task_reads_wins_nothing() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_sae.cli import main
 from tests.plugin.project import Project
 
 CORE = """
@@ -103,6 +104,83 @@ def test_beside_another_seed_of_the_recipe_its_own_tolerance_counts(
     assert apart(kept, workers, "--sae-baseline-other-seed").ret == 0
     row = kept.rows()["a explained_variance"]
     assert row["rule"]["regression"] == {"abs": 0.1, "rel": 0.0, "sigma": 3.0}
+
+
+@WORKERS
+def test_a_name_holds_the_next_checkpoint_to_the_last_release(
+    project: Project, workers: str
+) -> None:
+    project.thresholds(BOUNDS)
+    made_with(project)
+    for place in ("release", "step_9000", "other"):
+        project.sae(place)
+    values(project, explained_variance=0.91, mse=1.0)
+    saes = ["--sae=main@saes/release", "--sae=saes/other"]
+    assert apart(project, workers, *saes, "--sae-baseline-update", sae="saes/a").ret == 0
+    assert sorted(each.name for each in (project.path / "kept").glob("*.json")) == [
+        "a.json", "main.json", "other.json",
+    ]  # fmt: skip
+    values(project, explained_variance=0.8, mse=1.0)
+    result = apart(project, workers, "--sae=saes/other", sae="main@saes/step_9000")
+    assert result.ret == 1
+    assert project.rows()["main explained_variance"]["baseline"]["value"] == 0.91
+    assert project.verdicts() == {
+        "main explained_variance": "regressed", "main mse": "pass",
+        "other explained_variance": "regressed", "other mse": "pass",
+    }  # fmt: skip
+    assert project.report()["saes"][0] == {
+        "id": "main", "path": "saes/step_9000", "text": "main@saes/step_9000",
+    }  # fmt: skip
+
+
+@WORKERS
+def test_one_sae_is_judged_by_the_baseline_of_one_whatever_both_are_called(
+    kept: Project, workers: str
+) -> None:
+    kept.sae("b")
+    values(kept, explained_variance=0.8, mse=1.0)
+    result = apart(kept, workers, sae="saes/b")
+    assert result.ret == 1
+    assert kept.rows()["b explained_variance"]["baseline"]["source"] == "a in kept"
+    assert kept.verdicts() == {"b explained_variance": "regressed", "b mse": "pass"}
+    judged_in_a_run = kept.report()["measurements"]
+    unjudged = [{**row, "baseline": None} for row in judged_in_a_run]
+    again = {**kept.report(), "measurements": unjudged}
+    (kept.path / "later.json").write_text(json.dumps(again))
+    assert main(["compare", "kept", "later.json", "--output=compared"]) == 1
+    compared = json.loads((kept.path / "compared/report.json").read_text())["measurements"]
+    assert [(row["verdict"], row["baseline"]) for row in compared] == [
+        (row["verdict"], row["baseline"]) for row in judged_in_a_run
+    ]
+
+
+def test_what_a_baseline_of_one_has_and_the_run_did_not_measure_is_missed(kept: Project) -> None:
+    kept.sae("b")
+    values(kept, mse=1.0)
+    assert kept.run("--sae-baseline=kept", sae="saes/b").ret == 1
+    told = "1 value of b in a in kept was not measured: explained_variance"
+    assert told in kept.report()["problems"]
+
+
+def test_one_of_two_saes_is_not_judged_by_a_baseline_of_another_name(kept: Project) -> None:
+    kept.sae("b"), kept.sae("c")
+    values(kept, explained_variance=0.8, mse=1.0)
+    saes = ["--sae-baseline=kept", "--sae=saes/b", "--sae=saes/c"]
+    for shard in ([], ["--sae-shard=1/2"]):
+        assert kept.run(*saes, *shard, sae=None).ret == 0
+        assert set(kept.verdicts().values()) == {"new"}
+    assert main(["compare", "kept", "sae-report", "--output=compared"]) == 1
+    compared = json.loads((kept.path / "compared/report.json").read_text())
+    assert "no SAE of the report is in kept" in compared["problems"]
+
+
+def test_an_update_writes_the_new_name_beside_the_old_one(kept: Project) -> None:
+    kept.sae("b")
+    before = (kept.path / "kept/a.json").read_bytes()
+    values(kept, explained_variance=0.8, mse=1.0)
+    assert kept.run("--sae-baseline=kept", "--sae-baseline-update", sae="saes/b").ret == 0
+    assert (kept.path / "kept/a.json").read_bytes() == before
+    assert '"value": 0.8' in (kept.path / "kept/b.json").read_text()
 
 
 @WORKERS

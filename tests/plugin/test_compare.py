@@ -61,6 +61,25 @@ def test_a_regression_is_red_and_told_in_its_first_line(
     assert "SAE gate: fail" in told
 
 
+def test_a_comparison_is_told_as_a_run_is_and_every_value_with_v(
+    two: Callable[..., int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    after = {"explained_variance": 0.8, "mse": 1.0}
+    two(FIRST, after)
+    capsys.readouterr()
+    main(["compare", "before", "after"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines if line.startswith("a ")] == [
+        ["a", "✗", "fail", "1", "of", "2", "red", "✗0.8", "1"]
+    ]
+    assert sum("regressed from 0.9100" in line for line in lines) == 1
+    assert max(map(len, lines)) < 80
+    main(["compare", "before", "after", "-v"])
+    told = capsys.readouterr().out
+    assert "a    mse                 1.0000 ± 0.0100  max 5    1.0000 (+0.0000)  pass" in told
+
+
 def test_what_the_second_run_left_out_is_red(
     two: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -71,6 +71,23 @@ def test_two_shards_merged_are_a_single_run_to_the_bit(
     assert kept[0] == kept[1]
 
 
+def test_shards_of_named_saes_are_judged_by_a_baseline_of_other_paths(shards: Project) -> None:
+    kept = ("--sae-baseline=kept",)
+    run(shards, "whole", *kept, "--sae-baseline-update")
+    saes = []
+    for name in ("a", "b", "c"):
+        shards.sae(f"next/{name}9000")
+        saes.append(f"--sae={name}@saes/next/{name}9000")
+    for report, *args in (("one", "--sae-shard=1/2"), ("two", "--sae-shard=2/2")):
+        shards.run(f"--sae-report={report}", *saes, *kept, *args, sae=None)
+    _, report = merged("one", "two")
+    assert [each["id"] for each in report["saes"]] == ["a", "b", "c"]
+    assert report["problems"] == []
+    values = [(row["value"], row["baseline"]["value"]) for row in report["measurements"]]
+    assert len(values) == 12
+    assert all(now == before for now, before in values)
+
+
 def test_a_merged_report_is_a_baseline_as_that_of_a_single_run_is(shards: Project) -> None:
     for report, *args in (("whole",), ("one", "--sae-shard=1/2"), ("two", "--sae-shard=2/2")):
         run(shards, report, *args)

@@ -25,6 +25,8 @@ def test_an_sae_is_named_alone_where_its_id_does_not_depend_on_the_others() -> N
     renamed = {"topk_1": "one/sae", "b": "two/sae"}
     assert command(saes=renamed) == ["pytest", TEST, "--sae=one/sae", "--sae=two/sae"]
     assert command(saes={}) == ["pytest", TEST]
+    named = {"topk_1": "topk_1@other/sae", "b": "saes/b"}
+    assert command(saes=named) == ["pytest", TEST, "--sae=topk_1@other/sae"]
 
 
 @pytest.mark.parametrize(

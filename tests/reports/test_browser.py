@@ -21,6 +21,8 @@ from pytest_sae.records.report import SAE, Report
 from pytest_sae.records.row import Against, Row
 from pytest_sae.records.verdicts import Verdict
 from pytest_sae.reports.html import html
+from pytest_sae.reports.html_series import series
+from pytest_sae.reports.series import columns
 from tests.records.rows import row_of
 from tests.reports.examples import CURVE, report, rule
 
@@ -198,3 +200,23 @@ def test_axe_finds_nothing(page: Any, scheme: str) -> None:
     page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
     found = axe.Axe().run(page).response["violations"]
     assert [(each["id"], each["nodes"][0]["html"]) for each in found] == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_on_several_reports_works_alike(browser: Any, tmp_path: Path, scheme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="the extra `browser`")
+    file = tmp_path / "series.html"
+    file.write_text(series(columns([("first", whole()), ("second", whole())])), encoding="utf-8")
+    opened = browser.new_page(viewport={"width": 1366, "height": 900}, color_scheme=scheme)
+    said: list[str] = []
+    opened.on("console", lambda message: said.append(message.text))
+    opened.on("request", lambda request: said.append(request.url))
+    opened.goto(file.as_uri())
+    opened.locator("#over .show").first.click()
+    assert "second" in opened.locator(".points").inner_text()
+    found = axe.Axe().run(opened).response["violations"]
+    assert [(each["id"], each["nodes"][0]["html"]) for each in found] == []
+    opened.get_by_role("button", name="failed").click()
+    assert shown(opened) == ["explained_variance↑ two"]
+    assert said == [file.as_uri()]
+    opened.close()

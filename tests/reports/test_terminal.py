@@ -18,7 +18,7 @@ from pytest_sae.records.report import SAE, Report
 from pytest_sae.records.row import Row, unmeasured_row
 from pytest_sae.reports.overview import deciding, overview
 from pytest_sae.reports.summary import failed_lines, rerun_of
-from pytest_sae.reports.terminal import write_terminal
+from pytest_sae.reports.terminal import printed, write_terminal
 from tests.reports.examples import report, row, rule
 
 
@@ -142,3 +142,14 @@ def test_with_q_there_is_neither_a_table_nor_a_place() -> None:
         "SAE evaluation",
         "SAE gate: pass (4 pass, 4 ungated; 2 SAEs)",
     ]
+
+
+@pytest.mark.parametrize("verbosity", [0, 1])
+def test_a_command_prints_what_a_run_writes(
+    verbosity: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    of_a_run = shown(many(), 80, verbosity)
+    assert of_a_run[0] == "SAE evaluation"
+    assert of_a_run[-1] == "reports: sae-report"
+    assert printed(many(), verbosity).splitlines() == of_a_run[1:-1]

@@ -248,6 +248,26 @@ def test_half_precision_tells_how_far_it_is_from_float32(world: Path) -> None:
     assert 0 < told["relative"] < 0.1
 
 
+def test_the_model_may_be_in_half_precision_and_the_sae_not(world: Path) -> None:
+    session, sae = opened(world, "topk", model_dtype="bfloat16")
+    assert sae.model.dtype == torch.bfloat16
+    assert sae.dictionary.dtype == torch.float32
+    full = load_model(sae.model.name, "cpu", torch.float32)
+    texts = session.tasks.corpus.texts[:8]
+    encoders = (sae.dictionary.encode, sae.dictionary.encode)
+    (told,) = session.describe()["precision"].values()
+    assert told == dataclasses.asdict(compare(sae.model, full, sae.site, texts, encoders))
+
+
+def test_the_model_may_be_exact_and_the_sae_not(world: Path) -> None:
+    session, sae = opened(world, "topk", model_dtype="float32", dtype="bfloat16")
+    assert sae.model.dtype == torch.float32
+    assert sae.dictionary.dtype == torch.bfloat16
+    (told,) = session.describe()["precision"].values()
+    assert told["relative"] == 0
+    assert told["latent"] > 0
+
+
 def test_single_precision_is_compared_with_nothing(world: Path) -> None:
     session, _ = opened(world, "topk")
     assert "precision" not in session.describe()

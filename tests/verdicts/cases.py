@@ -14,12 +14,13 @@ from tests.verdicts.places import CORE, RULES, everywhere, right
 
 @dataclass(frozen=True)
 class Before:
-    """An earlier run, whose values are kept as the baseline `kept`."""
+    """An earlier run, whose values are kept as the baseline `kept`, those of SAEs `beside` too."""
 
     tests: str = CORE
     rules: str = RULES
     measured: str = ""
     sae: str = "a"
+    beside: tuple[str, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -98,10 +99,12 @@ def _written(
 
 
 def _kept(project: Project, before: Before) -> list[str]:
-    project.sae(before.sae)
+    saes = (before.sae, *before.beside)
+    for name in saes:
+        project.sae(name)
     _written(project, before.tests, before.rules, before.measured, before.files)
     update = ("--sae-baseline=kept", "--sae-baseline-update")
-    assert project.run(*update, sae=f"saes/{before.sae}").ret == 0
+    assert project.run(*update, *(f"--sae=saes/{name}" for name in saes), sae=None).ret == 0
     for name in before.files:
         (project.path / name).unlink()
-    return [f"--sae-baseline=kept/{before.sae}.json"]
+    return [f"--sae-baseline=kept{'' if before.beside else f'/{before.sae}.json'}"]

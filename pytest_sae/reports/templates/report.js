@@ -76,7 +76,7 @@ function pointsOf(figure) {
   const titles = all("svg title", figure).map((title) => title.textContent);
   const found = titles.map((title) => POINT.exec(title));
   const first = found.find(Boolean);
-  const columns = first ? ["", first[2], "value", "low", "high"] : ["what is drawn"];
+  const columns = first ? ["name", first[2], "value", "low", "high"] : ["what is drawn"];
   const cells = titles.map((title, place) => {
     if (!first) return [title];
     const point = found[place];
