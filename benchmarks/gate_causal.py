@@ -58,7 +58,7 @@ def _drawn_outcome(outcome: Outcome, entities: Indices) -> Outcome:
             pairs.base[chosen], pairs.source[chosen], pairs.target[chosen], entity,
             pairs.cause[chosen],
         ),
-        masked=outcome.masked[chosen],
+        masked=outcome.masked[:, chosen],
         everything=outcome.everything[chosen],
     )  # fmt: skip
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from benchmarks.gate_causal import PrincipledPool, RavelPool
+from benchmarks.gate_concepts import MEASURED, ConceptPool
 from benchmarks.gate_draws import Draw
 from benchmarks.gate_reconstruction import ReconstructionPool, Shared
 from pytest_sae.numbers.control import Control
@@ -48,6 +50,15 @@ FAMILIES: Mapping[str, Simulated] = {
         "held-out texts, the same for the dictionary and its controls",
         "nothing: controls have the seed of the run",
     ),
+    **{
+        name: Simulated(
+            partial(ConceptPool, name),
+            "tpp",
+            "labelled texts, of training and of test, within their cells",
+            "all that is fitted: probes, their resamples, the order of latents",
+        )
+        for name in MEASURED
+    },
     "ravel": Simulated(
         RavelPool.of,
         "ravel",

@@ -111,6 +111,7 @@ def outcome(
     if not before or len(held) < len(now):
         return Outcome(variant, bounds, values=figures[0], margins=figures[1])
     good = [each for each in before if not isinstance(each, Refused)]
+    rules = rules.of_other_seed() if variant.kind == "again" else rules
     # Of as many comparisons as repetitions alone, a rate below one in a hundred cannot be told.
     lags = range(1, BASELINES + 1) if variant.kind == "good" else (1,)
     shifted = [
@@ -119,10 +120,10 @@ def outcome(
     return Outcome(
         variant,
         bounds,
-        alike=[_beside(old, new, rules, paired=True) for old, new in zip(good, held, strict=False)],
-        other=[_beside(old, held[place], rules) for place, old in shifted],
+        alike=[beside(old, new, rules, paired=True) for old, new in zip(good, held, strict=False)],
+        other=[beside(old, held[place], rules) for place, old in shifted],
         at_two=[
-            _beside(old, held[place], rules, sigma=2.0)
+            beside(old, held[place], rules, sigma=2.0)
             for place, old in shifted
             if variant.kind == "good"
         ],
@@ -151,29 +152,42 @@ def _judged(each: Measurement, rule: Rule | None, baseline: Baseline | None = No
     return judge(each.estimate, rule, "", against, each.controls, each.spec.direction)
 
 
-def _beside(
+def beside(
     before: Sequence[Measurement],
     now: Sequence[Measurement],
     rules: Thresholds,
     paired: bool = False,
     sigma: float | None = None,
 ) -> Reds:
-    """Return what is worse than in a baseline, whatever the bounds say of it."""
-    rows = [judged(measured_row(each, ""), _judged(each, _rule(each, rules))) for each in before]
+    """Return what is worse than in a baseline, whatever the bounds say of it.
+
+    Args:
+        before: what was measured of the dictionary that is the baseline.
+        now: of the other one.
+        rules: of the suite.
+        paired: whether both were measured on the same texts.
+        sigma: standard errors that are asked for, None for what the rules say.
+    """
+    # A value that misses its bound, or has no controls for one, is a baseline all the same.
+    rows = [judged(measured_row(each, ""), _judged(each, _free(each, rules))) for each in before]
     kept = {(each.sae, each.key): each.estimate.influence for each in before} if paired else {}
     baseline = Baseline(
         "baseline", [replace(each, sae=now[0].sae) for each in entries_of(rows, kept)]
     )
-    verdicts = {each.key: _regression(each, _rule(each, rules), baseline, sigma) for each in now}
+    verdicts = {each.key: _regression(each, _free(each, rules), baseline, sigma) for each in now}
     return {key: name for key, name in verdicts.items() if name == "regressed"}
 
 
+def _free(each: Measurement, rules: Thresholds) -> Rule | None:
+    """Return a rule without its bounds: they come first, and would hide what a baseline says."""
+    rule = _rule(each, rules)
+    return rule and replace(rule, min=None, max=None, bound=None, max_se=None, max_rel_se=None)
+
+
 def _regression(
-    each: Measurement, rule: Rule | None, baseline: Baseline, sigma: float | None
+    each: Measurement, free: Rule | None, baseline: Baseline, sigma: float | None
 ) -> str:
-    # Bounds come first in a verdict, and would hide what the baseline says.
-    free = rule and replace(rule, min=None, max=None, bound=None, max_se=None, max_rel_se=None)
-    allowed = rule and rule.allowed(each.spec.direction)
+    allowed = free and free.allowed(each.spec.direction)
     if free and allowed and sigma is not None:
         free = replace(free, regression=replace(allowed, sigma=sigma))
     return _judged(replace(each, controls=()), free, baseline).name

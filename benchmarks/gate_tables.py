@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.gate_damage_tables import TABLES, TRUTH
 from benchmarks.gate_draws import SEEDS
 from benchmarks.gate_families import FAMILIES
 from benchmarks.gate_outcomes import BASELINES, Figure, Outcome, Reds, share
@@ -45,9 +46,15 @@ def write_tables(seen: Sequence[Seen], chosen: argparse.Namespace, output: Path)
         output: the file.
     """
     parts = [_HEAD, _drawn(seen, chosen), _rates(seen), _bounds(seen), _regressions(seen),
-             _errors(seen)]  # fmt: skip
+             _errors(seen), *_damages(chosen)]  # fmt: skip
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def _damages(chosen: argparse.Namespace) -> list[str]:
+    """What gate_damages.py and gate_truth.py have written, if they have."""
+    files = [chosen.work / name for name in (TABLES, TRUTH)]
+    return [file.read_text(encoding="utf-8").strip() for file in files if file.is_file()]
 
 
 _HEAD = f"""# How often the gate is wrong
@@ -158,7 +165,7 @@ def _changes(seen: Sequence[Seen]) -> Iterator[str]:
                 yield ""
                 yield (
                     f"*{each.variant.told}* of {world.world} moves {' and '.join(moved)}: less "
-                    "than the rules' tolerances, which are there for other seeds of a recipe."
+                    "than the rules' tolerances."
                 )
 
 
@@ -241,8 +248,9 @@ def _errors(seen: Sequence[Seen]) -> str:
         "of the standard error that they are given: 1 where that tells the truth, more where it "
         "leaves something out. *To its bound* is the same of the distance to a bound that controls "
         "set, whose error is that of the value and its controls on the same texts. The units of "
-        "`dead_share` and `dense_share_10pct` are latents, which are not drawn here. `ravel` holds "
-        "its masks fixed: its rule makes up for what that leaves out.",
+        "`dead_share` and `dense_share_10pct` are latents, which are not drawn here. With each "
+        "seed `ravel` draws its test pairs anew, which counts what they add twice; its rule makes "
+        "up for that.",
         "",
         f"| world | dictionary | {' | '.join(heads)} |",
         f"|---|---|{'---|' * len(heads)}",

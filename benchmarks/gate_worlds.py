@@ -15,6 +15,9 @@ Kind = Literal["good", "again", "damaged", "worthless"]
 BUNDLED = "bundled"
 GOOD = ("topk", "batchtopk")
 EARLY = "topk-010"
+# What gate_trainings.py makes: half of the training, and the recipe with other seeds.
+HALF = "topk-050"
+SEEDS = ("topk-seed-1", "topk-seed-2", "topk-seed-3")
 TOLD = {AGAIN: "trained again, another seed", EARLY: "10 % of the training"}
 
 

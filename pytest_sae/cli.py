@@ -208,6 +208,8 @@ def _add_compare(commands: Any) -> None:
     add("after", type=Path, metavar="B", help="report.json, or its directory")
     add("--thresholds", type=Path, metavar="FILE", help="default: the rules that B was judged by")
     add("--output", type=Path, metavar="DIR", help="where to write the report of the comparison")
+    told = "A is of another run of the recipe, as --sae-baseline-other-seed of a run"
+    add("--other-seed", action="store_true", help=told)
     add("-v", "--verbose", action="store_true", help="tell every value")
     compare.set_defaults(run=_compare)
 
@@ -249,7 +251,7 @@ def _add_calibrate(commands: Any) -> None:
     add("--work", type=Path, default=Path("sae-calibration"), metavar="DIR", help=told)
     told = "share of good SAEs that may miss a bound, for each bound (%(default)s)"
     add("--rate", type=float, default=0.01, metavar="SHARE", help=told)
-    told = "the good SAEs are runs of one recipe: write regression too"
+    told = "the good SAEs are runs of one recipe: write other_seed too"
     add("--one-recipe", action="store_true", help=told)
     add("--force", action="store_true", help="replace the file that is there")
     calibrate.set_defaults(run=_calibrate)
@@ -377,7 +379,12 @@ def _compare(chosen: argparse.Namespace) -> Said:
     from pytest_sae.run.report_commands import compared
 
     return compared(
-        chosen.before, chosen.after, chosen.thresholds, chosen.output, int(chosen.verbose)
+        chosen.before,
+        chosen.after,
+        chosen.thresholds,
+        chosen.output,
+        int(chosen.verbose),
+        chosen.other_seed,
     )
 
 

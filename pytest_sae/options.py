@@ -66,6 +66,7 @@ class Options:
         partial: whether a run of a part of the tests may be green in CI.
         accept_regressions: whether worse values may enter a baseline in CI.
         require: families that must be measured on every SAE.
+        baseline_other_seed: whether the baseline is of another run of the recipe.
     """
 
     sae: tuple[str, ...]
@@ -107,6 +108,7 @@ class Options:
     partial: bool = False
     accept_regressions: bool = False
     require: tuple[str, ...] = ()
+    baseline_other_seed: bool = False
 
 
 @dataclass(frozen=True)
@@ -226,6 +228,11 @@ _UPDATES = (
 _SWITCHES = (
     ("sae_partial", "let a part of the tests, chosen with -k and the like, pass in CI"),
     ("sae_resume", "go on with the run that was cut off, whose journal is in the report directory"),
+    (
+        "sae_baseline_other_seed",
+        "the baseline is of another run of the recipe: other_seed of the "
+        "rules counts in place of regression",
+    ),
     ("sae_accept_regressions", "let --sae-baseline-update take in worse values in CI too"),
 )
 _CI = "judge as in CI: what is new, or left out, is red (default where a CI service is recognised)"
@@ -290,6 +297,7 @@ def read_options(config: pytest.Config) -> Options:
         partial=bool(config.getoption("sae_partial")),
         resume=bool(config.getoption("sae_resume")),
         accept_regressions=bool(config.getoption("sae_accept_regressions")),
+        baseline_other_seed=bool(config.getoption("sae_baseline_other_seed")),
         asked=_asked(config),
         **alone,  # type: ignore[arg-type]  # each was checked by its own reader
     )

@@ -34,6 +34,7 @@ class RavelSizes:
         train_pairs: of each kind for each attribute.
         test_pairs: the same.
         steps: of training a mask.
+        masks: that are trained for each attribute, each on templates and pairs of its own.
     """
 
     entities: int = 50
@@ -41,6 +42,7 @@ class RavelSizes:
     train_pairs: int = 400
     test_pairs: int = 150
     steps: int = 60
+    masks: int = 3
 
 
 @dataclass(frozen=True)

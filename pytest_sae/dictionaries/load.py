@@ -52,7 +52,7 @@ def load(
     given = [(str(name), str(value)) for name, value in settings]
     damage = dict(given).get(SETTING, "")
     files = [each for each in given if each[0] != SETTING]
-    dictionary = _whole(path, str(device), dtype, family, files)
+    dictionary = _whole(path, str(device), dtype, family, files, damage)
     return damaged(dictionary, damage) if damage else dictionary
 
 
@@ -62,7 +62,9 @@ def _whole(
     dtype: torch.dtype | None,
     family: str,
     settings: Iterable[tuple[str, str]],
+    damage: str,
 ) -> Dictionary:
+    from pytest_sae.dictionaries.damaged import damaged_files
     from pytest_sae.dictionaries.formats import NAMES, entry_points, registry
     from pytest_sae.dictionaries.prove import prove
 
@@ -71,7 +73,9 @@ def _whole(
         return entry_points.load(family, path, device=device, dtype=dtype)
     if family:
         registry.family(family)  # an unknown one is said before anything is read
-    dictionary = registry.build(read(path, settings), family, device=device, dtype=dtype)
+    content = read(path, settings)
+    content = damaged_files(content, damage) if damage else content
+    dictionary = registry.build(content, family, device=device, dtype=dtype)
     prove(dictionary)
     return dictionary
 

@@ -20,5 +20,6 @@ CARD = Card(
     predicts=True,
     alone=True,
     sizes=per_suite(entities=(30, 50, 500), templates=(2, 4, 10), train_pairs=(100, 400, 3500),
-        test_pairs=(60, 150, 1500), steps=(20, 60, 600)),
+        test_pairs=(60, 150, 1500), steps=(20, 60, 600), masks=(2, 3, 3)),
+    code="2",
 )  # fmt: skip

@@ -25,9 +25,11 @@ T = TypeVar("T", bool, str)
 __all__ = ["Rule", "Thresholds", "load_thresholds", "parse_thresholds"]
 
 _NUMBERS = ("min", "max")
-_SETS = (*_NUMBERS, "max_se", "bound", "undecided", "gate", "optional", "regression")
+_TOLERANCES = ("regression", "other_seed")
+_SETS = (*_NUMBERS, "max_se", "bound", "undecided", "gate", "optional", *_TOLERANCES)
 _KEYS = (*_SETS, "reason")
 _OVERRIDE = ("sae", "metric", *_SETS, "reason", "expires")
+_BESIDE = "baseline"  # gate = "baseline": it decides where a baseline has a value of the metric
 _REGRESSION = ("abs", "rel", "sigma")
 
 
@@ -110,9 +112,12 @@ def _set(table: Mapping[str, object], metric: str, place: Place) -> dict[str, An
     fields: dict[str, Any] = {
         key: _number(table[key], key, place) for key in _NUMBERS if key in table
     }
-    for key in ("gate", "optional"):
-        if key in table:
-            fields[key] = _typed(table, key, bool, True, place)
+    if "gate" in table:
+        beside = table["gate"] == _BESIDE
+        fields["gate"] = beside or _typed(table, "gate", bool, True, place)
+        fields["beside_baseline"] = beside
+    if "optional" in table:
+        fields["optional"] = _typed(table, "optional", bool, True, place)
     if "max_se" in table:
         fields.update(_precision(table["max_se"], place))
     if "bound" in table:
@@ -120,8 +125,7 @@ def _set(table: Mapping[str, object], metric: str, place: Place) -> dict[str, An
         fields["bound"] = relative_bound(table["bound"], spec, place, _number)
     if "undecided" in table:
         fields["undecided"] = _undecided(table["undecided"], place)
-    if "regression" in table:
-        fields["regression"] = _regression(table["regression"], place)
+    fields.update({key: _tolerance(table[key], key, place) for key in _TOLERANCES if key in table})
     return fields
 
 
@@ -249,17 +253,17 @@ def _typed(table: Mapping[str, object], key: str, kind: type[T], default: T, pla
     return value
 
 
-def _regression(table: object, place: Place) -> Regression:
+def _tolerance(table: object, key: str, place: Place) -> Regression:
     if not isinstance(table, dict):
         raise ThresholdsError(
-            f"{place.at('regression')}: regression is {table!r}. "
+            f"{place.at(key)}: {key} is {table!r}. "
             "Expected a table such as { abs = 0.01, sigma = 3.0 }."
         )
-    _only(table, _REGRESSION, "regression", place)
-    numbers = {key: _number(value, key, place) for key, value in table.items()}
-    for key, number in numbers.items():
+    _only(table, _REGRESSION, key, place)
+    numbers = {name: _number(value, name, place) for name, value in table.items()}
+    for name, number in numbers.items():
         if number < 0:
-            raise ThresholdsError(f"{place.at('regression')}: {key} is negative.")
+            raise ThresholdsError(f"{place.at(key)}: {name} is negative.")
     return Regression(**numbers)
 
 
@@ -282,27 +286,29 @@ def _check_forbids(rule: Rule, spec: MetricSpec) -> None:
             )
     wrong = {"higher": ("min", rule.min, "max"), "lower": ("max", rule.max, "min")}
     needed, bound, there = wrong.get(spec.direction, ("", 0.0, ""))
-    others = (rule.regression, rule.max_se, rule.max_rel_se, rule.bound)
-    only = bound is None and all(each is None for each in others)
+    others = (rule.regression, rule.other_seed, rule.max_se, rule.max_rel_se, rule.bound)
+    only = bound is None and all(each is None for each in others) and not rule.beside_baseline
     if rule.gate and needed and only:
         raise ThresholdsError(
             f"{rule.at(there)}: of {rule.name}, {spec.direction} is better, and it has a "
             f"{there} alone: however bad it is, it passes. Expected {needed} or regression."
         )
-    if rule.regression is not None:
-        _check_tolerance(rule, rule.regression, spec)
+    for name in _TOLERANCES:
+        tolerance: Tolerance | None = getattr(rule, name)
+        if tolerance is not None:
+            _check_tolerance(rule, name, tolerance, spec)
 
 
-def _check_tolerance(rule: Rule, regression: Tolerance, spec: MetricSpec) -> None:
+def _check_tolerance(rule: Rule, name: str, tolerance: Tolerance, spec: MetricSpec) -> None:
     span = math.inf if spec.low is None or spec.high is None else spec.high - spec.low
     for key, allowed, least in (
-        ("abs", regression.abs, min(span, _BEYOND)),
-        ("rel", regression.rel, 1.0),
-        ("sigma", regression.sigma, _MOST_SIGMA),
+        ("abs", tolerance.abs, min(span, _BEYOND)),
+        ("rel", tolerance.rel, 1.0),
+        ("sigma", tolerance.sigma, _MOST_SIGMA),
     ):
         if allowed >= least:
             raise ThresholdsError(
-                f"{rule.at('regression')}: {rule.name} has regression {key} {allowed:g}: no "
+                f"{rule.at(name)}: {rule.name} has {name} {key} {allowed:g}: no "
                 f"value is that much worse, it forbids nothing. Expected less than {least:g}."
             )
 
@@ -314,7 +320,13 @@ def _check_bounds(rule: Rule) -> None:
             f"{rule.at('gate')}: {rule.name} has gate = false without a reason. "
             'Expected a line reason = "why it does not decide".'
         )
-    if rule.gate and rule.regression is None and not rule.bounded:
+    if rule.beside_baseline and rule.bounded:
+        raise ThresholdsError(
+            f"{rule.at('gate')}: {rule.name} has a bound, and gates beside a baseline alone. "
+            "Expected one of both: a bound is judged without any baseline."
+        )
+    relative = rule.regression or rule.other_seed or rule.beside_baseline
+    if rule.gate and not (relative or rule.bounded):
         raise ThresholdsError(
             f"{rule.at()}: {rule.name} bounds nothing. "
             "Expected min, max, bound, max_se or regression, or gate = false with a reason."

@@ -68,7 +68,7 @@ def calibrate(
         bad: SAEs that are known to be bad.
         rate: share of good SAEs that may miss a bound, for each bound.
         one_recipe: whether the good ones are runs of one recipe: how far they lie apart is then how
-            much worse than a baseline is no regression.
+            much worse than a baseline of another seed is no regression.
         damaged: copies of a good SAE with one thing wrong, by what that is; they show what a bound
             catches, and set none.
 
@@ -343,10 +343,10 @@ def _parsed(key: str, line: str) -> Rule | None:
 
 
 def _regression(key: str, saes: Sequence[Known], rate: float) -> str:
-    """Return how much worse one of two SAEs of a recipe is at a rate, as a line of TOML."""
+    """Return how much worse one of two runs of a recipe is at a rate, as a line of TOML."""
     values = [value for each in saes if (value := each.rows[key].value) is not None]
     apart = students_t.ppf(1 - rate, len(values) - 1) * math.sqrt(2) * statistics.stdev(values)
     if apart == 0:
         return ""
-    line = f"regression = {{ abs = {-_loosened(-apart, apart)!r} }}"
+    line = f"other_seed = {{ abs = {-_loosened(-apart, apart)!r} }}"
     return line if _parsed(key, line) else ""

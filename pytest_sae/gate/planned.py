@@ -63,7 +63,8 @@ def controls_needed(thresholds: Iterable[Thresholds]) -> dict[str, frozenset[str
 
 def _of_rules(sae: str, thresholds: Thresholds) -> Iterator[Item]:
     for name, rule in _in_force(sae, thresholds):
-        if rule.gate:
+        # What a baseline has a value of is planned with the baseline.
+        if rule.gate and not rule.beside_baseline:
             yield Item("rule", sae, name, rule.at())
 
 

@@ -37,7 +37,10 @@ class Rule(AppliedRule):
     """The bounds of one metric, or of one metric at one setting, as a file says them.
 
     Args:
-        regression: None for the default.
+        regression: how much worse than an earlier state of the same SAE is too much, None for the
+            default.
+        other_seed: the same where the baseline is another run of the recipe, None for
+            `regression`.
         optional: True where the metric may be absent because the run has no data for it, False
             where it must be there even if the model cannot do the task; None for neither.
         lines: line of the table's header (under "") and of each of its keys.
@@ -47,6 +50,7 @@ class Rule(AppliedRule):
     max: float | None = None
     max_se: float | None = None
     regression: Tolerance | None = None
+    other_seed: Tolerance | None = None
     gate: bool = True
     optional: bool | None = None
     reason: str = ""
@@ -66,6 +70,10 @@ class Rule(AppliedRule):
     def allowed(self, direction: Direction) -> Tolerance | None:
         """Return how much worse is too much, None where nothing says which way is worse."""
         return self.regression or (None if direction == "none" else DEFAULT)
+
+    def of_other_seed(self) -> Rule:
+        """Return the rule as it is where the baseline is another run of the recipe."""
+        return replace(self, regression=self.other_seed or self.regression)
 
     def applied(self, direction: Direction, decided_by: str = "") -> AppliedRule:
         """Return it as it is in force on a row.
@@ -100,6 +108,11 @@ class Override:
     expires: date
     lines: Mapping[str, int]
 
+    def of_other_seed(self) -> Override:
+        """Return the override as it is where the baseline is another run of the recipe."""
+        other = self.changes.get("other_seed")
+        return replace(self, changes={**self.changes, "regression": other}) if other else self
+
     def over(self, rule: Rule) -> Rule:
         """Return a rule as this override leaves it."""
         lines = {**rule.lines, **self.lines}
@@ -121,6 +134,18 @@ class Thresholds:
     sha256: str
     rules: Mapping[str, Rule]
     overrides: Sequence[Override] = ()
+
+    def of_other_seed(self) -> Thresholds:
+        """Return the rules as they are where the baseline is another run of the recipe.
+
+        Two runs differ by more than two states of one: what is measured on the same texts says how
+        much of a difference is due to the texts, and not how much is due to the seed.
+        """
+        return replace(
+            self,
+            rules={name: rule.of_other_seed() for name, rule in self.rules.items()},
+            overrides=tuple(each.of_other_seed() for each in self.overrides),
+        )
 
     def rule_for(self, metric: str, params: Mapping[str, Param], sae: str = "") -> Rule | None:
         """Return the most specific rule that fits, as overrides for the SAE leave it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_sae.families.registry import known, spec_of
@@ -57,6 +58,8 @@ def judge(
         raise ValueError("there is a baseline, and no direction. Expected that of the metric.")
     if estimate.status == "not_applicable" and estimate.value is None:
         return Verdict("ungated", f"not applicable: {estimate.reason or 'by declaration'}")
+    if rule is not None and not _decides(rule, against):
+        rule = replace(rule, gate=False)
     if estimate.status in UNMEASURABLE and estimate.value is None:
         return _without_data(estimate, rule, against)
     value = as_number(estimate.value)
@@ -70,7 +73,15 @@ def judge(
     if not rule.gate:
         return Verdict("ungated", rule.reason)
     judged = _gated(estimate, value, rule, against, controls, direction or "none")
+    if rule.beside_baseline:
+        # It says what has changed, and not what an SAE is worth: controls have no part in that.
+        return judged
     return _believed(judged, doubt(value, as_number(estimate.se), controls))
+
+
+def _decides(rule: Rule, against: Against | None) -> bool:
+    known = against is not None and as_number(against.value) is not None
+    return rule.gate and (known or not rule.beside_baseline)
 
 
 def _without_value(estimate: Estimate, rule: Rule | None, unruled: str) -> Verdict:

@@ -48,7 +48,7 @@ def measure(given: Given) -> list[Estimate]:
 def outcomes(
     latents: Latents, tasks: Sequence[EntityTask], seed: int, sizes: RavelSizes
 ) -> tuple[list[Outcome], dict[str, str]]:
-    """Train a mask for each attribute and see what it does to unseen entities.
+    """Train masks for each attribute and see what they do to unseen entities.
 
     Args:
         latents: of the dictionary.
@@ -86,6 +86,7 @@ class Asked:
         about: (prompt,) index of the attribute that is asked for.
         values: (prompt, attribute) codes of the entity's values.
         target: (prompt,) the right token.
+        taught: (mask, prompt) whether it is one of those that each mask is trained on.
         test: (prompt,) whether it belongs to the test split.
         right: (prompt,) whether the model answers it rightly.
         dropped: prompts whose answer or place no token marks.
@@ -99,6 +100,7 @@ class Asked:
     about: NDArray[np.int64]
     values: NDArray[np.int64]
     target: NDArray[np.int64]
+    taught: NDArray[np.bool_]
     test: NDArray[np.bool_]
     right: NDArray[np.bool_]
     dropped: int
@@ -135,6 +137,14 @@ class Asked:
             np.array([cell.template.attribute for cell, *_ in kept], np.int64),
             _values([cell.entity for cell, *_ in kept]),
             target,
+            np.array(
+                [
+                    [cell.split == "train" and cell.template in templates for cell, *_ in kept]
+                    for templates in (
+                        _drawn(task, "train", fit, seed, sizes) for fit in range(sizes.masks)
+                    )
+                ]
+            ),
             np.array([cell.split == "test" for cell, *_ in kept]),
             _answers(prompts) == target,
             len(cells) - len(kept),
@@ -151,17 +161,16 @@ class Asked:
         return self.prompts.logits(base, self.prompts.rows[source])
 
     def pairs(
-        self, attribute: int, test: bool, most: int, seed: int, name: str
+        self, attribute: int, among: NDArray[np.bool_], rng: np.random.Generator, most: int
     ) -> InterchangePairs:
-        """Draw pairs of right prompts of one split that differ in their entity alone.
+        """Draw pairs of some of the right prompts that differ in their entity alone.
 
         Their values of the attribute differ, and so do the answers' labels and tokens: otherwise
         no answer could tell whether anything was exchanged. Test entities are unseen, but the
         attribute's values are not: no mask can know the latents of a value that it never met.
         """
-        rng = generator(seed, "ravel", name, "test" if test else "train")
         met = np.isin(self.values[:, attribute], self.values[~self.test, attribute])
-        members = np.flatnonzero(self.right & met & (self.test == test))
+        members = np.flatnonzero(self.right & met & among)
         cause = self.about[members] == attribute
         drawn = [self._draw(members[kind], attribute, most, rng) for kind in (cause, ~cause)]
         base, source = (np.concatenate([each[side] for each in drawn]) for side in (0, 1))
@@ -201,37 +210,39 @@ class _Cell:
 
 
 def _outcome(asked: Asked, place: int, name: str, seed: int, sizes: RavelSizes) -> Outcome | str:
-    """Train a mask and see what it does to unseen entities; or say why that is impossible."""
-    train = asked.pairs(place, False, sizes.train_pairs, seed, name)
-    test = asked.pairs(place, True, sizes.test_pairs, seed, name)
-    for split, pairs in zip(SPLITS, (train, test), strict=True):
-        if not (pairs.cause.any() and (~pairs.cause).any()):
+    """Train masks and see what they do to unseen entities; or say why that is impossible."""
+    taught = [
+        asked.pairs(
+            place, among, generator(seed, "ravel", name, "train", str(fit)), sizes.train_pairs
+        )
+        for fit, among in enumerate(asked.taught)
+    ]
+    taught = [each for each in taught if _both(each)]
+    test = asked.pairs(place, asked.test, generator(seed, "ravel", name, "test"), sizes.test_pairs)
+    for split, there in (("train", bool(taught)), ("test", _both(test))):
+        if not there:
             return (
                 f"the model answers {asked.right.mean():.0%} of {len(asked.right)} prompts right: "
                 f"no {split} pair of right ones is left that asks for it, or none that does not"
             )
-    reached = float(_whole(asked, train.first_causes(_PROBED)).mean())
+    reached = float(_whole(asked, taught[0].first_causes(_PROBED)).mean())
     if reached < REACHED:
         return (
             f"with the whole activation of another entity at the {asked.task.position} token, "
             f"{reached:.0%} of the answers follow it, and {REACHED:.0%} are needed: the model does "
             "not read it there"
         )
-    base, source = torch.from_numpy(train.base), torch.from_numpy(train.source)
-
-    def answer(chosen: NDArray[np.int64], mask: Tensor) -> Tensor:
-        return asked.answer(base[chosen], source[chosen], mask)
-
     width = len(asked.codes.latents)
-    rng = generator(seed, "ravel", name, "batches")
-    with asked.prompts.stream.store.work.timed("ravel masks"):
-        mask = ravel.train_mask(answer, train, width, rng, MaskSchedule(steps=sizes.steps))
+    masks = [
+        _mask(asked, train, sizes, generator(seed, "ravel", name, "batches", str(fit)))
+        for fit, train in enumerate(taught)
+    ]
     whole = _hits(asked, test, torch.ones(width))
     details = {
-        "latents": int(mask.sum()),
+        "latents": [int(mask.sum()) for mask in masks],
         "latents_active": width,
         "whole_activation": reached,
-        "train_pairs": len(train),
+        "train_pairs": [len(train) for train in taught],
         "prompts_right": float(asked.right.mean()),
         "prompts_dropped": asked.dropped,
         "all_latents": {
@@ -239,8 +250,25 @@ def _outcome(asked: Asked, place: int, name: str, seed: int, sizes: RavelSizes) 
             for kind, own in (("cause", test.cause), ("isolation", ~test.cause))
         },
     }
-    masked = _hits(asked, test, torch.from_numpy(mask).float())
+    masked = np.stack([_hits(asked, test, mask) for mask in masks])
     return Outcome(name, test, masked, _whole(asked, test), details)
+
+
+def _both(pairs: InterchangePairs) -> bool:
+    return bool(pairs.cause.any() and (~pairs.cause).any())
+
+
+def _mask(
+    asked: Asked, train: InterchangePairs, sizes: RavelSizes, rng: np.random.Generator
+) -> Tensor:
+    base, source = torch.from_numpy(train.base), torch.from_numpy(train.source)
+
+    def answer(chosen: NDArray[np.int64], mask: Tensor) -> Tensor:
+        return asked.answer(base[chosen], source[chosen], mask)
+
+    with asked.prompts.stream.store.work.timed("ravel masks"):
+        width, schedule = len(asked.codes.latents), MaskSchedule(steps=sizes.steps)
+        return torch.from_numpy(ravel.train_mask(answer, train, width, rng, schedule)).float()
 
 
 @torch.no_grad()
@@ -290,22 +318,29 @@ def _key(prompts: Prompts, step: str) -> dict[str, object]:
 
 
 def _cells(task: EntityTask, seed: int, sizes: RavelSizes) -> list[_Cell]:
-    """Every chosen entity in every chosen template of its split."""
+    """Every chosen entity in every template of its split that a mask is trained or judged on."""
     cells = []
     for split in SPLITS:
         entities = _few(task.entities[split], sizes.entities, task.name, seed)
-        templates = [
-            template
-            for place in range(len(task.attributes))
-            for template in _few(
-                [t for t in task.templates[split] if t.attribute == place],
-                sizes.templates,
-                task.name,
-                seed,
-            )
-        ]
+        fits = range(sizes.masks) if split == "train" else range(1)
+        drawn = (each for fit in fits for each in _drawn(task, split, fit, seed, sizes))
+        templates = list(dict.fromkeys(drawn))
         cells += [_Cell(entity, template, split) for template in templates for entity in entities]
     return list({cell.template.of(cell.entity): cell for cell in cells}.values())
+
+
+def _drawn(
+    task: EntityTask, split: Split, fit: int, seed: int, sizes: RavelSizes
+) -> list[Template]:
+    """Return the templates of one mask: another one is trained on others, as far as there are."""
+    name = f"{task.name} {fit}" if fit else task.name
+    return [
+        template
+        for place in range(len(task.attributes))
+        for template in _few(
+            [t for t in task.templates[split] if t.attribute == place], sizes.templates, name, seed
+        )
+    ]
 
 
 def _few(items: Sequence[Item], most: int, task: str, seed: int) -> list[Item]:

@@ -11,6 +11,9 @@ base's answer should stay. Which kind a pair is comes from the labels, never fro
 `disentangle = (cause + isolation) / 2` is 1/2 if nothing is exchanged, and near it if the whole
 activation is, so that the default figure is `(disentangle - floor) / (1 - floor)` with the better
 of these two as the floor. Neither depends on the dictionary.
+
+A mask that is trained on other prompts is right on other answers. So a few are
+trained for each attribute: the figures are their mean, and how far they lie apart is in the error.
 """
 
 from __future__ import annotations
@@ -23,7 +26,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pytest_sae.numbers.bootstrap import Floats, divide, drawn_estimate, drawn_means, generator
+from pytest_sae.numbers.bootstrap import (
+    Floats,
+    divide,
+    drawn_estimate,
+    drawn_means,
+    generator,
+    resample,
+)
 from pytest_sae.numbers.estimate import Estimate, unable
 
 NAMES = ("ravel", "ravel.disentangle", "ravel.cause", "ravel.isolation")
@@ -150,7 +160,7 @@ class Outcome:
     Args:
         attribute: `task.attribute`.
         pairs: of unseen entities and unseen templates.
-        masked: (pair,) whether the answer is right with the trained mask.
+        masked: (mask, pair) whether the answer is right with each of the trained masks.
         everything: (pair,) the same with the whole activation exchanged.
         details: for the report, such as how many latents the mask holds.
     """
@@ -169,7 +179,7 @@ def estimates(outcomes: Sequence[Outcome], missing: Mapping[str, str], seed: int
     - `ravel.disentangle`: `(cause + isolation) / 2`, as published.
     - `ravel.cause`, `ravel.isolation`: accuracies.
 
-    Intervals are a bootstrap over the base entities, with the mask held fixed.
+    Intervals are a bootstrap over the base entities and over the masks of each attribute.
 
     Args:
         outcomes: of the attributes that could be measured.
@@ -185,7 +195,7 @@ def estimates(outcomes: Sequence[Outcome], missing: Mapping[str, str], seed: int
 
     >>> cause = np.array([True, True, False, False])
     >>> pairs = InterchangePairs(*np.zeros((3, 4), np.int64), np.array([0, 1, 0, 1]), cause)
-    >>> found = estimates([Outcome("city", pairs, cause | True, cause)], {}, seed=0)
+    >>> found = estimates([Outcome("city", pairs, cause[None] | True, cause)], {}, seed=0)
     >>> [(each.metric, each.value) for each in found[:2]]
     [('ravel', 1.0), ('ravel.disentangle', 1.0)]
     """
@@ -211,6 +221,7 @@ def estimates(outcomes: Sequence[Outcome], missing: Mapping[str, str], seed: int
             np.mean([each.values[name] for each in drawn], axis=0),
             {},
             n,
+            max(len(each.outcome.masked) for each in drawn),
             details=details if name == "ravel" else {},
         )
         for name in NAMES
@@ -233,12 +244,18 @@ class _Drawn:
     @classmethod
     def of(cls, outcome: Outcome, seed: int) -> _Drawn:
         pairs = outcome.pairs
+        shares = _shares(len(outcome.masked), generator(seed, "ravel masks", outcome.attribute))
 
         def accuracy(hits: Bools, kind: Bools) -> Floats:
             rng = generator(seed, "ravel", outcome.attribute)
             return drawn_means((hits & kind).astype(float), kind.astype(float), pairs.entity, rng)
 
-        cause, isolation = (accuracy(outcome.masked, kind) for kind in (pairs.cause, ~pairs.cause))
+        def of_masks(kind: Bools) -> Floats:
+            each = np.stack([accuracy(hits, kind) for hits in outcome.masked], axis=1)
+            result: Floats = (shares * each).sum(1)
+            return result
+
+        cause, isolation = (of_masks(kind) for kind in (pairs.cause, ~pairs.cause))
         everything = (
             accuracy(outcome.everything, pairs.cause) + accuracy(outcome.everything, ~pairs.cause)
         ) / 2
@@ -257,6 +274,18 @@ class _Drawn:
         """Return the attribute's figures for the report."""
         own = {name.removeprefix("ravel."): float(v[0]) for name, v in self.values.items()}
         return {**own, "floors": dict(self.floors), **self.outcome.details}
+
+
+def _shares(masks: int, rng: np.random.Generator) -> Floats:
+    """(1 + draw, mask): how much each mask counts, all alike in row 0.
+
+    Of R masks drawn with replacement the means vary by (R - 1) / R of what the mean of R does vary
+    by, a third too little of three: so they are drawn that much farther apart.
+    """
+    drawn = resample(masks, rng).with_sample().counts / masks
+    wider = np.sqrt(masks / (masks - 1)) if masks > 1 else 0.0
+    result: Floats = 1 / masks + wider * (drawn - 1 / masks)
+    return result
 
 
 def _endless(kind: Ints, size: int, rng: np.random.Generator) -> Iterator[Ints]:

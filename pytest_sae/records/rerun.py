@@ -14,7 +14,7 @@ _DROPPED = ("--sae", "--sae-shard", "--sae-baseline-update", "--sae-baseline-upd
 #: Flags of ours without a value.
 SWITCHES = ("--sae-no-gate", "--sae-ci", "--no-sae-ci", "--sae-baseline-update",
     "--sae-baseline-update-new", "--sae-accept-regressions", "--sae-audit", "--sae-partial",
-    "--sae-resume")  # fmt: skip
+    "--sae-resume", "--sae-baseline-other-seed")  # fmt: skip
 # Those of pytest on which it depends what a test is.
 _OF_PYTEST = ("-c", "--config-file", "--rootdir", "--confcutdir", "-p", "-o", "--override-ini",
     "--import-mode")  # fmt: skip

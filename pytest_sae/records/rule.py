@@ -59,6 +59,7 @@ class AppliedRule(Strict):
         bound: the bound that controls set, None for none.
         max_rel_se: largest standard error as a share of the value, None for no bound.
         undecided: what becomes of a value whose interval spans a bound: `fail` or `pass`.
+        beside_baseline: whether it decides only where a baseline has a value of the metric.
     """
 
     name: str
@@ -75,6 +76,7 @@ class AppliedRule(Strict):
     bound: Relative | None = None
     max_rel_se: float | None = None
     undecided: Undecided = "fail"
+    beside_baseline: bool = False
 
     @property
     def bounded(self) -> bool:

@@ -131,7 +131,12 @@ def merged(
 
 
 def compared(
-    before: Path, after: Path, thresholds: Path | None, output: Path | None, verbosity: int = 0
+    before: Path,
+    after: Path,
+    thresholds: Path | None,
+    output: Path | None,
+    verbosity: int = 0,
+    other_seed: bool = False,
 ) -> tuple[str, int]:
     """Judge a report against an earlier one, or against a baseline.
 
@@ -141,12 +146,14 @@ def compared(
         thresholds: file of bounds; None for the rules that the later report was judged by.
         output: directory for the report of the comparison; None to write none.
         verbosity: 1 to tell every value.
+        other_seed: whether the earlier one is of another run of the recipe.
 
     Returns:
         What is told, and the exit status.
 
     Raises:
-        OptionError: a path that is not what it must be.
+        OptionError: a path that is not what it must be, or rules of a report, which no longer say
+            what they allow another seed.
         ReportError: a report that is none.
     """
     from pytest_sae.gate.baseline_file import read_baseline
@@ -156,7 +163,13 @@ def compared(
     from pytest_sae.reports.series import before_and_now
 
     directory = _directory(output) if output else None
+    if other_seed and not thresholds:
+        raise OptionError(
+            "--other-seed, and the rules of the later report say what it was judged by alone. "
+            "Expected --thresholds=FILE beside it."
+        )
     rules = load_thresholds(_file(thresholds)) if thresholds else None
+    rules = rules.of_other_seed() if rules and other_seed else rules
     earlier = read_baseline(_report_of(before), str(before))
     path = _report_in(after)
     if directory and directory.resolve() == path.parent.resolve():

@@ -267,7 +267,9 @@ class Run:
         if path not in self._thresholds:
             from pytest_sae.gate.bounds import load_thresholds
 
-            self._thresholds[path] = load_thresholds(path, shown_path(self.config, path))
+            rules = load_thresholds(path, shown_path(self.config, path))
+            other = self.options.baseline_other_seed
+            self._thresholds[path] = rules.of_other_seed() if other else rules
         return self._thresholds[path]
 
     def foreseen_thresholds(self) -> list[Thresholds]:

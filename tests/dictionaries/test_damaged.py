@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -30,7 +33,7 @@ def topk(sae_dirs: dict[str, Path]) -> Dictionary:
     return load(sae_dirs["topk"])
 
 
-@pytest.mark.parametrize("name", DAMAGES)
+@pytest.mark.parametrize("name", [*LATENTS, *ROWS])
 @pytest.mark.parametrize("arch", SAE_ARCHS)
 def test_every_damage_is_a_dictionary_of_its_own_that_can_be_made_again(
     name: str, arch: str, sae_dirs: dict[str, Path]
@@ -43,7 +46,9 @@ def test_every_damage_is_a_dictionary_of_its_own_that_can_be_made_again(
     assert not torch.equal(one.reconstruct(x), original.reconstruct(x))
 
 
-@pytest.mark.parametrize(("name", "silent"), [("dropped_05", 5), ("dropped_20", 19)])
+@pytest.mark.parametrize(
+    ("name", "silent"), [("dropped_01", 1), ("dropped_05", 5), ("dropped_20", 19)]
+)
 def test_latents_that_are_dropped_are_silent_and_the_others_as_they_were(
     name: str, silent: int, sae_dirs: dict[str, Path]
 ) -> None:
@@ -55,19 +60,63 @@ def test_latents_that_are_dropped_are_silent_and_the_others_as_they_were(
     assert torch.equal(after[:, ~dead], before[:, ~dead])
 
 
-def test_half_of_the_active_latents_of_each_token_stay_and_they_are_the_strongest(
-    topk: Dictionary,
+@pytest.mark.parametrize(("name", "share"), [("half_active", 0.5), ("k_less_10", 0.1)])
+def test_the_strongest_of_the_active_latents_of_each_token_stay(
+    topk: Dictionary, name: str, share: float
 ) -> None:
     x = tokens()
-    before, after = topk.encode(x), damaged(topk, "half_active").encode(x)
+    before, after = topk.encode(x), damaged(topk, name).encode(x)
     for old, new in zip(before, after, strict=True):
         active = old.nonzero().flatten().tolist()
-        strongest = sorted(active, key=lambda j: -abs(float(old[j])))[: (len(active) + 1) // 2]
+        left = len(active) - max(1, int(share * len(active)))
+        strongest = sorted(active, key=lambda j: -abs(float(old[j])))[:left]
         assert new.nonzero().flatten().tolist() == sorted(strongest)
         assert torch.equal(new[strongest], old[strongest])
 
 
-@pytest.mark.parametrize(("name", "share"), [("decoder_noise_10", 0.1), ("decoder_noise_30", 0.3)])
+def test_k_less_a_tenth_is_a_topk_of_smaller_k(sae_dirs: dict[str, Path], tmp_path: Path) -> None:
+    smaller = load(with_k(sae_dirs["topk"], tmp_path / "smaller", lambda k: k - max(1, k // 10)))
+    assert torch.equal(
+        damaged(load(sae_dirs["topk"]), "k_less_10").encode(tokens()), smaller.encode(tokens())
+    )
+
+
+def test_a_larger_k_is_the_same_sae_with_another_number_in_its_files(
+    sae_dirs: dict[str, Path], tmp_path: Path
+) -> None:
+    larger = load(with_k(sae_dirs["topk"], tmp_path / "larger", lambda k: round(2.7 * k)))
+    (spec,) = resolve([f"damage=k_times_2.7:{sae_dirs['topk']}"])
+    found = load(spec.path, settings=spec.settings)
+    assert torch.equal(found.encode(tokens()), larger.encode(tokens()))
+    assert (found.info.k, found.info.family) == (larger.info.k, "sae_lens.topk.k_times_2.7")
+
+
+def test_a_k_that_no_file_declares_cannot_be_multiplied(sae_dirs: dict[str, Path]) -> None:
+    with pytest.raises(DictionaryError, match=r"declares no k.*Expected a TopK"):
+        load(sae_dirs["standard"], settings=[("damage", "k_times_2.7")])
+
+
+def test_half_of_the_latents_are_half_as_strong_and_the_others_as_they_were(
+    sae_dirs: dict[str, Path],
+) -> None:
+    relu = load(sae_dirs["standard"])
+    before, after = relu.encode(tokens()), damaged(relu, "halved_50").encode(tokens())
+    halved = (after != before).any(0)
+    assert int(halved.sum()) == relu.d_sae // 2
+    assert torch.equal(after[:, halved], before[:, halved] / 2)
+
+
+def with_k(source: Path, copy: Path, changed: Callable[[int], int]) -> Path:
+    shutil.copytree(source, copy)
+    config = json.loads((copy / "cfg.json").read_text())
+    (copy / "cfg.json").write_text(json.dumps({**config, "k": changed(config["k"])}))
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("name", "share"),
+    [("decoder_noise_05", 0.05), ("decoder_noise_10", 0.1), ("decoder_noise_30", 0.3)],
+)
 def test_noise_has_its_share_of_the_length_of_each_row(
     topk: Dictionary, name: str, share: float
 ) -> None:

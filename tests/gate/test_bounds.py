@@ -80,6 +80,10 @@ def test_dotted_keys_and_inline_tables_have_lines_too() -> None:
         ("[metrics.l0]\nmin = 1\nregression = { ab = 1 }", 4, "Did you mean 'abs'?"),
         ("[metrics.l0]\nmin = 1\nregression = { abs = -1 }", 4, "negative"),
         ("[metrics.l0]\nmin = 1\nregression = 3", 4, "Expected a table"),
+        ("[metrics.l0]\nmin = 1\nother_seed = 3", 4, "other_seed is 3. Expected a table"),
+        ("[metrics.l0]\nother_seed = { abs = -1 }", 3, "negative"),
+        ("[metrics.l0]\ngate = 'sometimes'", 3, "Expected a bool"),
+        ("[metrics.l0]\nmin = 1\ngate = 'baseline'", 4, "Expected one of both"),
         ("[metrics.l0\nmin = 1", 2, "not TOML"),
     ],
 )
@@ -99,6 +103,52 @@ def test_another_version_is_refused(version: str) -> None:
 def test_regression_is_accepted() -> None:
     rule = parsed("[metrics.l0]\nregression = { abs = 0.01, sigma = 2 }").rules["l0"]
     assert rule.regression == Regression(abs=0.01, sigma=2.0)
+
+
+OTHER_SEED = """
+[metrics.tpp]
+regression = { abs = 0.01 }
+other_seed = { abs = 0.05 }
+[metrics.l0]
+regression = { abs = 2 }
+[metrics.kl]
+max = 1
+
+[[override]]
+sae = "odd*"
+metric = "tpp"
+other_seed = { abs = 0.2 }
+reason = "x"
+expires = 2100-01-01
+"""
+
+
+@pytest.mark.parametrize(
+    ("metric", "sae", "same", "other"),
+    [
+        ("tpp", "a", Regression(abs=0.01), Regression(abs=0.05)),
+        ("tpp", "odd", Regression(abs=0.01), Regression(abs=0.2)),
+        ("l0", "a", Regression(abs=2), Regression(abs=2)),
+        ("kl", "a", None, None),
+    ],
+)
+def test_beside_another_seed_its_own_tolerance_counts_where_there_is_one(
+    metric: str, sae: str, same: Regression | None, other: Regression | None
+) -> None:
+    rules = parsed(OTHER_SEED)
+    found = (each.rule_for(metric, {}, sae) for each in (rules, rules.of_other_seed()))
+    assert [rule and rule.regression for rule in found] == [same, other]
+
+
+def test_a_rule_may_decide_beside_a_baseline_alone_and_an_override_may_change_that() -> None:
+    text = '[metrics.tpp]\ngate = "baseline"\n[[override]]\nsae = "a"\nmetric = "tpp"\n'
+    more = 'gate = true\nregression = { abs = 0.1 }\nreason = "x"\nexpires = 2100-01-01'
+    rules = parsed(text + more)
+    one, other = (rules.rule_for("tpp", {}, sae) for sae in "ab")
+    assert one is not None
+    assert other is not None
+    assert (one.gate, one.beside_baseline) == (True, False)
+    assert (other.gate, other.beside_baseline) == (True, True)
 
 
 def test_a_file_that_is_not_text_is_refused(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -153,6 +203,7 @@ def test_ids_are_read_back_and_hold_nothing_that_pytest_refuses(
         ("[metrics.tpp]\nregression = { sigma = 1e9 }", "regression sigma 1e+09"),
         ("[metrics.tpp]\nregression = { rel = 1.0 }", "regression rel 1"),
         ("[metrics.dead_share]\nregression = { abs = 1.0 }", "regression abs 1"),
+        ("[metrics.dead_share]\nother_seed = { abs = 1.0 }", "other_seed abs 1"),
     ],
 )
 def test_a_bound_that_forbids_nothing_is_refused(text: str, says: str) -> None:

@@ -148,7 +148,9 @@ def half_right() -> Outcome:
     """Entity 0 is always right, entity 1 never, each with a pair of both kinds."""
     entity, cause = np.array([0, 0, 1, 1]), np.array([True, False, True, False])
     pairs = InterchangePairs(np.arange(4), np.arange(4), np.arange(4), entity, cause)
-    return Outcome("cities.country", pairs, entity == 0, np.array([True, False, True, False]))
+    return Outcome(
+        "cities.country", pairs, (entity == 0)[None], np.array([True, False, True, False])
+    )
 
 
 @pytest.mark.parametrize(("entities", "disentangle"), [((0, 0), 1.0), ((0, 1), 0.5), ((1, 1), 0.0)])

@@ -121,3 +121,11 @@ def test_what_is_only_new_has_not_been_judged_by_a_rule_about_regressions() -> N
         assert verdict.name == "new"
         row = row_of(Measurement("a", estimate), verdict, rule, "t", against)
         assert len(planned(["a"], [thresholds(rule)]).left([row])) == left
+
+
+def test_what_decides_beside_a_baseline_alone_is_planned_with_the_values_of_one() -> None:
+    rules = [thresholds(Rule("tpp", beside_baseline=True))]
+    alone = planned(["a"], rules)
+    beside = planned(["a"], rules, Baseline("kept", [Entry("a", "tpp", {}, 0.5)]))
+    assert [each.kind for each in alone.items] == ["sae"]
+    assert [(each.kind, each.name) for each in beside.items] == [("sae", ""), ("baseline", "tpp")]

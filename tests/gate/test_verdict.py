@@ -14,7 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_sae.gate.bounds import Rule
+from pytest_sae.gate.rules import Regression
 from pytest_sae.gate.verdict import judge
+from pytest_sae.numbers.control import Control
 from pytest_sae.numbers.estimate import Estimate, no_data, not_applicable, undefined
 from pytest_sae.numbers.plain import as_number
 from pytest_sae.records.row import Against
@@ -248,3 +250,36 @@ def test_the_first_line_is_complete(value: object, rule: Rule | None, line: str)
     verdict = judge(estimate(value), rule)
     shown = as_number(value)
     assert headline("topk", "tpp", shown, verdict.name, verdict.reason) == line
+
+
+BESIDE = Rule("tpp", regression=Regression(abs=0.1), beside_baseline=True, optional=None)
+NEW, KEPT = (Against("kept", value, None, (), False, None) for value in (None, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("value", "against", "expected"),
+    [
+        (0.5, None, "ungated"),
+        (0.5, NEW, "ungated"),
+        (0.5, KEPT, "pass"),
+        (0.3, KEPT, "regressed"),
+        (None, None, "ungated"),
+        (None, NEW, "ungated"),
+        (None, KEPT, "unmeasured"),
+    ],
+)
+def test_a_rule_beside_a_baseline_decides_where_that_has_a_value(
+    value: float | None, against: Against | None, expected: str
+) -> None:
+    measured = Estimate("tpp", value) if value is not None else undefined("tpp", "no texts")
+    assert judge(measured, BESIDE, against=against, direction="higher").name == expected
+
+
+def test_a_rule_beside_a_baseline_says_nothing_of_what_controls_are_worth() -> None:
+    control = Control("random", "below", "higher", 0.9, 0.01)
+    judged = [
+        judge(Estimate("tpp", 0.5, se=0.01), rule, against=KEPT, controls=[control],
+              direction="higher").name
+        for rule in (BESIDE, replace(BESIDE, beside_baseline=False))
+    ]  # fmt: skip
+    assert judged == ["pass", "fail"]

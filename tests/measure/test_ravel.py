@@ -11,6 +11,7 @@ from pytest_sae.activations.store import Store
 from pytest_sae.data.entities import EntityTask, RavelSizes
 from pytest_sae.dictionaries.base import Dictionary
 from pytest_sae.measure.ravel import Asked
+from pytest_sae.numbers.bootstrap import generator
 from pytest_sae.numbers.estimate import Estimate
 from tests.measure import given as measuring
 from tests.measure.planted_codes import bundled, latents_of, planted, tasks
@@ -99,7 +100,8 @@ def test_test_pairs_share_no_entity_and_no_template_with_training_pairs(
     store: Store, task: EntityTask
 ) -> None:
     asked = Asked.of(latents_of(bundled("topk"), store), task, 0, SIZES)
-    train, test = (asked.pairs(0, split, 100, 0, "name") for split in (False, True))
+    split = (asked.taught[0], asked.test)
+    train, test = (asked.pairs(0, among, generator(0, "name"), 100) for among in split)
     for numbers in (asked.entity, asked.template):
         ends = [set(numbers[pairs.base]) | set(numbers[pairs.source]) for pairs in (train, test)]
         assert not ends[0] & ends[1]
@@ -110,6 +112,16 @@ def test_test_pairs_share_no_entity_and_no_template_with_training_pairs(
         assert (asked.about[pairs.base] != 0)[~pairs.cause].all()
         assert asked.right[pairs.base].all()
         assert len(set(zip(pairs.base.tolist(), pairs.source.tolist(), strict=True))) == len(pairs)
+
+
+def test_every_mask_is_trained_on_templates_of_its_own_as_far_as_there_are(
+    store: Store, task: EntityTask
+) -> None:
+    asked = Asked.of(latents_of(bundled("topk"), store), task, 0, SIZES)
+    used = [set(asked.template[among].tolist()) for among in asked.taught]
+    assert [len(each) for each in used] == [2 * len(task.attributes)] * SIZES.masks
+    assert len(set.union(*used)) > 2 * len(task.attributes)
+    assert not (asked.taught & asked.test).any()
 
 
 def test_a_second_measurement_is_the_same_to_the_bit(store: Store, task: EntityTask) -> None:

@@ -74,7 +74,7 @@ def judged(
         return answer(everything, kept).argmax(1).numpy() == pairs.target
 
     whole = toy.logits(about, x[pairs.source]).argmax(1).numpy() == pairs.target
-    outcome = Outcome("toy", pairs, hits(torch.from_numpy(mask).float()), whole)
+    outcome = Outcome("toy", pairs, hits(torch.from_numpy(mask).float())[None], whole)
     return mask, [float(each.value or 0) for each in estimates([outcome], {}, 0)]
 
 
@@ -145,7 +145,7 @@ def test_figures_are_those_of_explicit_counting(data: st.DataObject) -> None:
         everything = np.array(data.draw(bits | st.just([True] * size)))
         entity = np.arange(size) // 2
         pairs = InterchangePairs(entity, entity, entity, entity, cause)
-        outcomes.append(Outcome(attribute, pairs, masked, everything))
+        outcomes.append(Outcome(attribute, pairs, masked[None], everything))
         accuracy = [
             sum(h for h, c in zip(hits, cause, strict=True) if c == kind) / (cause == kind).sum()
             for hits in (masked, everything)
@@ -169,7 +169,7 @@ def test_figures_are_those_of_explicit_counting(data: st.DataObject) -> None:
 def test_attributes_that_could_not_be_measured_are_named_and_counted() -> None:
     pairs = InterchangePairs(*(np.array([0, 1]) for _ in range(4)), np.array([True, False]))
     hits = np.array([True, True])
-    found = estimates([Outcome("a", pairs, hits, ~hits)], {"b": "not read there"}, 0)
+    found = estimates([Outcome("a", pairs, hits[None], ~hits)], {"b": "not read there"}, 0)
     assert found[0].n["attributes"] == 1
     assert found[0].n["attributes_expected"] == 2
     assert found[0].details["undefined"] == {"b": "not read there"}
@@ -185,10 +185,34 @@ def test_pairs_of_one_entity_are_drawn_together() -> None:
     entities = [np.repeat(np.arange(20), 2), np.repeat(np.arange(4), 10)]
     ses = [
         estimates(
-            [Outcome("a", InterchangePairs(e, e, e, e, cause), hits, np.zeros(40, bool))], {}, 0
+            [Outcome("a", InterchangePairs(e, e, e, e, cause), hits[None], np.zeros(40, bool))],
+            {},
+            0,
         )[1].se
         for e in entities
     ]
     assert ses[0] is not None
     assert ses[1] is not None
     assert ses[1] > ses[0]
+
+
+def test_masks_that_differ_are_in_the_error_as_two_kinds_of_chance_that_add_up() -> None:
+    # All answers on one entity's pairs are alike, so that entities add nothing: the error of the
+    # mean of three masks is their standard deviation by the square root of three.
+    cause = np.tile([True, False], 20)
+    entity = np.repeat(np.arange(20), 2)
+    pairs = InterchangePairs(entity, entity, entity, entity, cause)
+    masked = np.stack([np.tile(each, 20) for each in ([True, False], [True, True], [False, True])])
+    found = {e.metric: e for e in estimates([Outcome("a", pairs, masked, ~cause & cause)], {}, 0)}
+    expected = np.std([1.0, 1.0, 0.0], ddof=1) / np.sqrt(3)
+    assert found["ravel.cause"].value == pytest.approx(2 / 3)
+    assert found["ravel.cause"].se == pytest.approx(expected, rel=0.1)
+    assert found["ravel.cause"].seeds == 3
+
+
+def test_one_mask_leaves_the_masks_out_of_the_error() -> None:
+    cause = np.tile([True, False], 20)
+    entity = np.repeat(np.arange(20), 2)
+    pairs = InterchangePairs(entity, entity, entity, entity, cause)
+    found = estimates([Outcome("a", pairs, cause[None], ~cause & cause)], {}, 0)
+    assert found[1].se == 0

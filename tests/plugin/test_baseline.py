@@ -95,6 +95,18 @@ def test_an_update_writes_what_was_measured_and_a_rerun_is_green(
 
 
 @WORKERS
+def test_beside_another_seed_of_the_recipe_its_own_tolerance_counts(
+    kept: Project, workers: str
+) -> None:
+    kept.thresholds(BOUNDS.replace("sigma = 2 }", "sigma = 2 }\nother_seed = { abs = 0.1 }"))
+    values(kept, explained_variance=0.86, mse=1.0)
+    assert apart(kept, workers).ret == 1
+    assert apart(kept, workers, "--sae-baseline-other-seed").ret == 0
+    row = kept.rows()["a explained_variance"]
+    assert row["rule"]["regression"] == {"abs": 0.1, "rel": 0.0, "sigma": 3.0}
+
+
+@WORKERS
 def test_a_name_holds_the_next_checkpoint_to_the_last_release(
     project: Project, workers: str
 ) -> None:

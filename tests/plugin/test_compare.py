@@ -111,6 +111,19 @@ def test_other_rules_can_judge_what_was_measured(
     assert Path("drawn/report.html").is_file()
 
 
+def test_another_seed_is_compared_by_the_tolerance_for_that(
+    two: Callable[..., int], project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rules = "version = 1\n[metrics.mse]\nregression = { abs = 0.1 }\nother_seed = { abs = 0.5 }\n"
+    project.write("seeds.toml", rules)
+    later = {**FIRST, "mse": 1.3}
+    assert two(FIRST, later, "--thresholds=seeds.toml") == 1
+    assert main(["compare", "before", "after", "--thresholds=seeds.toml", "--other-seed"]) == 0
+    capsys.readouterr()
+    assert main(["compare", "before", "after", "--other-seed"]) == 2
+    assert "Expected --thresholds=FILE beside it" in capsys.readouterr().err
+
+
 def test_runs_on_other_texts_are_incomparable(
     two: Callable[..., int], project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:

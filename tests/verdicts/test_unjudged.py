@@ -38,6 +38,8 @@ def test_scr(scr, gate, metric):
 ONLY_WORSE = RULES.replace("min = 20", "regression = { abs = 1.0 }").replace(
     "min = 0.7", "regression = { abs = 0.01 }"
 )
+BESIDE = RULES.replace("min = 20", 'regression = { abs = 1.0 }\ngate = "baseline"')
+LOWER = 'return [Estimate("l0", 25.0), Estimate("explained_variance", 0.91, se=0.01)]'
 # Of two: a baseline of one judges a run of one, whatever both are called.
 OTHER = Before(sae="other", beside=("another",))
 
@@ -274,6 +276,32 @@ def in_ci(name: str) -> Case:
     on_teamcity=in_ci("TEAMCITY_VERSION"),
 )
 def test_rules_about_regressions_alone(
+    case: Case, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held(case, project, monkeypatch)
+
+
+@table(
+    no_baseline=Case("pass", rules=BESIDE),
+    no_baseline_in_ci=Case("pass", rules=BESIDE, variables={"CI": "1"}),
+    a_baseline_with_the_same_value=Case("pass", rules=BESIDE, before=Before(rules=BESIDE)),
+    what_the_baseline_has_and_no_test_asks_for=Case(
+        "incomplete",
+        "1 value of a in kept/a.json was not measured: l0",
+        tests=CORE.replace('"l0", ', ""),
+        rules=BESIDE,
+        before=Before(rules=BESIDE),
+        compared="incomplete",
+    ),
+    a_value_that_is_worse=Case(
+        "fail",
+        "25.0000 regressed from 32.5000",
+        rules=BESIDE,
+        measured=LOWER,
+        before=Before(rules=BESIDE),
+    ),
+)
+def test_rules_that_decide_beside_a_baseline_alone(
     case: Case, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held(case, project, monkeypatch)
