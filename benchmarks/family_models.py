@@ -14,7 +14,7 @@ from benchmarks import concept_panels
 from benchmarks.concept_panels import Code
 from benchmarks.concept_table import LAST, World
 from benchmarks.family_worlds import in_short_panel, signed
-from benchmarks.planted_model import SITE, Planted
+from benchmarks.planted_model import ATTRIBUTES, SITE, Planted
 from benchmarks.planted_panel import PlantedWorld, dictionary, lexicon, panel, tasks
 from pytest_sae.activations.latents import Latents
 from pytest_sae.activations.store import Store
@@ -25,6 +25,12 @@ from pytest_sae.measure.given import measured as measured_family
 from pytest_sae.numbers.keys import metric_key
 
 FAMILIES = ("core", "ravel", "principled", "absorption", "autointerp")
+#: Beginnings of the names of the features that a family's tasks are about.
+ABOUT = {
+    "ravel": (*ATTRIBUTES, "asks"),
+    "principled": (*ATTRIBUTES, "asks"),
+    "absorption": ("letter",),
+}
 RESEEDS = 2
 _SIZES = {
     "autointerp": {"latents": 40, "intervened": 12},
@@ -67,6 +73,12 @@ def measure(
             "kind": code.kind,
             "values": dict(_values(given, families)),
             "truth": concept_panels.recovery(code, world, truth.x, truth.features),
+            "of family": {
+                name: concept_panels.recovery(
+                    code, PlantedWorld(planted, about), truth.x, truth.features
+                )
+                for name, about in ABOUT.items()
+            },
         }
     return found
 

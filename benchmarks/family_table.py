@@ -86,10 +86,11 @@ class Judged:
         controls = {m: value(m) for m in controls_of(first, name)}
         known = {m: v for m, v in controls.items() if np.isfinite(v) and m not in SUPERVISED}
         again = np.array([[value(m, seed) for seed in world] for m in world["1"]])
-        found = [m for m in trained if first[m]["truth"][0] >= _FOUND]
+        truths = {m: _truth(first[m], name) for m in trained}
+        found = {m: each for m, each in truths.items() if each[0] >= _FOUND}
         return cls(
-            _ranks(first, trained, value),
-            _ranks(first, found, value),
+            _ranks(truths, value),
+            _ranks(found, value),
             value("oracle") >= np.nanmax([value(m) for m in trained]) - 1e-9,
             _share(max(known.values(), default=float("nan")), median),
             tuple(m for m, v in controls.items() if v >= median),
@@ -116,15 +117,25 @@ def _share(value: float, median: float) -> float:
     return median / value if value < 0 and median < 0 else value / median
 
 
+def _truth(row: Row, name: str) -> tuple[float, float]:
+    """Recovery of the features that a metric's tasks are about."""
+    found: tuple[float, float] = row.get("of family", {}).get(_family(name), row["truth"])
+    return found
+
+
+def _family(name: str) -> str:
+    return name.partition(":")[0].partition(".")[0]
+
+
 def _ranks(
-    first: Mapping[str, Row], members: Sequence[str], value: Callable[[str], float]
+    truths: Mapping[str, tuple[float, float]], value: Callable[[str], float]
 ) -> tuple[float, float]:
-    own = np.array([value(m) for m in members])
+    own = np.array([value(m) for m in truths])
     kept = np.isfinite(own)
     if kept.sum() < 4 or np.ptp(own[kept]) == 0:
         return float("nan"), float("nan")
-    truths = np.array([first[m]["truth"] for m in members])[kept]
-    one, two = (float(spearmanr(own[kept], truths[:, t])[0]) for t in (0, 1))
+    known = np.array(list(truths.values()))[kept]
+    one, two = (float(spearmanr(own[kept], known[:, t])[0]) for t in (0, 1))
     return one, two
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -36,10 +37,17 @@ _PIECE = 1024  # activations looked up at once
 
 
 class PlantedWorld:
-    """The model's site as a world that dictionaries are trained on."""
+    """The model's site as a world that dictionaries are trained on.
 
-    def __init__(self, planted: Planted) -> None:
+    Args:
+        planted: the model.
+        about: beginnings of the names of the features that count, none for all that say more
+            than which word it is.
+    """
+
+    def __init__(self, planted: Planted, about: tuple[str, ...] = ()) -> None:
         self.planted = planted
+        self._about = about
         self.spec = Kind("planted", WIDTH, planted.rows.shape[1], planted.seed, k=K)
 
     @property
@@ -49,8 +57,10 @@ class PlantedWorld:
 
     @property
     def asked(self) -> Ints:
-        """Features that say more than which word it is."""
-        return self.planted.asked
+        """Features that count."""
+        names = self.planted.names
+        fit = [each for each in self.planted.asked if names[each].startswith(self._about or "")]
+        return np.array(fit, np.int64)
 
     @cached_property
     def fingerprint(self) -> str:
