@@ -175,7 +175,10 @@ def of_truth(world: World, names: Sequence[str]) -> str:
     first = world["0"]
     ended = [m for m, row in first.items() if row["kind"] == "trained" and m.endswith(LAST)]
     shown = ["oracle", *BROKEN, *(m for m in CONTROLS if m in first)]
-    lines = [f"| metric | {' | '.join(shown)} | trained: median, best |", "|---" * 11 + "|"]
+    lines = [
+        f"| metric | {' | '.join(shown)} | trained: median, best |",
+        "|---" * (len(shown) + 2) + "|",
+    ]
     for name in names:
         cells = [first[m]["values"].get(name) for m in shown]
         last = [v for m in ended if (v := first[m]["values"].get(name)) is not None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from benchmarks.family_absorption import Parents, absorbing, value
 from benchmarks.family_table import Judged, controls_of
 from benchmarks.family_worlds import book, dictionary, values
 from pytest_sae.activations.store import Store
+from pytest_sae.metrics.absorption import fit_letters
 from pytest_sae.synthetic.latents import WorldLatents
 from tests.benchmarks.test_concept_worlds import SMALL
 
@@ -53,6 +55,17 @@ def test_absorption_rises_with_the_share_of_children_that_absorb_their_parent() 
         read.append(value(found.projected, found))
     assert read[0] < 0.05
     assert read[0] + 0.1 < read[1] < read[2] - 0.1
+
+
+def test_a_child_that_other_folds_know_counts_as_one_of_its_parents_latents() -> None:
+    """Why tokens of a child stand in one fold: dealt one by one, nothing seems absorbed."""
+    world = KindWorld(PARENTS)
+    parents = Parents.of(world)
+    folds = np.random.default_rng(0).permutation(len(parents.folds)) % 5
+    probes = fit_letters(parents.x.numpy(), parents.letter, folds, parents.letter.max() + 1)
+    dealt = replace(parents, folds=folds, probes=probes)
+    found = dealt.read(*absorbing(world, parents.features, 1.0))
+    assert value(found.projected, found) < 0.1
 
 
 def test_a_child_is_in_one_fold_alone() -> None:
