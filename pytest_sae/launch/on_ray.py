@@ -52,9 +52,8 @@ class RayEngine:
             )
         self._jobs = jobs
         self._waiting: deque[tuple[Task, Order]] = deque()
-        self._running: dict[Any, tuple[Task, Order]] = {}
+        self._running: dict[Any, Task] = {}
         self._begun: set[Any] = set()
-        self._failing_since: dict[Task, float] = {}
         self._alone_since: float | None = None
         options: dict[str, Any] = {"num_gpus": gpus, "num_cpus": cpus, "max_retries": 0}
         self._remote = self._ray.remote(num_returns="streaming", **options)(_on_node)
@@ -77,7 +76,6 @@ class RayEngine:
 
     def ended(self) -> list[Ended]:
         """Take what nodes have sent; one that is lost ends its tasks."""
-        self._hand_over()
         if not self._running:
             return []
         ready, _ = self._ray.wait([*self._running], num_returns=len(self._running), timeout=1.0)
@@ -97,33 +95,21 @@ class RayEngine:
         while self._waiting and (self._jobs is None or len(self._running) < self._jobs):
             task, order = self._waiting.popleft()
             remote = self._remote.options(**_affinity(task.place)) if task.place else self._remote
-            self._running[remote.remote(order)] = (task, order)
+            self._running[remote.remote(order)] = task
 
     def _advance(self, generator: Any) -> Ended | None:
-        task, order = self._running[generator]
+        task = self._running[generator]
         try:
             said: Part | int = self._ray.get(next(generator))
         except StopIteration:
             return self._end(generator, Ended(task, None, "it ended without a status"))
         except self._ray.exceptions.RayError as error:
-            vain = self._sent_in_vain(generator, task, order)
-            ended = self._end(generator, Ended(task, None, _first_line(error)))
-            return None if vain else ended
+            return self._end(generator, Ended(task, None, _first_line(error)))
         self._begun.add(generator)
-        self._failing_since.pop(task, None)
         if isinstance(said, int):
             return self._end(generator, Ended(task, said))
         keep(task.home, said)
         return None
-
-    def _sent_in_vain(self, generator: Any, task: Task, order: Order) -> bool:
-        """Hand over again what never began: Ray does not know at once that a node is gone."""
-        since = self._failing_since.setdefault(task, time.monotonic())
-        if generator in self._begun or time.monotonic() - since > _HOPELESS:
-            return False
-        time.sleep(1.0)
-        self._waiting.appendleft((task, order))
-        return True
 
     def _end(self, generator: Any, ended: Ended) -> Ended:
         del self._running[generator]
@@ -142,7 +128,7 @@ class RayEngine:
         why = "the cluster has no node left that could take it"
         for each in waiting:
             self._ray.cancel(each)
-        return [self._end(each, Ended(self._running[each][0], None, why)) for each in waiting]
+        return [self._end(each, Ended(self._running[each], None, why)) for each in waiting]
 
     def _nodes(self) -> list[dict[str, Any]]:
         return [each for each in self._ray.nodes() if each["Alive"]]
