@@ -55,8 +55,8 @@ def commands(page: Path) -> list[str]:
 
 
 ALL = {page.stem: commands(page) for page in PAGES}
-# On the metrics themselves: half an hour. tests/plugin/test_calibrate.py runs the other's command.
-ELSEWHERE = ("--sae-audit", "calibrate")
+# Half an hour; tests of their own (test_calibrate.py; slow ones).
+ELSEWHERE = ("--sae-audit", "calibrate", "tests/")
 
 
 def of(*programs: str) -> list[object]:
