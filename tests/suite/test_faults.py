@@ -69,7 +69,7 @@ def comparable(told: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("place", "what"), FAULTS, ids=map(" ".join, FAULTS))
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("workers", ["0", pytest.param("2", marks=pytest.mark.slow)])
 def test_a_run_that_fails_anywhere_is_not_green_and_can_be_gone_on_with(
     tiny: Path,
     unbroken: dict[str, Any],

@@ -24,7 +24,7 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory, arguments: list[str]) -> 
     return suite(tmp_path_factory.mktemp("unbroken"), *arguments)
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("workers", ["0", pytest.param("2", marks=pytest.mark.slow)])
 def test_a_run_that_was_killed_half_way_ends_with_the_report_of_an_unbroken_one(
     unbroken: Run, arguments: list[str], workers: str, tmp_path: Path
 ) -> None:

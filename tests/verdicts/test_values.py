@@ -297,10 +297,10 @@ F1 = '[metrics."principled.f1"]\ngate = false\nreason = "so"\n'
         "pass",
         'let pass by undecided = "pass"',
         **beside(
-            shipped("ravel"),
-            'Estimate("ravel", 0.054, se=0.038, n={"texts": 40})',
-            "ravel",
-            "ravel",
+            shipped("shift.worst_cell.recentred"),
+            'Estimate("shift.worst_cell.recentred", 0.015, se=0.01, n={"texts": 40})',
+            "shift",
+            "shift.worst_cell.recentred",
         ),
     ),
     a_task_that_cannot_be_used=Case(
