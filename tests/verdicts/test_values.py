@@ -297,10 +297,10 @@ F1 = '[metrics."principled.f1"]\ngate = false\nreason = "so"\n'
         "pass",
         'let pass by undecided = "pass"',
         **beside(
-            shipped("shift.worst_cell.recentred"),
-            'Estimate("shift.worst_cell.recentred", 0.015, se=0.01, n={"texts": 40})',
-            "shift",
-            "shift.worst_cell.recentred",
+            shipped("autointerp.failed"),
+            'Estimate("autointerp.failed", 0.12, se=0.02, n={"answers": 40})',
+            "autointerp",
+            "autointerp.failed",
         ),
     ),
     a_task_that_cannot_be_used=Case(
