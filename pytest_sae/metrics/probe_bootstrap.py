@@ -2,6 +2,7 @@
 
 draw(cells, fits, rng) -> Draws            # row 0 is the sample itself, the rest are replicates
 with_training(values, added, rng) -> (draw,), influence    # what other training texts would add
+of_one_fit(values (fit,)) -> (fit,)     # what they would add to a figure of a single fit
 draws.over_texts(values (..., text)) -> (draw, ...)
 draws.over_fits(values (draw, ..., fit)) -> (draw, ...)
 drawn_estimate(metric, draws (draw,), ...) -> Estimate
@@ -151,6 +152,25 @@ def _widened(fits: int) -> float:
     return float(np.sqrt(fits * (fits + 1) / (fits - 1))) if fits > 1 else 1.0
 
 
+def of_one_fit(values: Floats) -> tuple[float, ...]:
+    """Return what a figure of one fit moves with other training texts, told by fits on resamples.
+
+    Args:
+        values: (fit,) the figure by each of them, on the same test texts.
+
+    Returns:
+        (fit,) for `Added.further`: the squares sum to the variance from fit to fit, which is that
+        of one of them and not of their mean. Empty for fewer than two.
+
+    >>> found = of_one_fit(np.array([1.0, 2.0, 6.0]))
+    >>> round(sum(each**2 for each in found), 6) == float(np.var([1.0, 2.0, 6.0], ddof=1)) == 7.0
+    True
+    """
+    if len(values) < 2:
+        return ()
+    return tuple(((values - values.mean()) / np.sqrt(len(values) - 1)).tolist())
+
+
 def with_training(
     values: Floats, added: Sequence[Added], rng: np.random.Generator
 ) -> tuple[Floats, tuple[float, ...]]:
@@ -165,6 +185,7 @@ def with_training(
 
     Returns:
         The replicates, row 0 as it was, and what each text and fit of every task adds to the error.
+        Where the figure of some fit is not finite, neither is any replicate, and nothing is told.
 
     Two fits that are 1 apart: their mean errs by s sqrt(1 + 1/2), s = sqrt(1/2) their spread.
 
@@ -177,6 +198,8 @@ def with_training(
     moved = np.concatenate([[], *(each.unseen for each in added)])
     drawn = values + rng.standard_normal((len(values), len(moved))) @ moved
     drawn[0] = values[0]
+    if not np.isfinite(moved).all():
+        return drawn, ()
     return drawn, tuple(value for each in added for value in each.influence)
 
 

@@ -23,15 +23,17 @@ does not. Where the two disagree, the threshold has moved.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from pytest_sae.metrics.probe_bootstrap import (
+    Added,
     Draws,
     curve,
     equal_cells,
     number,
+    of_one_fit,
     point,
     surely_positive,
     with_training,
@@ -48,7 +50,7 @@ from pytest_sae.metrics.scr import (
 )
 from pytest_sae.metrics.scr_gaps import Gap, draw_task, gap_of, hits
 from pytest_sae.metrics.scr_influence import Slopes, added_by, margin_slopes
-from pytest_sae.numbers.bootstrap import Floats, divide, drawn_estimate, generator, influence
+from pytest_sae.numbers.bootstrap import Floats, divide, drawn_estimate, generator
 from pytest_sae.numbers.estimate import Estimate, Param, unable
 
 _NAMES: dict[Measure, str] = {"accuracy": "scr", "margin": "scr.margin"}
@@ -403,23 +405,35 @@ def _canonical(drawn: Sequence[DrawnTask], headline_n: int) -> Estimate:
     details["curve"] = curve(ns, mean)
     n = {"texts": sum(len(each.task.test.cells) for each in drawn), "tasks": len(drawn)}
     added = [
-        value / len(drawn)
-        for each in drawn
-        for value in _canonical_influence(each.task, scores[each.task.name][1], place)
+        _canonical_added(each.task, scores[each.task.name][1], place, len(drawn)) for each in drawn
     ]
-    return drawn_estimate("scr.canonical", mean[:, place], params, n, 1, details, added)
+    rng = generator(drawn[0].seed, "scr", "training texts of the published probes")
+    values, told = with_training(mean[:, place], added, rng)
+    return drawn_estimate("scr.canonical", values, params, n, 1, details, told)
 
 
-def _canonical_influence(
-    task: ScrTask, directions: Sequence[Concept], place: int
-) -> tuple[float, ...]:
-    """Return what each text adds to the error of one task's mean over the directions."""
+def _canonical_added(task: ScrTask, directions: Sequence[Concept], place: int, tasks: int) -> Added:
+    """Return what texts, and fits on other training texts, add to the error of the tasks' mean."""
     total = np.zeros(len(task.test.cells))
     for direction in directions:
-        slopes = slopes_of(task.published[direction], task.test, direction, "accuracy", [place])
-        gap = slopes.fit_gap[0]
-        total += (slopes.gain[0] - slopes.fit_gain[0] / gap * slopes.gap[0]) / gap
-    return influence(total / len(directions), task.test.cells)
+        moved = slopes_of(task.published[direction], task.test, direction, "accuracy", [place])
+        gap = moved.fit_gap[0]
+        total += (moved.gain[0] - moved.fit_gain[0] / gap * moved.gap[0]) / gap
+    slopes, between = total / len(directions) / tasks, of_one_fit(_redrawn(task)[:, place] / tasks)
+    return Added.of(slopes, task.test.cells, np.zeros(1), between)
+
+
+def _redrawn(task: ScrTask) -> Floats:
+    """(fit, n) scores by the published recipe on other training texts; NaN where there is none.
+
+    Each chooses its own direction, as it would if it were the one that is published.
+    """
+    itself = Draws(np.ones((1, len(task.test.cells))), np.ones((1, 1)))
+    found = [_canonical_task(replace(task, published=each), itself) for each in task.redrawn]
+    scores = [
+        np.full(len(task.ns), np.nan) if isinstance(each, str) else each[0][0] for each in found
+    ]
+    return np.reshape(scores, (len(scores), len(task.ns)))
 
 
 def _canonical_task(task: ScrTask, draws: Draws) -> tuple[Floats, tuple[Concept, ...]] | str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -171,8 +173,18 @@ def test_scr_is_paired_as_a_bootstrap_of_texts_and_fits_pairs_it(
 
     # The mean over a few is named like that at one n, and stands after it.
     found = [named(scr_estimates.estimates([task], 0, 2, few or (1,))) for task in pair]
-    draws = stratified(world.test.cells, 5)
-    check(f"{metric} {direction}".strip(), found, values, draws)
+    draws, all_texts = stratified(world.test.cells, 5), np.arange(len(world.test.cells))
+    between = 0.0
+    if metric == "scr.canonical":
+        by_fit = [
+            [
+                scr_score(replace(task, published=fit), metric, 1, "", (all_texts, all_texts))
+                for fit in task.redrawn
+            ]
+            for task in pair
+        ]
+        between = of_one_fit(*by_fit)
+    check(f"{metric} {direction}".strip(), found, values, draws, between)
 
 
 def tpp_score(task: TppTask, metric: str, draw: Draw) -> float:
@@ -195,7 +207,14 @@ def test_tpp_is_paired_as_a_bootstrap_of_texts_and_fits_pairs_it(metric: str) ->
         return first, second
 
     found = [named(tpp_estimates.estimates([task], 0, 1)) for task in pair]
-    check(metric, found, values, stratified(world.test, 5))
+    canonical = metric == "tpp.canonical"
+    between = of_one_fit(*(task.redrawn[0] for task in pair)) if canonical else 0.0
+    check(metric, found, values, stratified(world.test, 5), between)
+
+
+def of_one_fit(first: Sequence[float], second: Sequence[float]) -> float:
+    """Spread of the difference from fit to fit, each on training texts drawn anew."""
+    return statistics.stdev(a - b for a, b in zip(first, second, strict=True))
 
 
 def stratified(cells: np.ndarray, fits: int) -> list[Draw]:
@@ -212,13 +231,15 @@ def check(
     found: Sequence[Mapping[str, Estimate]],
     values: Callable[[Draw], tuple[float, float]],
     draws: Sequence[Draw],
+    between: float = 0.0,
 ) -> None:
     """Of both, the length is the standard error; of their difference, that of the difference."""
     first, second = (each[metric] for each in found)
     for estimate in (first, second):
         assert math.hypot(*estimate.influence) == pytest.approx(estimate.se, rel=0.1, abs=1e-9)
     paired = math.dist(first.influence, second.influence)
-    assert paired == pytest.approx(paired_spread(values, draws), rel=0.15, abs=1e-9)
+    expected = math.hypot(paired_spread(values, draws), between)
+    assert paired == pytest.approx(expected, rel=0.15, abs=1e-9)
     # Not vacuous: the two do differ, and pairing them does sharpen the comparison.
     assert 0 < paired < 0.9 * math.hypot(first.se or 0, second.se or 0)
 
