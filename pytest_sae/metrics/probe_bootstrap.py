@@ -185,7 +185,6 @@ def with_training(
 
     Returns:
         The replicates, row 0 as it was, and what each text and fit of every task adds to the error.
-        Where the figure of some fit is not finite, neither is any replicate, and nothing is told.
 
     Two fits that are 1 apart: their mean errs by s sqrt(1 + 1/2), s = sqrt(1/2) their spread.
 
@@ -198,8 +197,6 @@ def with_training(
     moved = np.concatenate([[], *(each.unseen for each in added)])
     drawn = values + rng.standard_normal((len(values), len(moved))) @ moved
     drawn[0] = values[0]
-    if not np.isfinite(moved).all():
-        return drawn, ()
     return drawn, tuple(value for each in added for value in each.influence)
 
 
