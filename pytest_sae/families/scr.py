@@ -18,7 +18,7 @@ CARD = Card(
         higher("scr.canonical", "SCR as published (arXiv 2411.18895)", settings=grid(n=20),
             controls=ERASED, headline=True),
     ),
-    code="2",
+    code="3",
     on_tasks=True,
     tables=("scr", ),
     sizes=per_suite(fits=(2, 5, 5)),

@@ -21,7 +21,7 @@ CARD = Card(
         higher("tpp.canonical", "TPP as published (arXiv 2411.18895)", SIGNED, settings=grid(n=20),
             controls=ERASED, headline=True),
     ),
-    code="2",
+    code="3",
     on_tasks=True,
     tables=("tpp", ),
     sizes=per_suite(fits=(2, 5, 5)),

@@ -29,7 +29,7 @@ from pytest_sae.metrics.protocol import FEW, setting_of
 from pytest_sae.numbers.estimate import Estimate, no_data, undefined
 from pytest_sae.probes import ProbeSets
 
-VERSION = "1"  # part of the probes' cache key: raise it when the same texts give other probes
+VERSION = "2"  # part of the probes' cache key: raise it when the same texts give other probes
 
 
 def measure_scr(given: Given) -> list[Estimate]:

@@ -14,9 +14,16 @@ from numpy.typing import NDArray
 from pytest_sae.errors import DataError
 from pytest_sae.metrics.ablation import Bools, Indices
 from pytest_sae.metrics.probe_bootstrap import equal_cells
-from pytest_sae.metrics.protocol import FITS
+from pytest_sae.metrics.protocol import FITS, REDRAWN
 from pytest_sae.numbers.bootstrap import Floats, generator, resample
-from pytest_sae.probes import PUBLISHED, ProbeRecipe, ProbeSets, fit_logistic, fit_published
+from pytest_sae.probes import (
+    PUBLISHED,
+    ProbeRecipe,
+    ProbeSets,
+    Redrawn,
+    fit_logistic,
+    fit_published,
+)
 
 
 def fit_probes(
@@ -56,9 +63,34 @@ def fit_probes(
     chosen = members(labels, classes, generator(seed, "tpp", task, "train"))
     rngs = [generator(seed, "tpp", task, str(c)) for c in range(classes)]
     published = fit_published(x, targets, [np.flatnonzero(row) for row in chosen], rngs, recipe)
-    weights = resamples(task, labels, seed, fits)[:, None] * balanced(labels, classes)
+    counts = resamples(task, labels, seed, fits)
+    weights = counts[:, None] * balanced(labels, classes)
     together = fit_logistic(x, np.tile(targets, (fits, 1)), weights.reshape(-1, len(x)))
-    return ProbeSets(published, together.split(classes))
+    redrawn = _redrawn(task, x, labels, classes, seed, counts[:REDRAWN], recipe)
+    return ProbeSets(published, together.split(classes), redrawn)
+
+
+def _redrawn(
+    task: str,
+    x: NDArray[np.floating],
+    labels: Indices,
+    classes: int,
+    seed: int,
+    counts: Floats,
+    recipe: ProbeRecipe,
+) -> tuple[Redrawn, ...]:
+    """Fit by the published recipe, from the draw of the negatives on, on resampled texts."""
+    texts, rngs = list[Indices](), list[np.random.Generator]()
+    for place, drawn in enumerate(counts):
+        rows = np.repeat(np.arange(len(labels)), drawn.astype(np.int64))
+        rng = generator(seed, "tpp", task, "redrawn", str(place))
+        texts += [rows[chosen] for chosen in members(labels[rows], classes, rng)]
+        rngs += [
+            generator(seed, "tpp", task, "redrawn", str(place), str(c)) for c in range(classes)
+        ]
+    targets = np.tile(one_versus_rest(labels, classes), (len(counts), 1))
+    found = fit_published(x, targets, texts, rngs, recipe).split(classes)
+    return tuple(Redrawn(*each) for each in zip(found, counts, strict=True))
 
 
 def resamples(task: str, labels: Indices, seed: int, fits: int) -> Floats:

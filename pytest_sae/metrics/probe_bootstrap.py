@@ -2,6 +2,7 @@
 
 draw(cells, fits, rng) -> Draws            # row 0 is the sample itself, the rest are replicates
 with_training(values, added, rng) -> (draw,), influence    # what other training texts would add
+of_one_fit(values (fit,)) -> (fit,)     # what they would add to a figure of a single fit
 draws.over_texts(values (..., text)) -> (draw, ...)
 draws.over_fits(values (draw, ..., fit)) -> (draw, ...)
 drawn_estimate(metric, draws (draw,), ...) -> Estimate
@@ -149,6 +150,25 @@ def _widened(fits: int) -> float:
     (F-1)/F), and by s^2 + s^2/F where they are not.
     """
     return float(np.sqrt(fits * (fits + 1) / (fits - 1))) if fits > 1 else 1.0
+
+
+def of_one_fit(values: Floats) -> tuple[float, ...]:
+    """Return what a figure of one fit moves with other training texts, told by fits on resamples.
+
+    Args:
+        values: (fit,) the figure by each of them, on the same test texts.
+
+    Returns:
+        (fit,) for `Added.further`: the squares sum to the variance from fit to fit, which is that
+        of one of them and not of their mean. Empty for fewer than two.
+
+    >>> found = of_one_fit(np.array([1.0, 2.0, 6.0]))
+    >>> round(sum(each**2 for each in found), 6) == float(np.var([1.0, 2.0, 6.0], ddof=1)) == 7.0
+    True
+    """
+    if len(values) < 2:
+        return ()
+    return tuple(((values - values.mean()) / np.sqrt(len(values) - 1)).tolist())
 
 
 def with_training(

@@ -37,5 +37,7 @@ SMALLEST_GAP = 0.001
 
 #: Ours: bootstrap resamples of the training texts that the default estimators average over.
 FITS = 5
+#: Ours: how many of them the published probes are fitted on again, for the error of their figures.
+REDRAWN = 4
 #: Ours: a denominator under this many of its standard errors is not known to be positive.
 MIN_STANDARD_ERRORS = 3.0

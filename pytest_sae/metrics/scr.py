@@ -29,13 +29,14 @@ from scipy import sparse
 from pytest_sae.errors import DataError
 from pytest_sae.metrics.ablation import Bools, Indices, Removal, mean_difference, order, written
 from pytest_sae.metrics.probe_bootstrap import equal_cells
-from pytest_sae.metrics.protocol import FITS, NS
+from pytest_sae.metrics.protocol import FITS, NS, REDRAWN
 from pytest_sae.numbers.bootstrap import Floats, generator, resample
 from pytest_sae.probes import (
     PUBLISHED,
     LinearProbes,
     ProbeRecipe,
     ProbeSets,
+    Redrawn,
     fit_logistic,
     fit_published,
 )
@@ -132,7 +133,29 @@ def fit_probes(
     )
     weights = _fit_weights(task, quadrants, seed, fits)[:, None] * used
     together = fit_logistic(x, np.tile(labels, (fits, 1)), weights.reshape(-1, len(x)))
-    return ProbeSets(published, together.split(len(CONCEPTS)))
+    counts = resamples(task, quadrants, seed, fits)[:REDRAWN]
+    redrawn = _redrawn(task, x, labels, used, seed, counts, recipe)
+    return ProbeSets(published, together.split(len(CONCEPTS)), redrawn)
+
+
+def _redrawn(
+    task: str,
+    x: NDArray[np.floating],
+    labels: Bools,
+    used: Bools,
+    seed: int,
+    counts: Floats,
+    recipe: ProbeRecipe,
+) -> tuple[Redrawn, ...]:
+    """Fit by the published recipe on resampled texts; labels and used: (probe, text)."""
+    texts, rngs = list[Indices](), list[np.random.Generator]()
+    for place, drawn in enumerate(counts):
+        rows = np.repeat(np.arange(len(x)), drawn.astype(np.int64))
+        texts += [rows[row[rows]] for row in used]
+        rngs += [generator(seed, "scr", task, "redrawn", str(place), name) for name in CONCEPTS]
+    found = fit_published(x, np.tile(labels, (len(counts), 1)), texts, rngs, recipe)
+    pairs = zip(found.split(len(used)), counts, strict=True)
+    return tuple(Redrawn(*each) for each in pairs)
 
 
 def refit(
@@ -218,6 +241,7 @@ class ScrTask:
         test: labels of the test texts.
         published: per direction, with the published probes (one fit).
         fits: per direction, with the resampled ones.
+        redrawn: as `published`, by each fit of the published recipe on other training texts.
     """
 
     name: str
@@ -225,6 +249,7 @@ class ScrTask:
     test: Quadrants
     published: Mapping[Concept, DirectionLogits]
     fits: Mapping[Concept, DirectionLogits]
+    redrawn: tuple[Mapping[Concept, DirectionLogits], ...] = ()
 
 
 def score_task(
@@ -272,37 +297,43 @@ def score_task(
     >>> task.fits["spurious"].confounded.tolist(), task.fits["spurious"].ablated.tolist()
     ([[-0.5, 1.5, 0.5, 2.5]], [[[-0.5, -0.5, 0.5, 0.5]]])
     """
-    sets = (probes.published, *probes.fits)
-    orders = _orders(sets, train, z_train, decoder, max(ns))
+    orders = _orders(probes, train, z_train, decoder, max(ns))
     published, *readings = [
         _read(each, x_test, latents, removal, ns)
-        for each, latents in zip(sets, orders, strict=True)
+        for each, latents in zip(probes.every, orders, strict=True)
     ]
+    redrawn, readings = readings[: len(probes.redrawn)], readings[len(probes.redrawn) :]
     fits = {
         direction: _stack([reading[direction] for reading in readings]) for direction in DIRECTIONS
     }
-    return ScrTask(task, tuple(ns), test, published, fits)
+    return ScrTask(task, tuple(ns), test, published, fits, tuple(redrawn))
 
 
 def _orders(
-    sets: Sequence[LinearProbes],
+    probes: ProbeSets,
     train: Quadrants,
     z_train: sparse.csr_array,
     decoder: NDArray[np.floating],
     most: int,
 ) -> list[list[Indices]]:
     """Per set of probes and direction, the latents by effect."""
-    adds = written(decoder, np.concatenate([each.weight[:2] for each in sets]))
-    contrasts = [
-        np.abs(mean_difference(z_train, train.label(concept), ~train.label(concept)))
-        for concept in DIRECTIONS
-    ]
+    adds = written(decoder, np.concatenate([each.weight[:2] for each in probes.every]))
+    as_drawn = _contrasts(train, z_train, np.ones(len(train.cells)))
+    redrawn = [_contrasts(train, z_train, each.counts) for each in probes.redrawn]
     return [
         [
             order(contrast * np.abs(adds[:, 2 * place + CONCEPTS.index(concept)]), most)
             for concept, contrast in zip(DIRECTIONS, contrasts, strict=True)
         ]
-        for place in range(len(sets))
+        for place, contrasts in enumerate([as_drawn, *redrawn, *([as_drawn] * len(probes.fits))])
+    ]
+
+
+def _contrasts(train: Quadrants, z: sparse.csr_array, counts: Floats) -> list[Floats]:
+    """Per direction, how far every latent tells its concept's values apart."""
+    return [
+        np.abs(mean_difference(z, label * counts, ~label * counts))
+        for label in (train.label(concept) for concept in DIRECTIONS)
     ]
 
 

@@ -28,10 +28,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from pytest_sae.metrics.probe_bootstrap import (
+    Added,
     Draws,
     curve,
     equal_cells,
     number,
+    of_one_fit,
     point,
     surely_positive,
     with_training,
@@ -48,7 +50,7 @@ from pytest_sae.metrics.scr import (
 )
 from pytest_sae.metrics.scr_gaps import Gap, draw_task, gap_of, hits
 from pytest_sae.metrics.scr_influence import Slopes, added_by, margin_slopes
-from pytest_sae.numbers.bootstrap import Floats, divide, drawn_estimate, generator, influence
+from pytest_sae.numbers.bootstrap import Floats, divide, drawn_estimate, generator
 from pytest_sae.numbers.estimate import Estimate, Param, unable
 
 _NAMES: dict[Measure, str] = {"accuracy": "scr", "margin": "scr.margin"}
@@ -403,23 +405,30 @@ def _canonical(drawn: Sequence[DrawnTask], headline_n: int) -> Estimate:
     details["curve"] = curve(ns, mean)
     n = {"texts": sum(len(each.task.test.cells) for each in drawn), "tasks": len(drawn)}
     added = [
-        value / len(drawn)
-        for each in drawn
-        for value in _canonical_influence(each.task, scores[each.task.name][1], place)
+        _canonical_added(each.task, scores[each.task.name][1], place, len(drawn)) for each in drawn
     ]
-    return drawn_estimate("scr.canonical", mean[:, place], params, n, 1, details, added)
+    rng = generator(drawn[0].seed, "scr", "training texts of the published probes")
+    values, told = with_training(mean[:, place], added, rng)
+    return drawn_estimate("scr.canonical", values, params, n, 1, details, told)
 
 
-def _canonical_influence(
-    task: ScrTask, directions: Sequence[Concept], place: int
-) -> tuple[float, ...]:
-    """Return what each text adds to the error of one task's mean over the directions."""
-    total = np.zeros(len(task.test.cells))
+def _canonical_added(task: ScrTask, directions: Sequence[Concept], place: int, tasks: int) -> Added:
+    """Return what texts, and fits on other training texts, add to the error of the tasks' mean.
+
+    To first order, as for the other figures: the gap of some fit may be next to nothing.
+    """
+    slopes, between = np.zeros(len(task.test.cells)), np.zeros(len(task.redrawn))
     for direction in directions:
-        slopes = slopes_of(task.published[direction], task.test, direction, "accuracy", [place])
-        gap = slopes.fit_gap[0]
-        total += (slopes.gain[0] - slopes.fit_gain[0] / gap * slopes.gap[0]) / gap
-    return influence(total / len(directions), task.test.cells)
+        moved, *others = (
+            slopes_of(each[direction], task.test, direction, "accuracy", [place])
+            for each in (task.published, *task.redrawn)
+        )
+        gap = moved.fit_gap[0]
+        score = moved.fit_gain[0] / gap
+        slopes += (moved.gain[0] - score * moved.gap[0]) / gap
+        between += [(each.fit_gain[0] - score * each.fit_gap[0]) / gap for each in others]
+    share = 1 / len(directions) / tasks
+    return Added.of(slopes * share, task.test.cells, np.zeros(1), of_one_fit(between * share))
 
 
 def _canonical_task(task: ScrTask, draws: Draws) -> tuple[Floats, tuple[Concept, ...]] | str:

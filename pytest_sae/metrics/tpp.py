@@ -66,6 +66,8 @@ class TppTask:
         ns: numbers of ablated latents.
         labels: (text,) class of each test text.
         effects: per variant.
+        redrawn: (n, fit) the canonical figure by each fit of the published recipe on other
+            training texts; None where there is none.
     """
 
     name: str
@@ -73,6 +75,7 @@ class TppTask:
     ns: tuple[int, ...]
     labels: NDArray[np.int64]
     effects: Mapping[Variant, Effects]
+    redrawn: Floats | None = None
 
 
 def score_task(
@@ -162,23 +165,23 @@ def read_probes(
     >>> z, sets = sparse.csr_array(x), ProbeSets(probes, (probes,))
     >>> removal = AffineRemoval(z, np.eye(3))
     >>> read = read_probes(sets, labels, z, x, np.eye(3), removal, ns=(1,))
-    >>> read.sets[0].removed[:, 0].sum(-1).tolist()
+    >>> read.published.removed[:, 0].sum(-1).tolist()
     [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
     """
-    sets = (probes.published, *probes.fits)
-    count = len(probes.published.weight)
+    sets, count = probes.every, len(probes.published.weight)
     adds = written(decoder, np.concatenate([each.weight for each in sets]))
+    once = np.ones(len(train))
+    counts = [once, *(each.counts for each in probes.redrawn), *([once] * len(probes.fits))]
     orders = [
-        _orders(adds[:, count * place : count * (place + 1)], z_train, train, max(ns))
-        for place in range(len(sets))
+        _orders(adds[:, count * place : count * (place + 1)], z_train, train, drawn, max(ns))
+        for place, drawn in enumerate(counts)
     ]
-    return ProbeReadings(
-        tuple(ns),
-        tuple(
-            _Reading.of(each, places, x_test, removal, ns)
-            for each, places in zip(sets, orders, strict=True)
-        ),
+    published, *readings = (
+        _Reading.of(each, places, x_test, removal, ns)
+        for each, places in zip(sets, orders, strict=True)
     )
+    first = len(probes.redrawn)
+    return ProbeReadings(tuple(ns), published, tuple(readings[:first]), tuple(readings[first:]))
 
 
 @dataclass(frozen=True)
@@ -187,15 +190,22 @@ class ProbeReadings:
 
     Args:
         ns: numbers of ablated latents.
-        sets: of the published probes, then of each fit.
+        published: of the published probes.
+        redrawn: of each fit of the published recipe on other training texts.
+        fits: of each resampled fit.
     """
 
     ns: tuple[int, ...]
-    sets: tuple[_Reading, ...]
+    published: _Reading
+    redrawn: tuple[_Reading, ...]
+    fits: tuple[_Reading, ...]
 
     def take(self, texts: Indices) -> ProbeReadings:
         """Return the readings of some of the texts, or of some of them several times."""
-        return ProbeReadings(self.ns, tuple(each.take(texts) for each in self.sets))
+        redrawn, fits = (
+            tuple(each.take(texts) for each in part) for part in (self.redrawn, self.fits)
+        )
+        return ProbeReadings(self.ns, self.published.take(texts), redrawn, fits)
 
     def score(self, task: str, classes: Sequence[str], test: Indices, seed: int) -> TppTask:
         """Return what ablation does to the probes.
@@ -210,20 +220,24 @@ class ProbeReadings:
         targets, even = one_versus_rest(test, count), balanced(test, count)
         chosen = members(test, count, generator(seed, "tpp", task, "test"))
         fixed = chosen / chosen.sum(1, keepdims=True)
-        published, *fits = self.sets
         effects: dict[Variant, Effects] = {
-            "canonical": _stack([_accuracy(published, targets, fixed)]),
-            "accuracy": _stack([_accuracy(each, targets, even) for each in fits]),
-            "margin": _stack([_margin(each, targets, even) for each in fits]),
+            "canonical": _stack([_accuracy(self.published, targets, fixed)]),
+            "accuracy": _stack([_accuracy(each, targets, even) for each in self.fits]),
+            "margin": _stack([_margin(each, targets, even) for each in self.fits]),
         }
-        return TppTask(task, tuple(classes), self.ns, test, effects)
+        redrawn = [_accuracy(each, targets, fixed) for each in self.redrawn]
+        scores = [(each.intended - each.unintended).sum(-1) for each in redrawn]
+        between = np.stack(scores, axis=1) if scores else None
+        return TppTask(task, tuple(classes), self.ns, test, effects, between)
 
 
-def _orders(adds: Floats, z: sparse.csr_array, labels: Indices, most: int) -> list[Indices]:
-    """The latents of each class; adds: (d_sae, class)."""
+def _orders(
+    adds: Floats, z: sparse.csr_array, labels: Indices, counts: Floats, most: int
+) -> list[Indices]:
+    """The latents of each class; adds: (d_sae, class), counts: (text,) how often each is drawn."""
     targets = one_versus_rest(labels, adds.shape[1])
     # The negatives' mean gives every other class the same share, as their probes do.
-    share = equal_cells(labels)
+    share = equal_cells(labels) * counts
     return [
         order(
             np.maximum(0.0, mean_difference(z, target * share, ~target * share)) * adds[:, c], most

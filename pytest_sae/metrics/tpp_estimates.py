@@ -16,6 +16,7 @@ from pytest_sae.metrics.probe_bootstrap import (
     curve,
     draw,
     number,
+    of_one_fit,
     surely_positive,
     with_training,
 )
@@ -152,8 +153,12 @@ def _added(
         slopes = (effects.intended[places] - effects.unintended[places]).mean(0)
         if variant != "canonical":
             slopes = slopes - score * effects.achievable
-        slopes = _weight(task, variant, len(tasks)) * slopes * share
-        found.append(Added.of(slopes.mean(0), task.labels, slopes.sum(1) / len(slopes)))
+        factor = _weight(task, variant, len(tasks)) * share
+        slopes = factor * slopes
+        between: tuple[float, ...] = ()
+        if variant == "canonical" and task.redrawn is not None:
+            between = of_one_fit(factor * task.redrawn[places].mean(0))
+        found.append(Added.of(slopes.mean(0), task.labels, slopes.sum(1) / len(slopes), between))
     return found
 
 

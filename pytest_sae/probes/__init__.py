@@ -1,7 +1,7 @@
 """Many linear probes fitted at once.
 
 LinearProbes(weight (probe, d), bias (probe,)) .logits(x) -> (probe, text)
-ProbeSets(published, fits) .to_arrays() .from_arrays(arrays)       # the probes of one task
+ProbeSets(published, fits, redrawn) .to_arrays() .from_arrays(arrays)       # the probes of one task
 fit_published(x, labels, members, rngs, recipe=PUBLISHED) -> LinearProbes    # the paper's recipe
 fit_logistic(x, labels, weights, l2=L2) -> LinearProbes                      # convex, converged
 path.fit_path(x, labels, weights, l2s) -> [LinearProbes, ...]                # at several penalties
@@ -10,7 +10,7 @@ Refits(x, weights) .directions(changed, labels) -> (fit, d)     # discriminants 
 """
 
 from pytest_sae.probes.least_squares import NOISE, Refits
-from pytest_sae.probes.linear import LinearProbes, ProbeSets
+from pytest_sae.probes.linear import LinearProbes, ProbeSets, Redrawn
 from pytest_sae.probes.logistic import L2, fit_logistic
 from pytest_sae.probes.published import PUBLISHED, ProbeRecipe, Schedule, fit_published, schedule
 
@@ -21,6 +21,7 @@ __all__ = [
     "LinearProbes",
     "ProbeRecipe",
     "ProbeSets",
+    "Redrawn",
     "Refits",
     "Schedule",
     "fit_logistic",

@@ -47,34 +47,55 @@ class LinearProbes:
 
 
 @dataclass(frozen=True)
+class Redrawn:
+    """Probes of the published recipe, as other training texts and other randomness give them.
+
+    Args:
+        probes: one per concept or class, fitted on a bootstrap resample of the training texts.
+        counts: (text,) how often each training text was drawn.
+    """
+
+    probes: LinearProbes
+    counts: Floats
+
+
+@dataclass(frozen=True)
 class ProbeSets:
     """The probes of one task: they depend on model, site, task and seed, never on a dictionary.
 
     Args:
         published: one probe per concept or class, fitted by the published recipe.
         fits: the same concepts, converged fits on bootstrap resamples of the training texts.
+        redrawn: the published recipe on some of these resamples: how far the published probes are
+            from those of other training texts.
     """
 
     published: LinearProbes
     fits: tuple[LinearProbes, ...]
+    redrawn: tuple[Redrawn, ...] = ()
 
-    def to_arrays(self) -> dict[str, Singles]:
+    @property
+    def every(self) -> tuple[LinearProbes, ...]:
+        """All sets: the published one, those on redrawn texts, then each fit."""
+        return (self.published, *(each.probes for each in self.redrawn), *self.fits)
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return a flat dict of arrays, for a cache."""
+        weights, biases = ([getattr(s, name) for s in self.every] for name in ("weight", "bias"))
         return {
-            "published.weight": self.published.weight,
-            "published.bias": self.published.bias,
-            "fits.weight": np.stack([fit.weight for fit in self.fits]),
-            "fits.bias": np.stack([fit.bias for fit in self.fits]),
+            "weight": np.stack(weights),
+            "bias": np.stack(biases),
+            "counts": np.array([each.counts for each in self.redrawn]),
         }
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, Singles]) -> ProbeSets:
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> ProbeSets:
         """Undo `to_arrays`."""
-        fits = zip(arrays["fits.weight"], arrays["fits.bias"], strict=True)
-        return cls(
-            LinearProbes(arrays["published.weight"], arrays["published.bias"]),
-            tuple(LinearProbes(weight, bias) for weight, bias in fits),
-        )
+        parts = zip(arrays["weight"], arrays["bias"], strict=True)
+        published, *others = (LinearProbes(weight, bias) for weight, bias in parts)
+        counts = arrays["counts"]
+        redrawn = (Redrawn(each, drawn) for each, drawn in zip(others, counts, strict=False))
+        return cls(published, tuple(others[len(counts) :]), tuple(redrawn))
 
 
 def with_ones(x: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """SCR on worlds whose truth is planted, and what may not change it."""
 
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -95,6 +96,7 @@ def test_the_order_of_the_test_texts_changes_neither_value_nor_interval(
         test=test,
         published={key: shuffled(part) for key, part in task.published.items()},
         fits={key: shuffled(part) for key, part in task.fits.items()},
+        redrawn=tuple({key: shuffled(part) for key, part in each.items()} for each in task.redrawn),
     )
     assert values(changed) == pytest.approx(values(task), abs=1e-9)
     for key, estimate in figures(task).items():
@@ -240,6 +242,40 @@ def by_hand(
 
 def canonical(*tasks: ScrTask):
     return estimates(tasks, seed=0)[-1]
+
+
+def test_fits_on_other_texts_read_as_if_these_were_the_training_texts(world: ScrWorld) -> None:
+    """Against texts written out as often as they are drawn, with the probes as the published."""
+    task, known, labels = world.score(), world.train_split, world.train
+    assert len(world.probes.redrawn) == len(task.redrawn) == 4
+    for redrawn, read in zip(world.probes.redrawn, task.redrawn, strict=True):
+        texts = np.repeat(np.arange(len(labels.cells)), redrawn.counts.astype(int))
+        drawn = replace(
+            world,
+            train=Quadrants(labels.intended[texts], labels.spurious[texts]),
+            train_split=replace(known, x=known.x[texts], z=known.z[texts]),
+            probes=ProbeSets(redrawn.probes, world.probes.fits),
+        )
+        for direction, expected in drawn.score().published.items():
+            for name in ("own", "confounded", "ablated"):
+                found = getattr(read[direction], name)
+                np.testing.assert_allclose(found, getattr(expected, name), atol=1e-9)
+
+
+def test_the_error_of_canonical_has_the_variance_from_fit_to_fit_in_it() -> None:
+    """By hand, to first order: (gain - 2/3 gap) / 0.3 of three fits, the last with a wider gap."""
+    other = (0.9, 0.8, 0.8)
+    task = by_hand({"spurious": (0.9, 0.6, 0.8), "intended": other})
+    fits = [
+        by_hand({"spurious": accuracies, "intended": other}).published
+        for accuracies in ((0.9, 0.6, 0.7), (0.9, 0.6, 0.9), (0.9, 0.5, 0.8))
+    ]
+    alone, found = canonical(task), canonical(replace(task, redrawn=tuple(fits)))
+    assert found.value == alone.value == pytest.approx(2 / 3)
+    between = np.std([-1 / 3, 1 / 3, 1 / 9], ddof=1)
+    expected = math.hypot(*alone.influence, between)
+    assert math.hypot(*found.influence) == pytest.approx(expected, rel=1e-6)
+    assert found.se == pytest.approx(math.hypot(alone.se, between), rel=0.1)
 
 
 def test_the_published_hand_case() -> None:

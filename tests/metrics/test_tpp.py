@@ -18,6 +18,7 @@ from pytest_sae.metrics.tpp_estimates import estimates
 from pytest_sae.metrics.written_scale import WrittenScale
 from pytest_sae.numbers.bootstrap import generator
 from pytest_sae.numbers.estimate import Estimate
+from pytest_sae.probes import ProbeSets
 from tests.metrics.planted import CLASSES, LATENTS, TppWorld, permuted, rescaled, tpp_world
 
 
@@ -170,6 +171,38 @@ def test_canonical_is_the_mean_over_classes_of_own_minus_other_losses(world: Tpp
         losses = [accuracy(probe, x) - accuracy(probe, changed) for probe in range(count)]
         scores.append(losses[c] - (sum(losses) - losses[c]) / (count - 1))
     assert figures(task, n=5)["tpp.canonical"].value == pytest.approx(np.mean(scores), abs=1e-12)
+
+
+def test_fits_on_other_texts_are_scored_as_if_these_were_the_training_texts(
+    world: TppWorld,
+) -> None:
+    """Against texts written out as often as they are drawn, with the probes as the published."""
+    task, known = world.score(), world.train_split
+    assert task.redrawn is not None
+    assert len(world.probes.redrawn) == task.redrawn.shape[1] == 4
+    for place, redrawn in enumerate(world.probes.redrawn):
+        texts = np.repeat(np.arange(len(world.train)), redrawn.counts.astype(int))
+        drawn = replace(
+            world,
+            train=world.train[texts],
+            train_split=replace(known, x=known.x[texts], z=known.z[texts]),
+            probes=ProbeSets(redrawn.probes, world.probes.fits),
+        )
+        for number, n in enumerate(task.ns):
+            expected = values(drawn.score(), n)["tpp.canonical"]
+            assert task.redrawn[number, place] == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_error_of_canonical_has_the_variance_from_fit_to_fit_in_it() -> None:
+    """By hand: nothing else varies, as every text loses the same."""
+    task = by_hand(0.4, 0.1, 0.4, 50, "one")
+    scores = [0.25, 0.3, 0.35, 0.4]
+    tasks = [replace(task, redrawn=np.array([scores])), replace(task, name="two")]
+    (canonical,) = (each for each in estimates(tasks, 0) if each.metric == "tpp.canonical")
+    assert canonical.value == pytest.approx(0.3)
+    expected = np.std(scores, ddof=1) / 2  # the mean over two tasks, of which the other is sure
+    assert math.hypot(*canonical.influence) == pytest.approx(expected, rel=1e-6)
+    assert canonical.se == pytest.approx(expected, rel=0.1)
 
 
 def test_balanced_weights_give_every_other_class_the_same_share() -> None:

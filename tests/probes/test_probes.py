@@ -12,6 +12,7 @@ from pytest_sae.probes import (
     LinearProbes,
     ProbeRecipe,
     ProbeSets,
+    Redrawn,
     fit_logistic,
     fit_published,
     schedule,
@@ -184,13 +185,19 @@ def test_activations_that_are_not_finite_do_not_pass_as_a_fit() -> None:
         fit_published(x, labels, members(), rngs())
 
 
-def test_probe_sets_survive_a_cache_bit_by_bit() -> None:
+@pytest.mark.parametrize("number", [0, 2])
+def test_probe_sets_survive_a_cache_bit_by_bit(number: int) -> None:
     rng = np.random.default_rng(0)
     first, *fits = [
         LinearProbes(rng.normal(size=(3, D)).astype("f4"), rng.normal(size=3).astype("f4"))
         for _ in range(4)
     ]
-    again = ProbeSets.from_arrays(ProbeSets(first, tuple(fits)).to_arrays())
-    for old, new in zip((first, *fits), (again.published, *again.fits), strict=True):
+    redrawn = Redrawn(fits[0], rng.integers(3, size=9).astype(float))
+    sets = ProbeSets(first, tuple(fits), (redrawn,) * number)
+    again = ProbeSets.from_arrays(sets.to_arrays())
+    assert [len(again.redrawn), len(again.fits)] == [number, 3]
+    for old, new in zip(sets.every, again.every, strict=True):
         np.testing.assert_array_equal(old.weight, new.weight)
         np.testing.assert_array_equal(old.bias, new.bias)
+    for old, new in zip(sets.redrawn, again.redrawn, strict=True):
+        np.testing.assert_array_equal(old.counts, new.counts)
