@@ -5,10 +5,10 @@
 
 Measures the panel of every world once (what is there already is not measured again) and prints one
 row per definition: rank correlation with the truth, whether the oracle is first, what the best of
-the controls gets and what the attacks win, and the variation over other texts. A world takes some
-two minutes of one core. The held-out worlds are for definitions that have been chosen. With
-`--packaged` it reads what users get, by the package's own code; by how much other texts move that
-is what `concept_noise` says.
+the controls gets and what the attacks win, and the variation over other texts; then the mean rank
+over the worlds with an interval over trainings. A world takes some two minutes of one core. The
+held-out worlds are for definitions that have been chosen. With `--packaged` it reads what users
+get, by the package's own code; by how much other texts move that is what `concept_noise` says.
 """
 
 from __future__ import annotations
@@ -28,10 +28,12 @@ from benchmarks import concept_definitions, concept_packaged, concept_panels
 from benchmarks.concept_definitions import Task
 from benchmarks.concept_panels import STEPS
 from benchmarks.concept_worlds import DESIGN, HELD_OUT, MULTIS, PAIRS, Kind, KindWorld, Labelled
+from pytest_sae.numbers.bootstrap import Floats
 from pytest_sae.synthetic.worlds import Sample
 
 CELL = (150, 100)  # texts of a cell of a pair, to train and to test on
 RESEEDS = 2
+DRAWS = 4000  # of trainings, for an interval
 LAST = f"@{STEPS[-1]}"
 #: Recipes whose first steps, as good as untrained, are in the panel too.
 _FROM_THE_START = ("topk-1-k1", "relu-1-p0.05")
@@ -213,6 +215,52 @@ class Judged:
         )
 
 
+def interval(worlds: Sequence[World], name: str, draws: int = DRAWS) -> Floats:
+    """Return 95 % intervals of a definition's rank with truth, mean over the worlds.
+
+    Checkpoints of one training are no independent evidence: whole trainings are resampled, in each
+    world by itself, each with all of its steps.
+
+    Args:
+        worlds: with the same definition measured.
+        name: of the definition.
+        draws: samples of trainings.
+
+    Returns:
+        (truth, 2) lower and upper ends.
+    """
+    rng = np.random.default_rng(0)
+    ranks = np.mean([resampled_ranks(world, name, draws, rng) for world in worlds], axis=0)
+    ends: Floats = np.nanpercentile(ranks, (2.5, 97.5), axis=1).T
+    return ends
+
+
+def resampled_ranks(world: World, name: str, draws: int, rng: np.random.Generator) -> Floats:
+    """Return (truth, draw) rank correlations, each over trainings drawn with replacement."""
+    rows = {m: row for m, row in world["0"].items() if row["kind"] == "trained"}
+    trainings = [m.partition("@")[0] for m in rows]
+    recipes, place = np.unique(trainings, return_inverse=True)
+    counts = rng.multinomial(len(recipes), np.full(len(recipes), 1 / len(recipes)), draws)
+    weights = counts[:, place].astype(float)
+    said = _ranks(np.array([row["values"].get(name, np.nan) for row in rows.values()]), weights)
+    truths = np.array([row["truth"] for row in rows.values()]).T
+    return np.stack([_correlation(said, _ranks(truth, weights), weights) for truth in truths])
+
+
+def _ranks(values: Floats, weights: Floats) -> Floats:
+    """(draw, member) ranks where members stand as often as weights say; ties share theirs."""
+    below = (values[:, None] > values) + 0.5 * (values[:, None] == values)
+    ranks: Floats = weights @ below.T
+    return np.where(np.isnan(values), np.nan, ranks)
+
+
+def _correlation(a: Floats, b: Floats, weights: Floats) -> Floats:
+    one, two = (each - np.average(each, 1, weights)[:, None] for each in (a, b))
+    spread = np.sqrt((weights * one**2).sum(1) * (weights * two**2).sum(1))
+    found: Floats = (weights * one * two).sum(1) / spread
+    return found
+
+
 def table(worlds: Mapping[str, World]) -> str:
     """Return one row per definition, with a cell per world, as Markdown."""
     worlds = {name: with_pairs(world) for name, world in worlds.items()}
@@ -220,13 +268,17 @@ def table(worlds: Mapping[str, World]) -> str:
     lines = [
         "Rank with truth (F1 x cosine / correlation), in brackets of those that found something; "
         "o: the oracle is first; the best control, and the most that an attack wins, over the "
-        "median trained to the end; CV over texts.",
+        "median trained to the end; CV over texts. Intervals (95 %) over trainings.",
         "",
-        f"| definition | {' | '.join(worlds)} |",
-        "|---" * (len(worlds) + 1) + "|",
+        f"| definition | {' | '.join(worlds)} | mean rank |",
+        "|---" * (len(worlds) + 2) + "|",
     ]
     for name in names:
-        cells = [_cell(Judged.of(world, name)) for world in worlds.values()]
+        judged = [Judged.of(world, name) for world in worlds.values()]
+        ends = interval(list(worlds.values()), name)
+        means = np.mean([each.ranks for each in judged], axis=0)
+        told = (f"{m:.2f} ({a:.2f} to {b:.2f})" for m, (a, b) in zip(means, ends, strict=True))
+        cells = [*map(_cell, judged), " / ".join(told)]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

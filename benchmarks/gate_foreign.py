@@ -100,8 +100,8 @@ def evaluate(world: Path, asked: Asked) -> Seen:
         asked: how.
     """
     told = [
-        _report(world, "controlled", WITH_CONTROLS, asked.controls, asked),
-        _report(world, "plain", WITHOUT, "off", asked),
+        reported(world, "controlled", WITH_CONTROLS, asked.controls, asked),
+        reported(world, "plain", WITHOUT, "off", asked),
     ]
     # A directory's name is not the id that is made of it.
     names = {Path(each["path"]).name: each["id"] for each in told[0]["saes"]}
@@ -114,7 +114,22 @@ def evaluate(world: Path, asked: Asked) -> Seen:
     )
 
 
-def _report(world: Path, part: str, tests: Sequence[str], controls: str, asked: Asked) -> Any:
+def reported(world: Path, part: str, tests: Sequence[str], controls: str, asked: Asked) -> Any:
+    """Run some tests over a world's dictionaries, or read what they said before.
+
+    Args:
+        world: directory of the world.
+        part: name of the run among those of the world.
+        tests: files of `evals/`, or tests of them.
+        controls: as --sae-controls.
+        asked: how.
+
+    Returns:
+        The report, as its JSON has it.
+
+    Raises:
+        SystemExit: the run did not come to its end.
+    """
     out = world / "report" / asked.suite / part
     found = None if asked.again else _finished(out)
     if found is None:

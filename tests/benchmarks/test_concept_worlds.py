@@ -7,11 +7,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.stats import spearmanr
 
 from benchmarks.concept_definitions import CHOSEN, NS, Curve, valued
 from benchmarks.concept_noise import variation
 from benchmarks.concept_panels import Code, recovery
-from benchmarks.concept_table import ATTACKS, CONTROLS, LAST, Judged, with_pairs
+from benchmarks.concept_table import (
+    ATTACKS,
+    CONTROLS,
+    LAST,
+    Judged,
+    World,
+    interval,
+    resampled_ranks,
+    with_pairs,
+)
 from benchmarks.concept_worlds import DESIGN, HELD_OUT, Kind, KindWorld
 
 SMALL = Kind("small", 60, 24, 5, most=0.05, concept=1, caused=False)
@@ -105,3 +115,46 @@ def test_noise_is_the_spread_over_draws_of_one_dictionary_over_the_mean_of_all()
     seen, told = variation(np.stack([values, np.full_like(values, 2.0)], axis=-1))
     assert seen == pytest.approx([np.sqrt(2) / 4])
     assert told == pytest.approx([2 / 4])
+
+
+def trainings(recipes: int, steps: int, noise: float) -> World:
+    """Of each recipe some steps, alike in truth and value but for some noise of the values."""
+    rng, other = np.random.default_rng(1), np.random.default_rng(2)
+    rows = {"oracle": {"kind": "oracle", "values": {"d": 99.0}, "truth": [-99.0, -99.0]}}
+    for recipe in range(recipes):
+        value, second = rng.standard_normal(2)
+        for step in range(steps):
+            off = noise * other.standard_normal()
+            row = {"kind": "trained", "values": {"d": value + off}, "truth": [value, second]}
+            rows[f"r{recipe}@{step}"] = row
+    return {"0": rows}
+
+
+def test_a_draw_of_trainings_has_the_rank_of_their_members_as_often_as_they_were_drawn() -> None:
+    world = trainings(5, 3, noise=1.0)
+    found = resampled_ranks(world, "d", 40, np.random.default_rng(4))
+    counts = np.random.default_rng(4).multinomial(5, np.full(5, 0.2), 40)
+    for draw, times in enumerate(counts):
+        rows = [row for m, row in world["0"].items() if m != "oracle"
+                for _ in range(times[int(m[1])])]  # fmt: skip
+        said, truth = [r["values"]["d"] for r in rows], np.array([r["truth"] for r in rows]).T
+        for place in (0, 1):
+            expected = spearmanr(said, truth[place])[0]
+            assert found[place, draw] == pytest.approx(expected, nan_ok=True)
+
+
+def test_more_checkpoints_of_the_same_trainings_are_no_more_evidence() -> None:
+    few, many = (interval([trainings(8, n, noise=0.0)], "d")[1] for n in (2, 20))
+    assert many == pytest.approx(few, abs=0.05)
+    assert np.ptp(few) > 0.5
+
+
+def test_more_trainings_are_and_so_are_more_worlds() -> None:
+    few, many = (np.ptp(interval([trainings(n, 3, noise=0.0)], "d")[1]) for n in (8, 80))
+    assert many < 0.5 * few
+    worlds = [trainings(8, 3, noise=0.0)] * 4
+    assert np.ptp(interval(worlds, "d")[1]) == pytest.approx(few / 2, rel=0.2)
+
+
+def test_a_definition_that_says_the_truth_has_no_interval() -> None:
+    assert interval([trainings(30, 3, noise=0.0)], "d")[0] == pytest.approx([1.0, 1.0])
