@@ -295,6 +295,9 @@ def _references_of(world: World, name: str) -> str:
 
 
 def _judged(world: World, metric: str) -> str:
+    # Where the model cannot do what a metric asks for, no dictionary has it.
+    if not all(metric in world[name] for name in GOOD):
+        return "-"
     told = " / ".join(f"{each:.2f}" for each in ranks(world, metric))
     return f"{told}; {above(world, metric)}"
 

@@ -17,6 +17,7 @@ from benchmarks.real_reference import (
     ranks,
     recovery,
     reference,
+    tables,
     together,
 )
 
@@ -104,6 +105,12 @@ def test_ranks_leave_out_what_has_no_value_and_worthless_ones_are_counted_below_
     # Ranks of m: 1, 4, 2, 3, 5, 6 beside 1 to 6: the squares of their differences sum to 6.
     assert ranks(world, "m") == pytest.approx((1 - 6 * 6 / 210, -(1 - 6 * 6 / 210)))
     assert above(world, "m") == "2 of 3"
+
+
+def test_a_metric_that_a_world_cannot_be_asked_for_has_an_empty_cell() -> None:
+    world = {name: dict.fromkeys(REFERENCES, place) for place, name in enumerate(GOOD)}
+    _, metrics = tables({"w": world})
+    assert f"| {TPP} | - |" in metrics
 
 
 def test_two_metrics_together_are_the_smaller_over_the_median_of_the_good_ones() -> None:
