@@ -5,7 +5,8 @@
 
 - `scr` and `scr.margin`, one per direction: `sum over tasks of (ablated - confounded) / sum over
   tasks of (clean - confounded)`, averaged over the probe fits, over the tasks whose gap is usable.
-- `scr.canonical`: the published score, a mean of ratios over all tasks.
+- `scr.canonical`: the published score, a mean of ratios over all tasks. Its error has that of other
+  training texts in it, by fits of the same recipe on resamples of these.
 
 The margin. A literal "mean logit margin toward the intended label" can't score an erasure: over
 balanced quadrants the spurious part of the logit adds as much where it is right as it takes away

@@ -9,7 +9,8 @@ Ablating the latents of class c should cost class c's probe, and no other:
 `tpp_c = loss of probe c - mean over c' != c of the loss of probe c'`.
 
 - `tpp.canonical`: loss in accuracy, published probes, negatives drawn once (seeded) and the same
-  for the clean and the ablated value; mean over classes, then over tasks.
+  for the clean and the ablated value; mean over classes, then over tasks. Its error has that of
+  other training texts in it, by fits of the same recipe on resamples of these.
 - `tpp`: balanced accuracy over *all* other classes in equal shares (so nothing is drawn), divided
   by what can be lost (clean minus chance); ratio of sums over classes and tasks, mean over fits.
 - `tpp.margin`: the same with the mean logit margin in units of its own spread on the clean texts,
