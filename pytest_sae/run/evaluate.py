@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from os import PathLike, fspath
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from pytest_sae import option_values as checked
@@ -13,6 +17,7 @@ from pytest_sae.run.measurements import Measurements
 
 if TYPE_CHECKING:
     import pandas
+    from sae_lens import SAE
 
     from pytest_sae.dictionaries.spec import SAESpec
     from pytest_sae.records.measurement import Measurement
@@ -47,7 +52,7 @@ class Evaluation(Measurements):
 
 
 def evaluate(
-    sae: str | PathLike[str],
+    sae: str | PathLike[str] | SAE[Any],
     *,
     model: str | None = None,
     tasks: str | PathLike[str] | None = None,
@@ -70,7 +75,8 @@ def evaluate(
     24
 
     Args:
-        sae: as `--sae`: a path, or `family,name=value:path`, `hf:owner/repo`, `NAME@path`.
+        sae: as `--sae`: a path, or `family,name=value:path`, `hf:owner/repo`, `NAME@path`; or an
+            SAE of sae_lens in memory, measured as what it saves, with all checks of a file.
         model: as `--sae-model`, None for the one that the SAE declares.
         tasks: as `--sae-data`: a TOML file of texts and tasks, or `canonical`; None for the
             bundled ones.
@@ -91,18 +97,23 @@ def evaluate(
         OptionError: an argument that cannot be used.
         PytestSAEError: an SAE, a model or texts that cannot be used.
     """
-    from pytest_sae.session.session import EvalSession
-
     _check_families(families)
     options = Options(
-        sae=(fspath(sae),), model=model, device=checked.device(device, distributed=False),
+        sae=(), model=model, device=checked.device(device, distributed=False),
         dtype=checked.one_of("dtype", dtype, checked.DTYPES),
         suite=checked.one_of("suite", suite, checked.SUITES),
         data=checked.data(fspath(tasks) if tasks is not None else ""), thresholds=None, report="",
         cache=checked.cache(fspath(cache)) if cache is not None else None, seed=seed, gate=False,
         threads=1, asked=True, judge=judge, controls=checked.controls(controls),
     )  # fmt: skip
-    spec, bar = _one(fspath(sae)), _Bar(progress)
+    with _written(sae) as path:
+        return _evaluated(replace(options, sae=(path,)), families, _Bar(progress))
+
+
+def _evaluated(options: Options, families: Sequence[str], bar: _Bar) -> Evaluation:
+    from pytest_sae.session.session import EvalSession
+
+    spec = _one(*options.sae)
     session = EvalSession(options, bar.show)
     try:
         loaded = session.load(spec)
@@ -111,6 +122,25 @@ def evaluate(
         bar.close()
         session.close()
     return Evaluation(spec.id, found)
+
+
+@contextmanager
+def _written(sae: str | PathLike[str] | SAE[Any]) -> Iterator[str]:
+    """Give where an SAE lies; one in memory is saved for as long as it is measured."""
+    if isinstance(sae, (str, PathLike)):
+        yield fspath(sae)
+        return
+    # One that is being trained saves what it would be used as.
+    save = getattr(sae, "save_inference_model", None) or getattr(sae, "save_model", None)
+    if save is None:
+        raise OptionError(
+            f"sae is a {type(sae).__name__}. Expected a path, as --sae takes it, or an SAE of "
+            "sae_lens: save it in a format of docs/formats.md, and give its path."
+        )
+    with TemporaryDirectory(prefix="pytest-sae-") as directory:
+        path = Path(directory, "in_memory")
+        save(path)
+        yield str(path)
 
 
 def _check_families(names: Sequence[str]) -> None:

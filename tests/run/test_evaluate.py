@@ -143,3 +143,22 @@ def test_an_sae_that_must_not_be_evaluated_is_refused_as_in_a_run(tmp_path: Path
     (tmp_path / "topk" / "sae_weights.safetensors").write_bytes(b"no weights")
     with pytest.raises(DictionaryError):
         pytest_sae.evaluate(tmp_path / "topk", progress=False)
+
+
+def test_an_sae_in_memory_is_measured_as_the_one_that_lies_on_disk(world: Path) -> None:
+    from sae_lens import SAE
+
+    data = world / "data" / "tasks.toml"
+    known = SAE.load_from_disk(world / "topk")
+    there, loaded = (
+        pytest_sae.evaluate(sae, tasks=data, progress=False) for sae in (world / "topk", known)
+    )
+    assert [each.estimate for each in loaded.measurements] == [
+        each.estimate for each in there.measurements
+    ]
+    assert loaded.sae == "in_memory"
+
+
+def test_what_is_no_sae_is_refused() -> None:
+    with pytest.raises(OptionError, match="sae is a list"):
+        pytest_sae.evaluate([])  # type: ignore[arg-type]
