@@ -27,7 +27,12 @@ KILLED = [
     ("journal write", "half a line and death"),
 ]
 REFUSED = [("cache write", "no space"), ("fit", "no memory"), ("encode", "no memory")]
-FAULTS = [*KILLED, *REFUSED]
+# One of each kind is run in CI, all of them, and with workers, on demand (-m "whole and slow").
+OFTEN = [("fit", "death"), ("journal write", "half a line and death"), ("cache write", "no space")]
+FAULTS = [
+    pytest.param(*each, id=" ".join(each), marks=() if each in OFTEN else pytest.mark.slow)
+    for each in (*KILLED, *REFUSED)
+]
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +73,7 @@ def comparable(told: dict[str, Any]) -> dict[str, Any]:
     return {**kept, "options": {**kept["options"], "resume": None}}
 
 
-@pytest.mark.parametrize(("place", "what"), FAULTS, ids=map(" ".join, FAULTS))
+@pytest.mark.parametrize(("place", "what"), FAULTS)
 @pytest.mark.parametrize("workers", ["0", pytest.param("2", marks=pytest.mark.slow)])
 def test_a_run_that_fails_anywhere_is_not_green_and_can_be_gone_on_with(
     tiny: Path,

@@ -11,7 +11,7 @@ from pytest_sae.run.journal import read_journal
 from tests.suite.running import SAES, Run, arguments_of, kill_when, started, suite
 from tests.timeless import without_times
 
-pytestmark = pytest.mark.whole
+pytestmark = [pytest.mark.whole, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory, arguments: list[str]) -> 
     return suite(tmp_path_factory.mktemp("unbroken"), *arguments)
 
 
-@pytest.mark.parametrize("workers", ["0", pytest.param("2", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("workers", ["0", "2"])
 def test_a_run_that_was_killed_half_way_ends_with_the_report_of_an_unbroken_one(
     unbroken: Run, arguments: list[str], workers: str, tmp_path: Path
 ) -> None:
