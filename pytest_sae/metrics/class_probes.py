@@ -23,6 +23,7 @@ from pytest_sae.probes import (
     Redrawn,
     fit_logistic,
     fit_published,
+    fit_redrawn,
 )
 
 
@@ -88,9 +89,7 @@ def _redrawn(
         rngs += [
             generator(seed, "tpp", task, "redrawn", str(place), str(c)) for c in range(classes)
         ]
-    targets = np.tile(one_versus_rest(labels, classes), (len(counts), 1))
-    found = fit_published(x, targets, texts, rngs, recipe).split(classes)
-    return tuple(Redrawn(*each) for each in zip(found, counts, strict=True))
+    return fit_redrawn(x, one_versus_rest(labels, classes), texts, rngs, counts, recipe)
 
 
 def resamples(task: str, labels: Indices, seed: int, fits: int) -> Floats:

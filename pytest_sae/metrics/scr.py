@@ -39,6 +39,7 @@ from pytest_sae.probes import (
     Redrawn,
     fit_logistic,
     fit_published,
+    fit_redrawn,
 )
 
 Concept = Literal["intended", "spurious"]
@@ -153,9 +154,7 @@ def _redrawn(
         rows = np.repeat(np.arange(len(x)), drawn.astype(np.int64))
         texts += [rows[row[rows]] for row in used]
         rngs += [generator(seed, "scr", task, "redrawn", str(place), name) for name in CONCEPTS]
-    found = fit_published(x, np.tile(labels, (len(counts), 1)), texts, rngs, recipe)
-    pairs = zip(found.split(len(used)), counts, strict=True)
-    return tuple(Redrawn(*each) for each in pairs)
+    return fit_redrawn(x, labels, texts, rngs, counts, recipe)
 
 
 def refit(

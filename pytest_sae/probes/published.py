@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pytest_sae.errors import MeasurementError
+from pytest_sae.numbers.bootstrap import Floats
 from pytest_sae.probes.linear import (
     Bools,
     Indices,
     LinearProbes,
+    Redrawn,
     Singles,
     require_finite,
     with_ones,
@@ -136,6 +138,35 @@ def fit_published(
         found = _descend(inputs, targets[group], [plans[p] for p in group], recipe)
         fitted[group] = found.cpu().numpy()
     return LinearProbes(fitted[:, :-1].copy(), fitted[:, -1].copy())
+
+
+def fit_redrawn(
+    x: NDArray[np.floating],
+    labels: Bools,
+    members: Sequence[Indices],
+    rngs: Sequence[np.random.Generator],
+    counts: Floats,
+    recipe: ProbeRecipe = PUBLISHED,
+) -> tuple[Redrawn, ...]:
+    """Fit the same probes by the published recipe on several resamples of the training texts.
+
+    Args:
+        x: (text, d) activations.
+        labels: (probe, text) bool, the same for every resample.
+        members: for each probe of the first resample, then of the next, its texts as drawn.
+        rngs: as many.
+        counts: (resample, text) how often each text was drawn.
+        recipe: hyperparameters.
+
+    Returns:
+        One for each resample.
+
+    Raises:
+        MeasurementError: as `fit_published`.
+    """
+    found = fit_published(x, np.tile(labels, (len(counts), 1)), members, rngs, recipe)
+    pairs = zip(found.split(len(labels)), counts, strict=True)
+    return tuple(Redrawn(*each) for each in pairs)
 
 
 @torch.inference_mode()
