@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
@@ -25,6 +25,7 @@ import pytest
 from pytest_sae.judge.base import Judge
 from pytest_sae.judge.form import Form
 from pytest_sae.judge.request import Message, Request
+from tests.loopback import LoopbackServer
 
 KEY = "sk-loopback-0123456789"
 
@@ -78,8 +79,7 @@ class Address(str):
 def provider(reply: Replying) -> Iterator[Address]:
     """Serve replies as long as the context lasts; the environment leads there and has a key."""
     log: list[Asked] = []
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(reply, log))
-    server.daemon_threads = True
+    server = LoopbackServer(_handler(reply, log))
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     url = Address(f"http://127.0.0.1:{server.server_port}/v1")
