@@ -1,14 +1,15 @@
 """Definitions of concept metrics on worlds of many kinds: who ranks dictionaries by their truth?
 
     python -m benchmarks.concept_table --cache DIR [--worlds NAME ...] [--held-out]
-        [--erasure | --packaged]
+        [--erasure | --packaged | --shift]
 
 Measures the panel of every world once (what is there already is not measured again) and prints one
 row per definition: rank correlation with the truth, whether the oracle is first, what the best of
 the controls gets and what the attacks win, and the variation over other texts; then the mean rank
 over the worlds with an interval over trainings. A world takes some two minutes of one core. The
 held-out worlds are for definitions that have been chosen. With `--packaged` it reads what users
-get, by the package's own code; by how much other texts move that is what `concept_noise` says.
+get, by the package's own code; by how much other texts move that is what `concept_noise` says. With
+`--shift` it reads SHIFT's figures under a judge who knows what every latent is about.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import argparse
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 
-from benchmarks import concept_definitions, concept_packaged, concept_panels
+from benchmarks import concept_definitions, concept_packaged, concept_panels, concept_shift
 from benchmarks.concept_definitions import Task
 from benchmarks.concept_panels import STEPS
 from benchmarks.concept_worlds import DESIGN, HELD_OUT, MULTIS, PAIRS, Kind, KindWorld, Labelled
@@ -51,10 +53,12 @@ TOGETHER = (
     ("tpp.rescaled:n=few", "explained_variance"),
     ("removal", "explained_variance"),
     ("removal", "tpp.rescaled:n=few"),
+    ("shift.margin:n=20", "explained_variance"),
 )
 
 Row = Mapping[str, Any]
 World = Mapping[str, Mapping[str, Row]]  # by seed, by member
+_Measure = Callable[[KindWorld, Sequence[concept_panels.Code], int], dict[str, Row]]
 
 
 def packaged(kind: Kind, cache: Path) -> World:
@@ -82,14 +86,23 @@ def packaged(kind: Kind, cache: Path) -> World:
 
 def measured(kind: Kind, cache: Path, erasure: bool) -> World:
     """Return every definition's value of every member, at seed 0 and, for a few, at others."""
-    path = cache / f"{kind.name}.json"
+    return _reseeded(kind, cache, "", partial(_measure, erasure=erasure))
+
+
+def shifted(kind: Kind, cache: Path) -> World:
+    """Return SHIFT's figures under a judge who is right, as `measured` does."""
+    return _reseeded(kind, cache, " shift", _shift)
+
+
+def _reseeded(kind: Kind, cache: Path, what: str, measure: _Measure) -> World:
+    path = cache / f"{kind.name}{what}.json"
     if not path.is_file():
         world = KindWorld(kind)
         codes = [each for each in concept_panels.panel(world, cache) if in_panel(each.name)]
         few = [each for each in codes if each.name == "oracle" or each.name.endswith(LAST)]
-        found = {"0": _measure(world, codes, 0, erasure)}
+        found = {"0": measure(world, codes, 0)}
         for seed in range(1, RESEEDS + 1):
-            found[str(seed)] = _measure(world, few, seed, erasure)
+            found[str(seed)] = measure(world, few, seed)
         path.write_text(json.dumps(found), encoding="utf-8")
     read: World = json.loads(path.read_text(encoding="utf-8"))
     return read
@@ -127,11 +140,11 @@ def _texts(world: KindWorld, seed: int) -> list[Labelled]:
 
 def _measure(
     world: KindWorld, codes: Sequence[concept_panels.Code], seed: int, erasure: bool
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Row]:
     texts = _texts(world, seed)
     tasks = [_task(each) for each in texts]
     truth = world.sample(12_000, 5, "truth")
-    found = {}
+    found: dict[str, Row] = {}
     for code in codes:
         factor, explained = _written(code, truth)
         pooled = {each.name: code.pooled(each) for each in texts}
@@ -142,6 +155,20 @@ def _measure(
         found[code.name] = {
             "kind": code.kind,
             "values": values | {"explained variance": explained},
+            "truth": concept_panels.recovery(code, world, truth.x, truth.features),
+        }
+    return found
+
+
+def _shift(world: KindWorld, codes: Sequence[concept_panels.Code], seed: int) -> dict[str, Row]:
+    texts = [world.pair(place, CELL, seed) for place in range(PAIRS)]
+    truth = world.sample(12_000, 5, "truth")
+    found: dict[str, Row] = {}
+    for code in codes:
+        values = concept_shift.shift(world, code, texts)
+        found[code.name] = {
+            "kind": code.kind,
+            "values": values | {"explained_variance": _written(code, truth)[1]},
             "truth": concept_panels.recovery(code, world, truth.x, truth.features),
         }
     return found
@@ -303,13 +330,19 @@ def main() -> None:
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--erasure", action="store_true", help="measure `erasure` too: it is slow")
     how.add_argument("--packaged", action="store_true", help="what the package measures")
+    how.add_argument("--shift", action="store_true", help="SHIFT under a judge who is right")
     told = parser.parse_args()
     torch.set_num_threads(1)
     told.cache.mkdir(exist_ok=True, parents=True)
     chosen: Callable[[Kind], bool] = lambda kind: not told.worlds or kind.name in told.worlds  # noqa: E731
     kinds = [kind for kind in (HELD_OUT if told.held_out else DESIGN) if chosen(kind)]
-    read = packaged if told.packaged else lambda kind, cache: measured(kind, cache, told.erasure)
-    print(table({kind.name: read(kind, told.cache) for kind in kinds}))
+    print(table({kind.name: _read(kind, told) for kind in kinds}))
+
+
+def _read(kind: Kind, told: argparse.Namespace) -> World:
+    if told.packaged:
+        return packaged(kind, told.cache)
+    return shifted(kind, told.cache) if told.shift else measured(kind, told.cache, told.erasure)
 
 
 if __name__ == "__main__":

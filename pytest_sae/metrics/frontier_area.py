@@ -2,6 +2,7 @@
 
 corners(removal, collateral) -> indices       # of the lower convex hull, from left to right
 area(removal, collateral) -> (...)            # 1 - 2 * integral of collateral over removal
+slopes(removal, collateral) -> (...)          # how it moves with every point
 """
 
 from __future__ import annotations
@@ -60,3 +61,22 @@ def area(removal: Floats, collateral: Floats) -> Floats:
     y = np.concatenate([ends[0], collateral, ends[1]], axis=-1)
     result: Floats = 1.0 - (np.diff(x) * (y[..., 1:] + y[..., :-1])).sum(-1)
     return result
+
+
+def slopes(removal: Floats, collateral: Floats) -> tuple[Floats, Floats]:
+    """Return the derivatives of `area` by the removal and by the collateral of every point.
+
+    Args:
+        removal: (point,), in the order of the line.
+        collateral: (point,).
+
+    Returns:
+        (point,) each.
+
+    With a single point the area is removal minus collateral:
+
+    >>> [each.tolist() for each in slopes(np.array([0.5]), np.array([0.125]))]
+    [[1.0], [-1.0]]
+    """
+    x, y = np.r_[0.0, removal, 1.0], np.r_[0.0, collateral, 1.0]
+    return y[2:] - y[:-2], x[:-2] - x[2:]

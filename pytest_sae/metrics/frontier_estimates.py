@@ -21,6 +21,10 @@ bounded by either. Concepts whose own clean probe, or whose neighbours' probes, 
 standard errors above chance are left out, and listed. Where LEACE is not three standard errors
 better than random latents the score is undefined: there is nothing to win.
 
+The standard error is over test texts and probe fits, the training texts taken as given: over fresh
+texts to train on too the score moves as far (docs/audit.md), as LEACE and random latents, which it
+is a ratio to, move along.
+
 A task of one concept has nothing that could be damaged: SCR tasks have two labels, of which each is
 the other's collateral; class tasks need four classes (`frontier_texts.pairs`), or are left out.
 
@@ -47,7 +51,8 @@ import numpy as np
 
 from pytest_sae.metrics.ablation import Indices
 from pytest_sae.metrics.frontier import Frontier
-from pytest_sae.metrics.frontier_area import area, corners
+from pytest_sae.metrics.frontier_area import area
+from pytest_sae.metrics.frontier_influence import chosen, influences
 from pytest_sae.metrics.frontier_texts import ProbeAucs
 from pytest_sae.metrics.probe_bootstrap import (
     Draws,
@@ -161,8 +166,7 @@ class _Measured:
 
     def corners(self, readings: ProbeAucs) -> Indices:
         """Return the corners of a curve on training texts."""
-        known, clean = readings.known, self.frontier.clean.known[0]
-        return corners(*((clean - known) / (clean - 0.5)).T)
+        return chosen(self.frontier, readings)
 
     @cached_property
     def ours(self) -> _Axes:
@@ -204,7 +208,9 @@ class _Measured:
 
 
 def _score(
-    measured: Sequence[_Measured], params: Mapping[str, Param], told: Mapping[str, object]
+    measured: Sequence[_Measured],
+    params: Mapping[str, Param],
+    told: Mapping[str, object],
 ) -> Estimate:
     used = [each for each in measured if not each.problem]
     details: dict[str, object] = {
@@ -242,7 +248,17 @@ def _score(
         "tasks": len({e.frontier.task for e in used}),
     }
     seeds = used[0].frontier.clean.own.shape[1]
-    return drawn_estimate("erasure", divide(ours, optimum), params, n, seeds, details)
+    told_by = _influence(used, float(ours[0] / optimum[0]), float(optimum[0]))
+    return drawn_estimate("erasure", divide(ours, optimum), params, n, seeds, details, told_by)
+
+
+def _influence(used: Sequence[_Measured], score: float, whole: float) -> tuple[float, ...]:
+    """What texts and fits of every task add to the score's error, task after task."""
+    tasks: dict[str, list[Frontier]] = {}
+    for each in used:
+        tasks.setdefault(each.frontier.task, []).append(each.frontier)
+    parts = [influences(concepts, score, whole) for concepts in tasks.values()]
+    return tuple(value for part in parts for value in part)
 
 
 def _areas(used: Sequence[_Measured]) -> dict[str, object]:

@@ -24,7 +24,7 @@ from pytest_sae.metrics.frontier import (
 )
 from pytest_sae.metrics.frontier_area import area, corners
 from pytest_sae.metrics.frontier_estimates import NAMES, estimates
-from pytest_sae.metrics.frontier_texts import ProbeScores, TaskTexts, pairs
+from pytest_sae.metrics.frontier_texts import ProbeAucs, ProbeScores, TaskTexts, pairs
 from pytest_sae.numbers.estimate import Estimate
 from tests.metrics.planted import CLASSES, TppWorld, tpp_world
 
@@ -288,3 +288,47 @@ def test_scores_of_drawn_texts_give_the_areas_of_these_texts_alone() -> None:
     ]
     assert read.own.sum(-1) == pytest.approx(np.array(wanted))
     assert read.own.shape[-1] == read.others.shape[-1] == len(drawn) != len(world.test)
+
+
+def test_what_a_text_adds_to_the_error_is_how_the_score_moves_with_its_weight() -> None:
+    found, step = score(entangled(0.4)), 1e-4
+    cells, ours = planted()[1].cells_test, frontiers(entangled(0.4))
+    moved = np.array([_weighed(ours, text, step) - _weighed(ours, text, -step) for text in FEW])
+    slopes, told = moved / (2 * step), np.array(found.influence)[list(FEW)]
+    for cell in range(len(CLASSES)):
+        inside = cells[list(FEW)] == cell
+        # What a text adds is its slope less its cell's mean, which a few texts do not tell.
+        assert np.diff(told[inside]) == pytest.approx(np.diff(slopes[inside]), rel=1e-3, abs=1e-6)
+
+
+FEW = (0, 1, 2, 60, 61, 62, 120, 121, 122, 180, 181, 182)
+
+
+def _weighed(ours: list[Frontier], text: int, step: float) -> float:
+    """The score where one test text counts a little more, or less."""
+
+    def weighed(read: ProbeAucs) -> ProbeAucs:
+        own, others = read.own.copy(), read.others.copy()
+        own[..., text] *= 1 + step
+        others[..., text] *= 1 + step
+        return replace(read, own=own, others=others)
+
+    changed = [
+        replace(
+            each,
+            clean=weighed(each.clean),
+            sae=weighed(each.sae),
+            random=tuple(map(weighed, each.random)),
+            erased={name: weighed(read) for name, read in each.erased.items()},
+        )
+        for each in ours
+    ]
+    value = estimates({"tpp": changed}, 0)[0].value
+    assert value is not None
+    return value
+
+
+def test_its_error_is_what_texts_and_fits_add() -> None:
+    found = score(entangled(0.4))
+    assert np.linalg.norm(found.influence) == pytest.approx(found.se, rel=0.1)
+    assert len(found.influence) == 240 + FITS
