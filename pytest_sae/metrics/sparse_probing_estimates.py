@@ -18,7 +18,7 @@ from pytest_sae.metrics.probe_bootstrap import (
     surely_positive,
 )
 from pytest_sae.metrics.sparse_probing import KS, PUBLISHED_KS, ProbedDataset, ProbingShares
-from pytest_sae.numbers.bootstrap import Floats, divide, drawn_estimate, generator
+from pytest_sae.numbers.bootstrap import Floats, divide, drawn_estimate, generator, influence
 from pytest_sae.numbers.estimate import Estimate, Param, no_data, unable
 
 Drawn = Sequence[tuple[ProbedDataset, Draws]]
@@ -76,22 +76,26 @@ def _at_each_k(drawn: Drawn, accuracy: Floats) -> list[Estimate]:
     """The figures of the k strongest latents and neurons; accuracy: (draw, k) of the latents."""
     latents = _mean(drawn, lambda each: each.latents.auc)
     neurons = _mean(drawn, lambda each: each.neurons.auc)
-    columns = {
-        "sparse_probing": accuracy,
-        "sparse_probing.auc": latents,
-        "sparse_probing.neurons": neurons,
-        "sparse_probing.gain": latents - neurons,
+    columns: dict[str, tuple[Floats, Shares]] = {
+        "sparse_probing": (accuracy, lambda each: each.latents.accuracy),
+        "sparse_probing.auc": (latents, lambda each: each.latents.auc),
+        "sparse_probing.neurons": (neurons, lambda each: each.neurons.auc),
+        "sparse_probing.gain": (
+            latents - neurons,
+            lambda each: each.latents.auc - each.neurons.auc,
+        ),
     }
     every = {
         "all activations": float(_mean(drawn, lambda each: each.activations.auc)[0, 0]),
         "all latents": float(_mean(drawn, lambda each: each.all_latents.auc)[0, 0]),
     }
     datasets, found = [each for each, _ in drawn], []
-    for (name, values), (place, k) in product(columns.items(), enumerate(KS)):
+    for (name, (values, shares)), (place, k) in product(columns.items(), enumerate(KS)):
         details: dict[str, object] = {"curve": curve(KS, values)}
         if name == "sparse_probing.auc":
             details |= {**_per_dataset(datasets, place), "references": every}
-        found.append(_estimate(name, values[:, place], datasets, {"k": k}, details))
+        told = _influence(datasets, [shares(each)[place] for each in datasets])
+        found.append(_estimate(name, values[:, place], datasets, {"k": k}, details, told))
     return found
 
 
@@ -102,19 +106,34 @@ def _mean(drawn: Drawn, shares: Shares) -> Floats:
     return result
 
 
+def _influence(datasets: Sequence[ProbedDataset], slopes: Sequence[Floats]) -> tuple[float, ...]:
+    """What each text adds to the error of a mean over data sets, set after set.
+
+    Args:
+        datasets: whose mean it is.
+        slopes: (text,) of each, the derivatives of its figure by the texts' weights.
+    """
+    parts = (
+        influence(slope / len(datasets), each.cells)
+        for each, slope in zip(datasets, slopes, strict=True)
+    )
+    return tuple(value for part in parts for value in part)
+
+
 def _estimate(
     metric: str,
     values: Floats,
     datasets: Sequence[ProbedDataset],
     params: dict[str, Param],
     details: dict[str, object],
+    told: tuple[float, ...],
 ) -> Estimate:
     n = {
         "texts": sum(len(each.cells) for each in datasets),
         "datasets": len(datasets),
         "concepts": sum(len(each.concepts) for each in datasets),
     }
-    return drawn_estimate(metric, values, params, n, 1, details)
+    return drawn_estimate(metric, values, params, n, 1, details, told)
 
 
 def _everything(
@@ -125,15 +144,17 @@ def _everything(
     datasets = [each for each, _ in drawn]
     per_dataset = {each.name: float(reading(each).auc.sum()) for each in datasets}
     details: dict[str, object] = {"accuracy": point(accuracy), "datasets": per_dataset}
-    return _estimate(metric, values, datasets, {}, details)
+    told = _influence(datasets, [reading(each).auc[0] for each in datasets])
+    return _estimate(metric, values, datasets, {}, details, told)
 
 
 def _retention(drawn: Drawn, accuracy: Floats) -> Estimate:
     """Accuracy kept, over log k, and the area under it."""
     full = _mean(drawn, lambda each: each.activations.accuracy)
     kept = divide(accuracy, full)
-    steps = np.diff(np.log(KS))
-    area = ((kept[:, :-1] + kept[:, 1:]) / 2 * steps).sum(1) / steps.sum()
+    steps = np.diff(np.log(KS)) / np.log(KS[-1] / KS[0])
+    weights = (np.append(steps, 0) + np.append(0, steps)) / 2
+    area = kept @ weights
     details: dict[str, object] = {"curve": curve(KS, kept), "accuracy": point(full[:, 0])}
     datasets = [each for each, _ in drawn]
     if not surely_positive(full[:, 0] - 0.5):
@@ -142,7 +163,13 @@ def _retention(drawn: Drawn, accuracy: Floats) -> Estimate:
             "than three standard errors above chance: there is nothing to keep"
         )
         return unable("sparse_probing.retention", reason, {}, details)
-    return _estimate("sparse_probing.retention", area, datasets, {}, details)
+    lost = [each.activations.accuracy[0] * kept[0][:, None] for each in datasets]
+    slopes = [
+        weights @ (each.latents.accuracy - less) / full[0, 0]
+        for each, less in zip(datasets, lost, strict=True)
+    ]
+    told = _influence(datasets, slopes)
+    return _estimate("sparse_probing.retention", area, datasets, {}, details, told)
 
 
 def _canonical(drawn: Drawn) -> list[Estimate]:
@@ -158,8 +185,12 @@ def _canonical(drawn: Drawn) -> list[Estimate]:
         "curve": curve(PUBLISHED_KS, values),
         "neurons": curve(PUBLISHED_KS, neurons),
     }
+    told = [
+        _influence(datasets, [_given(each.canonical)[place] for each in datasets])
+        for place in range(len(PUBLISHED_KS))
+    ]
     return [
-        _estimate(name, values[:, place], datasets, {"k": k}, details)
+        _estimate(name, values[:, place], datasets, {"k": k}, details, told[place])
         for place, k in enumerate(PUBLISHED_KS)
     ]
 

@@ -67,6 +67,16 @@ def test_latents_that_know_nothing_are_at_chance() -> None:
     assert "nothing to keep" in read["sparse_probing.retention"].reason
 
 
+def test_what_texts_add_to_the_error_of_a_figure_is_its_error() -> None:
+    """The sum of squares of first derivatives, beside the spread of redrawn texts."""
+    found = score(texts(0, signal=0.5), texts(1, signal=0.5))
+    for each in sparse_probing_estimates.estimates([found, found], 0):
+        assert len(each.influence) == 2 * CLASSES * 60
+        # Both data sets are the same texts, and are drawn alike: they err together.
+        one, other = np.split(np.array(each.influence), 2)
+        assert np.linalg.norm(one + other) == pytest.approx(each.se, rel=0.06), each.metric
+
+
 def test_the_few_latents_probes_are_sklearns() -> None:
     train, test = texts(0), texts(1)
     found, known, new = score(train, test), train.z.toarray(), test.z.toarray()
