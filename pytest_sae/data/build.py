@@ -12,6 +12,7 @@ from pytest_sae.data.attributes import AttributeTask
 from pytest_sae.data.entities import EntityTask
 from pytest_sae.data.labelled_texts import LabelledTexts
 from pytest_sae.data.preferences import Preferences
+from pytest_sae.data.senses import SensesTask
 from pytest_sae.data.tasks import (
     ClassTask,
     ClassTexts,
@@ -202,6 +203,7 @@ def collect(
     preferences: Preferences | None = None,
     spelling: Spelling | None = None,
     transfer: Sequence[SharedTask] = (),
+    senses: Sequence[SensesTask] = (),
 ) -> Tasks:
     """Return all parts under one fingerprint.
 
@@ -216,6 +218,7 @@ def collect(
         preferences: the [preferences] table, None for none.
         spelling: the [spelling] table, None for words of the model's vocabulary.
         transfer: the [[transfer]] tables.
+        senses: the [[senses]] tables.
     """
     kinds = (scr, tpp, ravel, principled, unlearning)
     content = _sha256(
@@ -224,6 +227,7 @@ def collect(
         [preferences.fingerprint if preferences else None],
         [spelling.words, spelling.examples] if spelling else None,
         *([part.fingerprint for part in task.parts] for task in transfer),
+        *([task.fingerprint] for task in senses),
     )
     return Tasks(
         corpus,
@@ -237,6 +241,7 @@ def collect(
         preferences,
         spelling or Spelling(),
         tuple(transfer),
+        tuple(senses),
     )
 
 

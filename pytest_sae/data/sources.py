@@ -13,6 +13,7 @@ from pytest_sae.data.build import class_task, collect, corpus, shared_task, spur
 from pytest_sae.data.entities import EntityTask, entity_task, published_task
 from pytest_sae.data.labelled_texts import LabelCodes, LabelledTexts, read_records, read_rows
 from pytest_sae.data.preferences import PreferenceColumns, Preferences, read_preferences
+from pytest_sae.data.senses import SenseColumns, SensesTask, senses_task
 from pytest_sae.data.tasks import (
     ClassTask,
     Contrast,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
         PrincipledTable,
         RavelTable,
         ScrTable,
+        SensesTable,
         SpellingTable,
         TaskFile,
         TppTable,
@@ -95,6 +97,7 @@ def load_tasks(path: Path | str, sizes: Sizes, seed: int) -> Tasks:
         unlearning=usable.of(
             "unlearning", tasks.unlearning, lambda each: _unlearning(each, here, sizes, seed)
         ),
+        senses=usable.of("senses", tasks.senses, lambda each: _senses(each, here, sizes, seed)),
         preferences=usable.one(
             "preferences", tasks.preferences, lambda each: _preferences(each, here)
         ),
@@ -278,6 +281,12 @@ def _principled(task: PrincipledTable, directory: Path, sizes: Sizes, seed: int)
     columns = AttributeColumns(task.answer, task.other, task.group, task.place)
     rows = read_rows(directory / task.file, task.text, columns.needed(task.attributes))
     return attribute_task(task.name, rows, task.attributes, columns, sizes.principled, seed)
+
+
+def _senses(task: SensesTable, directory: Path, sizes: Sizes, seed: int) -> SensesTask:
+    columns = SenseColumns(task.word, task.first, task.second, task.same)
+    rows = read_rows(directory / task.file, task.first, [task.word, task.second, task.same])
+    return senses_task(task.name, rows, columns, task.prompt, sizes.senses, seed)
 
 
 def _unlearning(task: UnlearningTable, directory: Path, sizes: Sizes, seed: int) -> UnlearningTask:

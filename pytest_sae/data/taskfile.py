@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import ErrorDetails
 
 from pytest_sae.data.labelled_texts import label
+from pytest_sae.data.senses import PROMPT, SenseColumns
 from pytest_sae.data.unlearning import Prompt
 from pytest_sae.data.words import WORD
 from pytest_sae.errors import DataError, suggest
@@ -121,6 +122,18 @@ class PrincipledTable(_Table):
     place: Name | None = None
 
 
+class SensesTable(_Table):
+    """`[[senses]]`: pairs of sentences that use a word in one sense or in two."""
+
+    name: Name
+    file: Name
+    word: Name = SenseColumns.word
+    first: Name = SenseColumns.first
+    second: Name = SenseColumns.second
+    same: Name = SenseColumns.same
+    prompt: Name = PROMPT
+
+
 class UnlearningTable(_Table):
     """`[[unlearning]]`: two corpora in one file, and multiple-choice questions on both."""
 
@@ -140,7 +153,15 @@ class UnlearningTable(_Table):
     separator: str = Prompt.separator
 
 
-AnyTable = ScrTable | TppTable | TransferTable | RavelTable | PrincipledTable | UnlearningTable
+AnyTable = (
+    ScrTable
+    | TppTable
+    | TransferTable
+    | RavelTable
+    | PrincipledTable
+    | UnlearningTable
+    | SensesTable
+)
 
 
 class PreferencesTable(_Table):
@@ -175,6 +196,7 @@ class TaskFile(_Table):
     ravel: list[RavelTable] = Field(default_factory=list)
     principled: list[PrincipledTable] = Field(default_factory=list)
     unlearning: list[UnlearningTable] = Field(default_factory=list)
+    senses: list[SensesTable] = Field(default_factory=list)
     preferences: PreferencesTable | None = None
 
     @property
@@ -195,6 +217,7 @@ _TABLES: Mapping[int | str, type[_Table]] = {
     "ravel": RavelTable,
     "principled": PrincipledTable,
     "unlearning": UnlearningTable,
+    "senses": SensesTable,
     "preferences": PreferencesTable,
 }
 
@@ -258,6 +281,7 @@ def _check(tasks: TaskFile, path: Path) -> None:
         "ravel": tasks.ravel,
         "principled": tasks.principled,
         "unlearning": tasks.unlearning,
+        "senses": tasks.senses,
     }
     if not (tasks.corpus or any(kinds.values())):
         tables = ", ".join(f"[[{kind}]]" for kind in list(kinds)[:-1])

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pytest_sae.data.attributes import AttributeTask, PrincipledSizes
 from pytest_sae.data.entities import EntityTask, RavelSizes
 from pytest_sae.data.preferences import Preferences
+from pytest_sae.data.senses import SensesSizes, SensesTask
 from pytest_sae.data.unlearning import UnlearningSizes, UnlearningTask
 
 
@@ -23,6 +24,7 @@ class Sizes:
         ravel: of RAVEL tasks.
         principled: of tasks whose attributes are known.
         unlearning: of what is forgotten and retained.
+        senses: of pairs of sentences with one word.
     """
 
     corpus_texts: int | None = None
@@ -33,6 +35,7 @@ class Sizes:
     ravel: RavelSizes = field(default_factory=RavelSizes)
     principled: PrincipledSizes = field(default_factory=PrincipledSizes)
     unlearning: UnlearningSizes = field(default_factory=UnlearningSizes)
+    senses: SensesSizes = field(default_factory=SensesSizes)
 
 
 @dataclass(frozen=True)
@@ -207,6 +210,7 @@ class Tasks:
         preferences: pairs of replies, None where the source has none.
         spelling: how words are spelled; the default where the source says nothing of it.
         transfer: in the order of the source.
+        senses: in the order of the source.
         left_out: tables that could not be used, in the order of the source.
     """
 
@@ -221,6 +225,7 @@ class Tasks:
     preferences: Preferences | None = None
     spelling: Spelling = Spelling()
     transfer: tuple[SharedTask, ...] = ()
+    senses: tuple[SensesTask, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
 
     @property

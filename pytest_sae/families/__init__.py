@@ -16,6 +16,7 @@ NAMES = (
     "sparse_probing",
     "last_token_probing",
     "absorption",
+    "senses",
     "ravel",
     "principled",
     "unlearning",

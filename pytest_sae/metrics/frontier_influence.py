@@ -33,6 +33,22 @@ def influences(concepts: Sequence[Frontier], score: float, whole: float) -> tupl
         score: `erasure` over the concepts of all tasks.
         whole: what it is divided by: by how much LEACE's areas exceed random latents', all tasks
             together.
+
+    Returns:
+        (text + fit,), see `bootstrap.influence`: the squares sum to the variance over test texts
+        and probe fits. Empty parts where there is one text of a cell or one fit.
+
+    Two texts of a cell, on one of which the dictionary removes twice as much as on the other:
+
+    >>> def read(*own):
+    ...     return ProbeAucs(np.array([[own]]), np.full((1, 1, 2), 0.5), np.array([[sum(own), 1]]))
+    >>> clean, gone, half = read(0.5, 0.5), read(0.25, 0.25), read(0.4, 0.4)
+    >>> cells = np.zeros(2, np.int64)
+    >>> one = Frontier("t", "c", (1,), cells, cells * 1.0, cells, clean, read(0.2, 0.35), (half,),
+    ...     {"leace": gone})
+    >>> first, second = influences([one], score=0.5, whole=1.0)
+    >>> first > 0 and abs(first + second) < 1e-6
+    True
     """
     moved = np.sum([_slopes(each, score) for each in concepts], axis=0) / whole
     texts = influence(moved.mean(0), concepts[0].cells)
@@ -40,7 +56,22 @@ def influences(concepts: Sequence[Frontier], score: float, whole: float) -> tupl
 
 
 def chosen(frontier: Frontier, readings: ProbeAucs) -> Indices:
-    """Return the corners of a curve, told by the training texts."""
+    """Return the corners of a curve, told by the training texts.
+
+    Args:
+        frontier: with what the probes read of the untouched texts.
+        readings: of the curve.
+
+    Returns:
+        Places of points among the curve's, by ascending removal.
+
+    >>> def read(*known):
+    ...     return ProbeAucs(*np.zeros((2, len(known), 1, 1)), np.array(known))
+    >>> cells, clean = np.zeros(1, np.int64), read((1.0, 1.0))
+    >>> one = Frontier("t", "c", (1, 2), cells, cells * 1.0, cells, clean, clean, (), {})
+    >>> chosen(one, read((0.75, 0.95), (0.7, 0.6))).tolist()
+    [0]
+    """
     clean = frontier.clean.known[0]
     return corners(*((clean - readings.known) / (clean - 0.5)).T)
 

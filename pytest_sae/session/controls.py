@@ -133,7 +133,7 @@ class Controls:
 def _texts(card: Card, given: Given) -> Sequence[str]:
     if card.control_texts == "corpus":
         return given.corpus("controls").texts
-    return erasure_texts(given.tasks)
+    return erasure_texts(given.tasks) or [t for task in given.tasks.senses for t in task.texts]
 
 
 def over_draws(draws: Sequence[Estimate]) -> Estimate:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from pytest_sae.data.attributes import PrincipledSizes
 from pytest_sae.data.entities import RavelSizes
+from pytest_sae.data.senses import SensesSizes
 from pytest_sae.data.tasks import Sizes
 from pytest_sae.data.unlearning import UnlearningSizes
-from pytest_sae.families import principled, ravel, unlearning
+from pytest_sae.families import principled, ravel, senses, unlearning
 from pytest_sae.families.card import Card
 
 
@@ -40,6 +41,7 @@ def _suite(
         ravel=RavelSizes(**_counts(ravel.CARD, name)),
         principled=PrincipledSizes(**_counts(principled.CARD, name)),
         unlearning=UnlearningSizes(**_counts(unlearning.CARD, name)),
+        senses=SensesSizes(**_counts(senses.CARD, name)),
     )
     return Suite(name, 128, sizes, controls)
 
