@@ -21,8 +21,9 @@ from pytest_sae.measure.scr_and_tpp import (
 from pytest_sae.metrics import concepts, preferences
 from pytest_sae.metrics.ablation import Bools, mean_difference, written
 from pytest_sae.metrics.class_probes import one_versus_rest
-from pytest_sae.metrics.concepts import ProbedConcept
+from pytest_sae.metrics.concepts import Carried, ProbedConcept
 from pytest_sae.metrics.coupling import coupling
+from pytest_sae.numbers.bootstrap import Floats, generator
 from pytest_sae.numbers.estimate import Estimate, no_data, not_applicable, undefined
 from pytest_sae.probes import LinearProbes
 
@@ -31,7 +32,7 @@ _SHOWN = 10  # latents of a concept whose coupling with its probe is told
 
 
 def measure(given: Given) -> list[Estimate]:
-    """Return concept_deletion, concept_insertion and preference_auc_kept.
+    """Return the figures of concepts, and preference_auc_kept.
 
     Concepts are those of all [[scr]] and [[tpp]] tables, preferences those of [preferences].
 
@@ -56,9 +57,16 @@ def _carried(latents: Latents, tasks: Tasks, seed: int, fits: int) -> list[Estim
         absent, reason = without(tasks, "scr", "tpp")
         return [absent(name, reason) for name in concepts.NAMES]
     found, couplings = [], {}
-    for concept, rows, weight in _concepts(latents, tasks, seed, fits):
+    for concept, halves, rows, weight in _concepts(latents, tasks, seed, fits):
         with latents.store.work.timed("concepts"):
-            found.append((concept.name, concepts.curves(concept, seed)))
+            found.append(
+                Carried(
+                    concept.name,
+                    concepts.curves(concept, seed),
+                    concepts.fidelity(concept, seed),
+                    concepts.stability(halves),
+                )
+            )
         couplings[concept.name] = _couplings(concept, rows, weight)
     return concepts.estimates(found, couplings)
 
@@ -81,7 +89,8 @@ def _preferences(latents: Latents, found: Preferences | None, seed: int) -> Esti
     return preferences.preference_auc_kept(train, test, seed)
 
 
-_Read = tuple[ProbedConcept, NDArray[np.floating], NDArray[np.floating]]
+_Halves = list[tuple[Floats, Floats]]
+_Read = tuple[ProbedConcept, _Halves, NDArray[np.floating], NDArray[np.floating]]
 
 
 def _concepts(latents: Latents, tasks: Tasks, seed: int, fits: int) -> Iterator[_Read]:
@@ -92,7 +101,7 @@ def _concepts(latents: Latents, tasks: Tasks, seed: int, fits: int) -> Iterator[
         train, test = quadrants(task.train), quadrants(task.test)
         names = [f"{task.name} {part}" for part in ("intended", "spurious")]
         labels = [np.stack([each.intended, each.spurious]) for each in (train, test)]
-        yield from _read(latents, texts, view, task.test.texts, probes, names, labels)
+        yield from _read(latents, texts, view, task.test.texts, probes, names, labels, seed)
     for each in tasks.tpp:
         view = PooledTask.of(latents, texts, each.train.texts, each.test.texts)
         probes = tpp_probes(latents, view, each, seed, fits).fits[0]
@@ -101,7 +110,7 @@ def _concepts(latents: Latents, tasks: Tasks, seed: int, fits: int) -> Iterator[
             one_versus_rest(np.array(split.labels, np.int64), len(names))
             for split in (each.train, each.test)
         ]
-        yield from _read(latents, texts, view, each.test.texts, probes, names, labels)
+        yield from _read(latents, texts, view, each.test.texts, probes, names, labels, seed)
 
 
 def _read(
@@ -112,6 +121,7 @@ def _read(
     probes: LinearProbes,
     names: Sequence[str],
     labels: Sequence[Bools],
+    seed: int,
 ) -> Iterator[_Read]:
     z = latents.pooled(texts).z[latents.places(texts, test)]
     adds, logits = written(view.rows, probes.weight), probes.logits(view.x_test)
@@ -120,8 +130,30 @@ def _read(
         train, seen = labels[0][place], labels[1][place]
         moved = mean_difference(view.z_train, train, ~train)
         own = adds[:, place]
-        concept = ProbedConcept(name, seen, logits[place], z, own, moved * own, live)
-        yield concept, view.rows, probes.weight[place]
+        usual = (view.z_train[train].mean(0) + view.z_train[~train].mean(0)) / 2
+        concept = ProbedConcept(name, seen, logits[place], z, own, moved * own, live, usual)
+        halves = [
+            (
+                mean_difference(view.z_train, train & half, ~train & half) * own,
+                mean_difference(view.z_train, train & ~half, ~train & ~half) * own,
+            )
+            for half in _splits(train, view.x_train, seed, name)
+        ]
+        yield concept, halves, view.rows, probes.weight[place]
+
+
+def _splits(train: Bools, x: NDArray[np.floating], seed: int, name: str) -> list[Bools]:
+    """Halves of the training texts, balanced; what a text is and not its place says which."""
+    ranked = np.lexsort((x[:, 0], train))
+    rng = generator(seed, "concepts", name, "halves")
+    found = []
+    for _ in range(concepts.SPLITS):
+        half = np.zeros(len(train), np.bool_)
+        for side in (False, True):
+            members = rng.permutation(ranked[train[ranked] == side])
+            half[members[: len(members) // 2]] = True
+        found.append(half)
+    return found
 
 
 def _couplings(
