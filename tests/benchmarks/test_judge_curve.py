@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.concept_panels import Code
+from benchmarks.concept_shift import shift
 from benchmarks.concept_worlds import Kind, KindWorld
 from benchmarks.judge_errors import (
     AXES,
@@ -166,3 +167,15 @@ def test_the_calibration_gives_such_a_judge_what_a_closed_form_says(
     found = [calibrated(axis, share, generator(judge, axis, "many")).value for judge in range(300)]
     error = float(np.std(found)) / np.sqrt(len(found))
     assert np.mean(found) == pytest.approx(by_hand(axis, share), abs=4 * error)
+
+
+def test_shift_of_a_panel_is_that_of_a_judge_who_is_right(world: KindWorld, oracle: Read) -> None:
+    texts = [world.pair(place, FEW, 0) for place in range(TASKS)]
+    code = Code("oracle", "oracle", lambda _: _[:0], world.rows)
+    found = shift(world, code, texts)
+    right = values(oracle.readings, picked(oracle.readings, opinions(oracle.ratings, NAMES), 5))
+    assert found["shift.margin:n=5"] == right["shift.margin"]
+    assert {key.partition("=")[2] for key in found} == {"2", "5", "10", "20"}
+    rows = world.rows.flip(1)
+    nobody = Code("random", "control", lambda x: (x @ rows.T).relu(), rows)
+    assert shift(world, nobody, texts)["shift.margin:n=20"] < found["shift.margin:n=20"] - 0.2

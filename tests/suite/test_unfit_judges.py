@@ -49,7 +49,7 @@ def test_a_judge_that_fails_its_calibration_is_asked_nothing_more_and_nothing_is
     verdicts = {name: row["verdict"] for name, row in withheld.items()}
     # A metric that thresholds.toml declares to decide nothing is not red, but has no value either.
     assert set(verdicts.values()) <= {"unmeasured", "ungated"}
-    assert verdicts["shift.margin"] == verdicts["autointerp.failed"] == "unmeasured"
+    assert verdicts["shift.abstained"] == verdicts["autointerp.failed"] == "unmeasured"
     assert rows["judge_calibration.score"]["value"] == 0.5
     assert rows["judge_calibration.rate"]["value"] == 0.0
     others = {question(asked) for asked in url.log} - calibrating()
