@@ -74,16 +74,17 @@ def compare(widths: list[int], families: list[str]) -> None:
     table(found, widths)
 
 
-def write(directory: Path, width: int) -> Path:
+def write(directory: Path, width: int, seed: int = 0) -> Path:
     """Write a random dictionary and return its path.
 
     Args:
         directory: of the dictionary's model site.
         width: latents.
+        seed: of the weights.
     """
     inside = directory / HOOK
     inside.mkdir(parents=True)
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(seed)
     rows = torch.nn.functional.normalize(torch.randn(width, D, generator=generator), dim=1)
     tensors = {"encoder.weight": rows, "encoder.bias": torch.zeros(width)}
     tensors |= {"W_dec": rows.clone(), "b_dec": torch.zeros(D)}

@@ -9,8 +9,9 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from pytest_sae.activations.store import Tensors
+from pytest_sae.activations.store import Tensors, digest
 from pytest_sae.activations.stream import ActivationBatch, TokenActivations
+from pytest_sae.models.model import LanguageModel
 from pytest_sae.models.tokenize import Batch
 
 VERSION = "1"  # part of every cache key: raise it when the logits are computed otherwise
@@ -78,7 +79,7 @@ def compare(
         logit_bytes: how large one tensor of logits may be; the batch is cut into fewer texts.
     """
     pairs = zip(
-        _logits(activations, part, part.x, stream, logit_bytes),
+        _untouched(activations, part, stream, logit_bytes),
         _logits(activations, part, new, stream, logit_bytes),
         strict=True,
     )
@@ -192,6 +193,30 @@ def with_stream(
         yield part, under.x
 
 
+def _untouched(
+    activations: TokenActivations, part: ActivationBatch, stream: Tensor | None, logit_bytes: int
+) -> Iterator[tuple[Batch, Tensor]]:
+    """The clean half of a splice, which no dictionary changes: kept for all, where it is small."""
+    about = digest(activations.key), stream is None
+    model, held = activations.model, activations.store.held
+    for some in _slices(part, model, logit_bytes):
+        batch = part.batch.take(some).to(model.device)
+        key = (*about, *batch.rows.tolist())
+        logits = held.get(key)
+        if logits is None:
+            under = None if stream is None else stream[some]
+            logits = model.logits_from(batch, activations.site, part.x[some], under)
+            activations.store.work.spliced("replace")
+            held.keep(key, logits)
+        yield batch, logits
+
+
+def _slices(part: ActivationBatch, model: LanguageModel, logit_bytes: int) -> Iterator[slice]:
+    texts, positions = part.batch.shape
+    size = max(1, logit_bytes // (positions * model.vocab * 4))
+    yield from (slice(start, start + size) for start in range(0, texts, size))
+
+
 def _logits(
     activations: TokenActivations,
     part: ActivationBatch,
@@ -200,10 +225,7 @@ def _logits(
     logit_bytes: int,
 ) -> Iterator[tuple[Batch, Tensor]]:
     model = activations.model
-    texts, positions = part.batch.shape
-    size = max(1, logit_bytes // (positions * model.vocab * 4))
-    for start in range(0, texts, size):
-        some = slice(start, start + size)
+    for some in _slices(part, model, logit_bytes):
         batch = part.batch.take(some).to(model.device)
         under = None if stream is None else stream[some]
         yield batch, model.logits_from(batch, activations.site, x[some], under)

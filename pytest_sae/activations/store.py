@@ -31,6 +31,7 @@ from pytest_sae.errors import CacheError
 
 FORMAT = 1
 INDEX = "index.json"
+HELD_BYTES = 2**28  # in memory, of what is not worth a file
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 Tensors = dict[str, torch.Tensor]
 Key = Mapping[str, object]
@@ -97,6 +98,33 @@ class Writer:
         self._work.bytes_written += path.stat().st_size
 
 
+class Held:
+    """Tensors of a session that are made again where they were not kept, on their own device.
+
+    Args:
+        limit: bytes of all of them; what comes when it is reached is not kept.
+    """
+
+    def __init__(self, limit: int = HELD_BYTES) -> None:
+        self._left = limit
+        self._tensors: dict[tuple[object, ...], torch.Tensor] = {}
+
+    def get(self, key: tuple[object, ...]) -> torch.Tensor | None:
+        """Return a tensor that was kept."""
+        return self._tensors.get(key)
+
+    def keep(self, key: tuple[object, ...], tensor: torch.Tensor) -> None:
+        """Keep a tensor, which nobody writes to, if there is room.
+
+        Args:
+            key: everything that changes it.
+            tensor: new under this key.
+        """
+        if tensor.nbytes <= self._left:
+            self._left -= tensor.nbytes
+            self._tensors[key] = tensor
+
+
 class Store:
     """Content-addressed tensors in a directory, shared safely by processes; or in memory.
 
@@ -111,6 +139,7 @@ class Store:
     def __init__(self, directory: Path | str | None, work: Work | None = None) -> None:
         self.directory = None if directory is None else Path(directory).expanduser()
         self.work = work or Work()
+        self.held = Held()
         self._opened: dict[str, CacheEntry] = {}
         if self.directory is not None:
             with _writable(self.directory):

@@ -5,27 +5,38 @@ measure(given) -> list[Estimate]
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
+import torch
 from scipy import sparse
 from torch import Tensor
 
 from pytest_sae.activations.last_token import encode_rows, last_rows
 from pytest_sae.activations.latents import Latents
+from pytest_sae.activations.store import Tensors
 from pytest_sae.data import sae_probes
 from pytest_sae.data.sae_probes import LastTokenTask
 from pytest_sae.measure.given import Given
 from pytest_sae.metrics import last_token_probing_baseline
 from pytest_sae.metrics.ablation import Bools, Indices
-from pytest_sae.metrics.last_token_probing import KS, STATISTICS, LabelledRows, estimates, score
+from pytest_sae.metrics.last_token_probing import (
+    KS,
+    STATISTICS,
+    LabelledRows,
+    LastTokenScores,
+    estimates,
+    score,
+)
 from pytest_sae.metrics.last_token_probing_baseline import ActivationRows
 from pytest_sae.models.absent import AbsentModel
 from pytest_sae.models.tokenize import tokenize_ends
 from pytest_sae.numbers.estimate import Estimate, Param, no_data, not_applicable
 
+VERSION = "1"  # part of a cache key: raise it when the same activations are read otherwise
 PREFIX = "sparse_probing.last_token"
 CANONICAL = f"{PREFIX}.canonical"
 ACTIVATIONS = f"{PREFIX}.activations"
@@ -78,12 +89,34 @@ def measure_tasks(
     with latents.store.work.timed("probe last tokens"):
         found = estimates(score(ends.coded(tasks, False), False, seed), PREFIX, seed)
         found += estimates(score(ends.coded(tasks, True), True, seed), CANONICAL, seed)
-    with latents.store.work.timed("probe activations"):
-        scores = last_token_probing_baseline.score(ends.raw(tasks), seed)
+    scores = _of_activations(latents, ends, tasks, seed)
     baseline = last_token_probing_baseline.estimates(scores, ACTIVATIONS, seed)
     found = [*(_beside(each, baseline) for each in found), *baseline]
     about = {"source": f"sae-probes {sae_probes.version()}", "context": context}
     return [replace(each, details={**each.details, **about}) for each in found]
+
+
+def _of_activations(
+    latents: Latents, ends: _Ends, tasks: Sequence[LastTokenTask], seed: int
+) -> LastTokenScores:
+    """Read the data sets from raw activations: once for all dictionaries."""
+    seen = hashlib.sha256(ends.x.contiguous().view(torch.uint8).numpy().tobytes())
+    for task in tasks:
+        for part in (np.array(ends.rows(task), np.int64), *_labelled(task, False)):
+            seen.update(part.tobytes())
+    key = {"step": "last_token.activations", "version": VERSION, "x": seen.hexdigest(),
+           "tasks": [task.name for task in tasks], "seed": seed}  # fmt: skip
+
+    def make() -> Tensors:
+        found = last_token_probing_baseline.score(ends.raw(tasks), seed)
+        told = {**found.values, "penalties": found.penalties, "rows": np.array(found.rows)}
+        return {name: torch.from_numpy(np.asarray(each)) for name, each in told.items()}
+
+    with latents.store.work.timed("probe activations"):
+        kept = {name: each.numpy() for name, each in latents.store.get(key, make).items()}
+    values = {name: kept[name] for name in STATISTICS}
+    names = tuple(task.name for task in tasks)
+    return LastTokenScores(names, int(kept["rows"]), values, kept["penalties"])
 
 
 def _beside(estimate: Estimate, baseline: Sequence[Estimate]) -> Estimate:
@@ -121,17 +154,18 @@ class _Ends:
 
     def coded(self, tasks: Sequence[LastTokenTask], published: bool) -> list[LabelledRows]:
         return [
-            LabelledRows(task.name, self.z[self._rows(task)], *_labelled(task, published))
+            LabelledRows(task.name, self.z[self.rows(task)], *_labelled(task, published))
             for task in tasks
         ]
 
     def raw(self, tasks: Sequence[LastTokenTask]) -> Iterator[ActivationRows]:
         """One at a time: the rows of many data sets are the same texts."""
         for task in tasks:
-            x = self.x[self._rows(task)].float().numpy()
+            x = self.x[self.rows(task)].float().numpy()
             yield ActivationRows(task.name, x, *_labelled(task, False))
 
-    def _rows(self, task: LastTokenTask) -> list[int]:
+    def rows(self, task: LastTokenTask) -> list[int]:
+        """Return where the texts of a data set stand."""
         return [self.place[text] for text in task.texts]
 
 

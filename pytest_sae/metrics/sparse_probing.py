@@ -77,6 +77,21 @@ class ProbingShares:
 
 
 @dataclass(frozen=True)
+class NeuronLogits:
+    """What probes on raw activations say of every test text, which no dictionary changes.
+
+    Args:
+        few: (k, concept, text) of the k most telling neurons, at each of `KS`.
+        whole: (1, concept, text) of all neurons.
+        published: (k, text) shares of the published accuracy; None where it is not measured.
+    """
+
+    few: Floats
+    whole: Floats
+    published: Floats | None
+
+
+@dataclass(frozen=True)
 class Logits:
     """What the probes of one data set say of every test text, before it becomes AUCs.
 
@@ -250,6 +265,7 @@ def score_dataset(
     train: ProbedTexts,
     test: ProbedTexts,
     members: Members | None = None,
+    neurons: NeuronLogits | None = None,
 ) -> ProbedDataset:
     """Fit and read all probes of one data set.
 
@@ -260,6 +276,7 @@ def score_dataset(
         test: probes are read on these.
         members: per split, (concept, text) the texts of the published protocol; None for a data set
             that it does not cover.
+        neurons: from `fit_neurons`, where that was done for another dictionary; None to do it.
 
     Returns:
         What each probe says of the test texts; accuracy and AUC from 0 to 1, higher is better.
@@ -276,21 +293,52 @@ def score_dataset(
     >>> found.chosen[0, 0].tolist(), found.latents.auc[0].sum().tolist()
     (1, 1.0)
     """
-    return fit_dataset(train, test).read(
+    neurons = neurons or fit_neurons(train, test, members)
+    return fit_dataset(train, test, neurons).read(
         name,
         concepts,
         test,
         members and _published(train.z, test.z, train, test, members),
+        neurons.published,
+    )
+
+
+def fit_neurons(
+    train: ProbedTexts, test: ProbedTexts, members: Members | None = None
+) -> NeuronLogits:
+    """Fit the probes on raw activations, once for all dictionaries; args as of `score_dataset`.
+
+    Args:
+        train: probes are fitted, and neurons ranked, on these alone.
+        test: probes are read on these.
+        members: the texts of the published protocol, None where it is not measured.
+
+    Returns:
+        Logits of the test texts, by probe.
+
+    >>> targets = np.arange(8)[None] % 2 > 0
+    >>> x = targets[0][:, None] * 1.0
+    >>> split = ProbedTexts(sparse.csr_array(x), x, targets, np.full((1, 8), 1 / 8), targets[0])
+    >>> bool(((fit_neurons(split, split).whole[0] > 0) == targets).all())
+    True
+    """
+    chosen = strongest(train.x, train.targets, train.weights, max(KS), scaled=True)
+    return NeuronLogits(
+        _few(train, columns_of(train.x, chosen), columns_of(test.x, chosen)),
+        _all(train, train.x, test.x),
         members and _published(train.x, test.x, train, test, members),
     )
 
 
-def fit_dataset(train: ProbedTexts, test: ProbedTexts) -> Logits:
+def fit_dataset(
+    train: ProbedTexts, test: ProbedTexts, neurons: NeuronLogits | None = None
+) -> Logits:
     """Fit all probes but the published ones; args as of `score_dataset`.
 
     Args:
         train: probes are fitted, and columns ranked, on these alone.
         test: probes are read on these.
+        neurons: from `fit_neurons`, None to fit them too.
 
     Returns:
         Logits of the test texts, by probe.
@@ -302,12 +350,12 @@ def fit_dataset(train: ProbedTexts, test: ProbedTexts) -> Logits:
     True
     """
     chosen = strongest(train.z, train.targets, train.weights, max(KS), scaled=True)
-    neurons = strongest(train.x, train.targets, train.weights, max(KS), scaled=True)
+    neurons = neurons or fit_neurons(train, test)
     return Logits(
         _few(train, columns_of(train.z, chosen), columns_of(test.z, chosen)),
-        _few(train, columns_of(train.x, neurons), columns_of(test.x, neurons)),
+        neurons.few,
         _all(train, train.z, test.z),
-        _all(train, train.x, test.x),
+        neurons.whole,
         chosen,
     )
 
