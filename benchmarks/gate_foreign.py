@@ -13,7 +13,6 @@ those and one table of what decides (docs/foreign.md).
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ from typing import Any
 from benchmarks.foreign_dictionaries import DAMAGED, GOOD, NAMES, WORTHLESS
 from pytest_sae.numbers.keys import metric_key
 from pytest_sae.records.report import NAME
+from pytest_sae.records.schema import builtins, read_report
 from pytest_sae.records.verdicts import is_red
 
 # The tests of a world in two runs: with controls, and without where controls cost most of the time
@@ -154,7 +154,7 @@ def _finished(out: Path) -> Any:
     """The report of a run that came to its end: of a part of the tests, or of all."""
     for path in (out / "partial" / NAME, out / NAME):
         if path.is_file():
-            report = json.loads(path.read_text(encoding="utf-8"))
+            report = builtins(read_report(path))
             # Until a run has ended its report has a status that no process ends with.
             if report["exit_status"] >= 0:
                 return report

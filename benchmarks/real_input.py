@@ -32,6 +32,7 @@ from fixtures import dictionaries
 from pytest_sae.models.load import load as load_model
 from pytest_sae.models.model import LanguageModel
 from pytest_sae.models.tokenize import batches
+from pytest_sae.records.schema import builtins, read_report
 
 HELD_OUT_STORIES = 200
 CONTEXT = 128
@@ -73,7 +74,7 @@ def main() -> None:
     train(inputs, x)
     print(f"trained on {len(x)} tokens, {inputs.steps} steps")
     evaluate(inputs, tasks)
-    print_table(json.loads((inputs.out / "report" / "report.json").read_text()))
+    print_table(builtins(read_report(inputs.out / "report")))
 
 
 def read_arguments() -> Inputs:

@@ -50,6 +50,8 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("report", type=_json_in, nargs="+", metavar="report.json", help=told)
     told = "default: beside report.json, of several the last"
     report.add_argument("--output", type=Path, metavar="DIR", help=told)
+    told = "draw report.NAME.html of this SAE alone; a pattern, repeatable"
+    report.add_argument("--sae", action="append", default=[], metavar="NAME", help=told)
     report.set_defaults(run=_report)
     _add_export(commands)
     _add_log(commands)
@@ -445,8 +447,12 @@ def _schema(chosen: argparse.Namespace) -> str:
 
 
 def _report(chosen: argparse.Namespace) -> str:
-    from pytest_sae.run.report_commands import beside, drawn
+    from pytest_sae.run.report_commands import beside, drawn, drawn_apart
 
+    if chosen.sae and len(chosen.report) > 1:
+        raise OptionError("--sae, and several reports. Expected one report that holds the SAE.")
+    if chosen.sae:
+        return drawn_apart(chosen.report[0], chosen.output, chosen.sae)
     if len(chosen.report) > 1:
         return beside(chosen.report, chosen.output)
     return drawn(chosen.report[0], chosen.output)

@@ -40,8 +40,9 @@ def mutated(raw: bytes, draw: random.Random) -> bytes:
 
 def with_another_token(raw: bytes, place: int, draw: random.Random) -> bytes:
     """Put another value in the place of one, so that it often is JSON still."""
-    start = raw.find(b": ", place)
+    # With a space behind it or without, as different files of JSON have it.
+    start = raw.find(b'":', place)
     end = min((at for at in (raw.find(mark, start) for mark in b",\n}]") if at > 0), default=-1)
     if start < 0 or end < 0:
         return raw
-    return raw[: start + 2] + draw.choice(TOKENS) + raw[end:]
+    return raw[: start + 2] + b" " + draw.choice(TOKENS) + raw[end:]

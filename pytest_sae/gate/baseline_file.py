@@ -153,9 +153,9 @@ def _document(raw: bytes) -> dict[str, Any]:
 
 def _entries_of_report(path: Path) -> list[Entry]:
     from pytest_sae.records.row import values_of
-    from pytest_sae.records.schema import read_report
+    from pytest_sae.records.schema import read_values
 
-    report = read_report(path)
+    report = read_values(path)
     if not report.complete:
         raise BaselineError(
             f"{path} is of a run that did not end, or missed something. "

@@ -96,7 +96,12 @@ def merge(reports: Sequence[Report], lost: Sequence[str] = ()) -> Report:
         work=described.work,
         audit=next((each.audit for each in reports if each.audit), None),
         plan=plan,
+        remarks=_once(told for each in reports for told in _remarks(each, len(reports))),
     )
+
+
+def _remarks(report: Report, of: int) -> Iterable[str]:
+    return (f"{_name(report)}: {each}" if of > 1 else each for each in report.remarks)
 
 
 def _absent(reports: Sequence[Report]) -> list[str]:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from pytest_sae.errors import MeasurementError
 from pytest_sae.launch.task import Order
-from pytest_sae.records.influence_file import sidecar
+from pytest_sae.records import details_file, influence_file
 from pytest_sae.records.report import NAME as REPORT
 from pytest_sae.run.journal import NAME as JOURNAL
 from pytest_sae.run.journal import read_journal, set_aside
@@ -131,7 +131,8 @@ class Mirror:
     def news(self) -> Iterator[Part]:
         """Give what was written since the last call; a report as a whole."""
         # First: without the report that says that its run has not ended a journal is of no use.
-        yield from self._whole(sidecar(Path(REPORT)).name)
+        for file in (influence_file, details_file):
+            yield from self._whole(file.sidecar(Path(REPORT)).name)
         yield from self._whole(REPORT)
         yield from self._grown(JOURNAL)
         yield from self._grown(self._log)

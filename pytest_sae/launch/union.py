@@ -9,7 +9,7 @@ from pytest_sae.errors import MeasurementError, PytestSAEError
 from pytest_sae.launch.node import fullest
 from pytest_sae.launch.task import Task
 from pytest_sae.records.report import NAME, Report
-from pytest_sae.records.schema import builtins, checked, read_report, write_report
+from pytest_sae.records.schema import builtins, checked, read_values, write_report
 from pytest_sae.run.journal import read_journal
 from pytest_sae.run.report_commands import merged
 
@@ -50,6 +50,6 @@ def _restore(home: Path) -> None:
 
 def _read(home: Path) -> Report | None:
     try:
-        return read_report(home / NAME)
+        return read_values(home / NAME)
     except PytestSAEError:
         return None

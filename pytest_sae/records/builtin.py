@@ -38,3 +38,15 @@ def to_builtin(value: object) -> Any:
 def writable(text: str) -> str:
     """Return a text that a file can hold: half of a surrogate pair becomes its escape."""
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def writable_in(value: Any) -> Any:
+    """Return builtins whose texts all can be held by a file.
+
+    Names of files may be no UTF-8, and somebody's texts no whole characters.
+    """
+    if isinstance(value, str):
+        return writable(value)
+    if isinstance(value, dict):
+        return {writable(key): writable_in(each) for key, each in value.items()}
+    return [writable_in(each) for each in value] if isinstance(value, list) else value

@@ -14,7 +14,7 @@ from pytest_sae.records.verdicts import RunVerdict, VerdictName
 if TYPE_CHECKING:
     import pandas
 
-SCHEMA_VERSION: Literal[3] = 3
+SCHEMA_VERSION: Literal[4] = 4
 #: How the file is called, in the directory of a run's reports.
 NAME = "report.json"
 
@@ -65,11 +65,13 @@ class Shard(Strict):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report(Strict):
-    """report.json: everything that a run measured and decided."""
+class Head(Strict):
+    """What a report says of a run as a whole.
 
-    # 1: before there was a plan; the verdict was that of the worst row.
-    schema_version: Literal[1, 2, 3]
+    Args:
+        remarks: what a reader should know, and decides nothing.
+    """
+
     complete: bool
     verdict: RunVerdict | VerdictName
     problems: tuple[str, ...]
@@ -83,13 +85,23 @@ class Report(Strict):
     saes: tuple[SAE, ...]
     shard: Shard | None
     update: Update | None
-    measurements: tuple[Row, ...]
     tests: tuple[Notable, ...]
     environment: dict[str, Json]
     models: dict[str, Json]
     data: dict[str, Json]
     work: dict[str, Json]
     audit: Audit | None = None
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report(Head):
+    """Everything that a run measured and decided; up to version 3 the file was just this."""
+
+    # 1: before there was a plan; the verdict was that of the worst row.
+    # 4: what rows share stands once, and details beside the file.
+    schema_version: Literal[1, 2, 3, 4]
+    measurements: tuple[Row, ...]
     plan: Plan = NOTHING
 
     def to_frame(self) -> pandas.DataFrame:

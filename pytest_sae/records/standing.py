@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pytest_sae.families.registry import place_of
@@ -70,12 +70,19 @@ def standings(report: Report) -> list[Standing]:
     """Return where each SAE of a report stands, in the order of the report."""
     named = [each.id for each in report.saes]
     saes = dict.fromkeys([*named, *(row.sae for row in report.measurements)])
+    rows = _by_sae(report.measurements)
+    return [_standing(sae, rows.get(sae, []), report) for sae in saes]
+
+
+def _by_sae(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row.sae, []).append(row)
+    return found
+
+
+def _standing(sae: str, rows: Sequence[Row], report: Report) -> Standing:
     gate = report.verdict != "ungated"
-    return [_standing(sae, report, gate) for sae in saes]
-
-
-def _standing(sae: str, report: Report, gate: bool) -> Standing:
-    rows = [row for row in report.measurements if row.sae == sae]
     tests = [test for test in report.tests if test.sae == sae]
     items = tuple(item for item in report.plan.items if item.sae == sae)
     plan = Plan(items, report.plan.narrowed)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_sae.errors import ReportError
 from pytest_sae.records.report import Report
 from pytest_sae.records.row import Row
-from pytest_sae.records.schema import read_report, write_whole
+from pytest_sae.records.schema import read_values, write_whole
 from pytest_sae.reports.html_bars import interval_of
 from pytest_sae.reports.markdown import evaluation
 from pytest_sae.reports.overview import deciding
@@ -36,7 +36,7 @@ def write_card(report: Path, card: Path) -> Path:
     """
     from huggingface_hub import ModelCardData
 
-    read = read_report(report)
+    read = read_values(report)
     found = _card(card, read)
     data = found.data
     assert isinstance(data, ModelCardData)

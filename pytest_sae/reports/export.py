@@ -9,7 +9,7 @@ from typing import Literal
 
 from pytest_sae.errors import OptionError, PytestSAEError
 from pytest_sae.records.flat import COLUMNS, flat
-from pytest_sae.records.schema import read_report, write_whole
+from pytest_sae.records.schema import read_report, read_values, write_whole
 from pytest_sae.reports.openmetrics import openmetrics
 from pytest_sae.reports.saebench import write_saebench
 
@@ -31,7 +31,8 @@ def export(report: Path, form: Form, output: Path | None) -> str:
         OptionError: a form that is no text, and nothing to write it to.
         PytestSAEError: no report, or pandas and pyarrow are not installed.
     """
-    read = read_report(report)
+    # Curves and letters, which are details, stand in SAEBench's files alone.
+    read = read_report(report) if form == "saebench" else read_values(report)
     if form in ("csv", "openmetrics"):
         rows = read.measurements
         text = _csv([flat(row) for row in rows]) if form == "csv" else openmetrics(read)
@@ -40,7 +41,8 @@ def export(report: Path, form: Form, output: Path | None) -> str:
         what = "DIR" if form == "saebench" else "FILE"
         raise OptionError(f"--format={form} is no text. Expected --output={what} beside it.")
     if form == "saebench":
-        return "".join(f"{file}\n" for file in write_saebench(read, output))
+        files = write_saebench(read, output)
+        return "".join(f"{line}\n" for line in [*files, *read.remarks])
     frame = read.to_frame()
     try:
         frame.to_parquet(output, index=False)

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
+
+from markupsafe import Markup
 
 from pytest_sae.numbers.plain import number
 from pytest_sae.records.report import Report
@@ -32,7 +34,7 @@ from pytest_sae.reports.html_judged import judged
 from pytest_sae.reports.html_latents import latents
 from pytest_sae.reports.html_marks import colours
 from pytest_sae.reports.html_quality import quality
-from pytest_sae.reports.html_table import comparison
+from pytest_sae.reports.html_table import CHANGED, comparison
 from pytest_sae.reports.pages import rendered
 from pytest_sae.reports.summary import (
     failures,
@@ -43,13 +45,24 @@ from pytest_sae.reports.summary import (
     verdict_line,
 )
 
+#: SAEs up to which a page holds all there is: some 200 kB each.
+FEW = 24
+_FIGURES = 40  # of each of many SAEs
+_CARDS = 300  # of what failed, where there are many
+_LINES = 1_000  # values of many SAEs
+
 
 def html(report: Report) -> str:
-    """Return the report as one HTML file."""
-    rows, saes, red = report.measurements, colours(report), red_rows(report)
+    """Return the report as one HTML file; of many SAEs what decides and what is red."""
+    saes = colours(report)
+    return _whole(report, saes) if len(saes) <= FEW else _of_many(report, saes)
+
+
+def _whole(report: Report, saes: Mapping[str, str]) -> str:
+    rows = report.measurements
     front = [first(report, saes), changes(rows, saes), quality(rows, saes)]
     sections = [
-        comparison(rows, saes),
+        comparison(rows, saes, rows),
         charts(rows, saes),
         frontiers(rows, saes),
         latents(rows, saes),
@@ -57,16 +70,48 @@ def html(report: Report) -> str:
         html_audit(report.audit),
         about(report),
     ]
+    return _page(report, len(saes), front, sections, len(rows) + len(report.tests))
+
+
+def _of_many(report: Report, saes: Mapping[str, str]) -> str:
+    """Figures that decide as a table of SAEs; of each value only what fails or has changed."""
+    rows = report.measurements
+    told = [row for row in rows if row.red] + [
+        row for row in rows if not row.red and row.verdict in CHANGED
+    ]
+    note = (
+        f"{len(saes)} SAEs: this page has the figures that decide, and what fails or has changed"
+        f"{f' (of {len(told):,} such values {_LINES:,})' if len(told) > _LINES else ''}. "
+        "All values, curves and latents of one SAE: pytest-sae report report.json --sae=NAME. "
+        "All values as a table: pytest-sae export report.json."
+    )
+    front = [first(report, saes, _FIGURES), changes(rows, saes), quality(rows, saes)]
+    sections = [comparison(told[:_LINES], saes, rows), html_audit(report.audit), about(report)]
+    return _page(report, len(saes), front, sections, _CARDS, note)
+
+
+def _page(
+    report: Report,
+    saes: int,
+    front: Sequence[Markup],
+    sections: Sequence[Markup],
+    cards: int,
+    note: str = "",
+) -> str:
+    red = red_rows(report)
+    # `failures` tells problems, rows and tests in this order; only a row has more to show.
+    tests = failures(report)[len(report.problems) + len(red) :]
     page = rendered(
         "report.html",
         report=report,
         title=verdict_line(report),
-        in_short=in_short(report) if len(saes) > 1 else "",
-        facts=" · ".join(filter(None, _facts(report, len(saes)))),
-        judges=judge_lines(report),
-        red=[(row, _told(row), rerun_of(report, row)) for row in red],
-        # `failures` tells problems, rows and tests in this order; only a row has more to show.
-        tests=failures(report)[len(report.problems) + len(red) :],
+        in_short=in_short(report) if saes > 1 else "",
+        facts=" · ".join(filter(None, _facts(report, saes))),
+        notes=[*filter(None, [note]), *report.remarks, *judge_lines(report)],
+        problems=report.problems[:cards],
+        red=[(row, _told(row), rerun_of(report, row)) for row in red[:cards]],
+        tests=tests[:cards],
+        more=sum(max(0, len(each) - cards) for each in (report.problems, red, tests)),
         front=front,
         sections=sections,
         contents=_contents(report, [*front, *sections]),

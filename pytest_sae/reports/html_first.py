@@ -17,17 +17,19 @@ from pytest_sae.reports.pages import rendered
 _MOST = 6  # figures of an SAE
 _CHANGED: tuple[VerdictName, ...] = ("regressed", "incomparable", "new", "improved")
 _LISTED = 12  # changes
+_NAMED = 12  # SAEs of one verdict
 
 
-def first(report: Report, saes: Mapping[str, str]) -> Markup:
+def first(report: Report, saes: Mapping[str, str], most: int = _MOST) -> Markup:
     """Return the verdict of each SAE in a sentence, beside the figures that decide.
 
     Args:
         report: as in report.json.
         saes: the colour of each SAE.
+        most: how many of the figures.
     """
     rows = {(row.sae, row.key): row for row in report.measurements}
-    keys = deciding(report.measurements)[:_MOST]
+    keys = deciding(report.measurements)[:most]
     lines = [(each, [rows.get((each.sae, key)) for key in keys]) for each in standings(report)]
     if not lines:
         return Markup()
@@ -35,11 +37,16 @@ def first(report: Report, saes: Mapping[str, str]) -> Markup:
 
 
 def in_short(report: Report) -> str:
-    """Return which SAEs pass and which do not, in one sentence for each verdict."""
+    """Return which SAEs pass and which do not, the first in one sentence for each verdict."""
     found: dict[str, list[str]] = {}
     for each in sorted(standings(report), key=_order):
         found.setdefault(each.verdict, []).append(each.sae)
-    return ". ".join(f"{verdict}: {', '.join(names)}" for verdict, names in found.items())
+    return ". ".join(f"{verdict}: {_some(names)}" for verdict, names in found.items())
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
 
 
 def _order(standing: Standing) -> int:

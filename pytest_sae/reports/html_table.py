@@ -43,17 +43,19 @@ _FILTERS = (
 # What is copied and saved of the rows that are shown; `pytest-sae export` has all there is.
 _EXPORTED = ("sae", "metric", "settings", "value", "se", "low", "high", "n", "verdict",
     "bound_low", "bound_high", "baseline", "rule")  # fmt: skip
-_CHANGED = ("regressed", "incomparable", "new", "improved")
+#: Verdicts of values that are not what they were.
+CHANGED = ("regressed", "incomparable", "new", "improved")
 
 
-def comparison(rows: Sequence[Row], saes: Mapping[str, str]) -> Markup:
-    """Return the table of all measurements, and what each metric is.
+def comparison(rows: Sequence[Row], saes: Mapping[str, str], measured: Sequence[Row]) -> Markup:
+    """Return a table of measurements, and what each metric is.
 
     Args:
-        rows: the measurements.
+        rows: the measurements that it shows.
         saes: the colour of each SAE.
+        measured: all measurements, whose metrics are told.
     """
-    if not rows:
+    if not measured:
         return Markup()
     more = _BASELINE_KEY if any(row.baseline for row in rows) else ""
     more += _CONTROL_KEY if any(row.controls for row in rows) else ""
@@ -70,7 +72,7 @@ def comparison(rows: Sequence[Row], saes: Mapping[str, str]) -> Markup:
         lines=[(row, scale, kinds_of(row)) for line in lines for scale in (_scale(line),)
                for row in line],
         declined=declined,
-        meanings=_meanings(_lines(rows)),
+        meanings=_meanings(_lines(measured)),
         bar=bar,
         exported=_exported,
         hint=_hint,
@@ -104,7 +106,7 @@ def kinds_of(row: Row) -> str:
         "red": row.red,
         "gated": row.verdict != "ungated",
         "headline": spec(row).headline,
-        "changed": row.verdict in _CHANGED,
+        "changed": row.verdict in CHANGED,
     }
     found = [kind for kind, is_so in kinds.items() if is_so]
     return " ".join([*found, "deciding"] if found else [])

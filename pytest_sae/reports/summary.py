@@ -60,7 +60,8 @@ def remark_lines(report: Report) -> list[str]:
     for sae, remarks in told.items() if isinstance(told, Mapping) else ():
         for remark in remarks if isinstance(remarks, list) else ():
             saes.setdefault(str(remark), []).append(str(sae))
-    return [f"note on {_few(names)}: {remark}" for remark, names in saes.items()]
+    about = [f"note on {_few(names)}: {remark}" for remark, names in saes.items()]
+    return [*(f"note: {remark}" for remark in report.remarks), *about]
 
 
 def _few(names: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from pytest_sae.errors import OptionError
 from pytest_sae.records.report import Report
-from pytest_sae.records.schema import read_report
+from pytest_sae.records.schema import read_values
 from pytest_sae.records.standing import standings
 
 
@@ -50,7 +50,7 @@ def log(report: Path, tracker: str, project: str, run: str | None, step: int | N
     Raises:
         OptionError: the tracker is not installed.
     """
-    read = read_report(report)
+    read = read_values(report)
     logged = Logged(project, run, step, values_of(read), told_of(read))
     try:
         TRACKERS[tracker](logged)

@@ -9,7 +9,7 @@ from pytest_sae.errors import PytestSAEError
 from pytest_sae.records.influence_file import Influence, write_influence
 from pytest_sae.records.report import NAME, Report
 from pytest_sae.records.row import values_of
-from pytest_sae.records.schema import read_report, write_report, write_whole
+from pytest_sae.records.schema import read_values, write_report, write_whole
 from pytest_sae.reports.github import append_summary
 from pytest_sae.reports.html import html
 from pytest_sae.reports.markdown import markdown
@@ -42,7 +42,7 @@ def apart(report: Report, directory: Path) -> Path:
     if report.complete or not (directory / NAME).is_file():
         return directory
     try:
-        whole = read_report(directory / NAME).complete
+        whole = read_values(directory / NAME).complete
     except PytestSAEError:
         whole = True  # not ours to judge, and so not ours to replace
     return directory / "partial" if whole else directory

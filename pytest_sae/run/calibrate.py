@@ -43,7 +43,7 @@ def damaged(good: Sequence[str], work: Path, arguments: Sequence[str] = ()) -> l
     from pytest_sae.dictionaries.damaged import DAMAGES, SETTING
     from pytest_sae.dictionaries.spec import with_setting
     from pytest_sae.gate.calibrate import Known
-    from pytest_sae.records.schema import read_report
+    from pytest_sae.records.schema import read_values
 
     first = next((each for each in good if _report(each) is None), None)
     if first is None:
@@ -52,7 +52,7 @@ def damaged(good: Sequence[str], work: Path, arguments: Sequence[str] = ()) -> l
             "Expected at least one SAE that can be loaded among --good."
         )
     names = {with_setting(first, SETTING, name): name for name in DAMAGES}
-    report = read_report(_measured(tuple(names), work, arguments))
+    report = read_values(_measured(tuple(names), work, arguments))
     found = [(sae.id, names[sae.text]) for sae in report.saes]
     times = Counter(name for _, name in found)
     return [
@@ -79,10 +79,10 @@ def known(
         PytestSAEError: a run that ended without a report, or a report that cannot be read.
     """
     from pytest_sae.gate.calibrate import Known
-    from pytest_sae.records.schema import read_report
+    from pytest_sae.records.schema import read_values
 
     texts = [*good, *bad]
-    reports = [read_report(_report(each) or _measured((each,), work, arguments)) for each in texts]
+    reports = [read_values(_report(each) or _measured((each,), work, arguments)) for each in texts]
     times = Counter(sae.id for report in reports for sae in report.saes)
     saes = [
         [
@@ -127,10 +127,10 @@ def _directory_of(texts: Sequence[str], arguments: Sequence[str]) -> str:
 
 def _ended(path: Path) -> bool:
     """Whether a report is that of a run that came to its end and measured something."""
-    from pytest_sae.records.schema import read_report
+    from pytest_sae.records.schema import read_values
 
     try:
-        report = read_report(path)
+        report = read_values(path)
     except PytestSAEError:
         return False
     return report.exit_status in (0, 1) and bool(report.measurements)

@@ -372,12 +372,12 @@ class Controller:
 def _directory(asked: Path, plan: Plan, argv: Sequence[str]) -> Path:
     """Return where the reports go: those of a part replace none but those of the same part."""
     from pytest_sae.records.report import NAME
-    from pytest_sae.records.schema import read_report
+    from pytest_sae.records.schema import read_values
 
     if not plan.narrowed or not (asked / NAME).is_file():
         return asked
     try:
-        there = read_report(asked / NAME)
+        there = read_values(asked / NAME)
         same = bool(there.plan.narrowed) and _of_part(there.argv) == _of_part(map(writable, argv))
     except PytestSAEError:
         same = False  # not ours to judge, and so not ours to replace

@@ -67,7 +67,7 @@ def set_aside(path: Path) -> Path:
 def read_journal(path: Path) -> list[dict[str, Any]]:
     """Return the events of a journal; a last line that was cut off by a kill is left out."""
     events = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8").split("\n"):
         try:
             events.append(json.loads(line))
         except json.JSONDecodeError:

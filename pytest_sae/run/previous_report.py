@@ -31,19 +31,22 @@ class PreviousReport:
     def set_aside(self) -> None:
         """Give it another name; one that cannot be moved is met again, and said then."""
         with contextlib.suppress(OSError):
-            os.replace(self._report, self._directory / ASIDE)
+            _move(self._report, self._directory / ASIDE)
             self._moved = True
 
     def put_back(self) -> None:
         """Undo that: nothing was run."""
         if self._moved:
             with contextlib.suppress(OSError):
-                os.replace(self._directory / ASIDE, self._report)
+                _move(self._directory / ASIDE, self._report)
         self._moved = False
 
     def discard(self) -> None:
         """Take it away: there is a newer one."""
-        (self._directory / ASIDE).unlink(missing_ok=True)
+        from pytest_sae.records.details_file import sidecar
+
+        for path in (self._directory / ASIDE, sidecar(self._directory / ASIDE)):
+            path.unlink(missing_ok=True)
         self._moved = False
 
     @property
@@ -56,6 +59,15 @@ class PreviousReport:
     def of(cls, config: pytest.Config, directory: Path) -> PreviousReport:
         """Return that of a run, which may have been set aside already."""
         return config.stash.setdefault(_PREVIOUS, cls(directory))
+
+
+def _move(report: Path, to: Path) -> None:
+    """Move a report with the details beside it."""
+    from pytest_sae.records.details_file import sidecar
+
+    os.replace(report, to)
+    with contextlib.suppress(FileNotFoundError):
+        os.replace(sidecar(report), sidecar(to))
 
 
 _PREVIOUS = pytest.StashKey[PreviousReport]()

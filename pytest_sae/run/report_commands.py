@@ -11,7 +11,9 @@ from pytest_sae.errors import OptionError, ReportError
 from pytest_sae.records.influence_file import Influence, read_influence
 from pytest_sae.records.report import NAME, Report
 from pytest_sae.records.row import values_of
-from pytest_sae.records.schema import read_report, write_whole
+from pytest_sae.records.schema import read_report, read_values, write_whole
+from pytest_sae.reports.html import html
+from pytest_sae.reports.of_sae import chosen, of_sae
 from pytest_sae.reports.summary import verdict_line
 from pytest_sae.reports.terminal import printed
 from pytest_sae.reports.write import apart, draw, publish, write_all
@@ -33,7 +35,31 @@ def drawn(report: Path, output: Path | None) -> str:
     read = read_report(report)
     directory = output or report.parent
     draw(read, directory)
-    return f"{verdict_line(read)}\n{directory / 'report.md'}\n{directory / 'report.html'}\n"
+    lines = [verdict_line(read), directory / "report.md", directory / "report.html", *read.remarks]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def drawn_apart(report: Path, output: Path | None, saes: Sequence[str]) -> str:
+    """Draw a page on each of some SAEs, with all that the report has of it.
+
+    Args:
+        report: report.json.
+        output: directory to draw into; None for that of the report.
+        saes: names, or patterns of them.
+
+    Returns:
+        Where the pages are, and what is missing of the report.
+
+    Raises:
+        OptionError: the report has no such SAE.
+    """
+    read = read_report(report)
+    directory = output or report.parent
+    names = dict.fromkeys(name for pattern in saes for name in chosen(read, pattern))
+    pages = [
+        write_whole(directory / f"report.{name}.html", html(of_sae(read, name))) for name in names
+    ]
+    return "".join(f"{line}\n" for line in [*pages, *read.remarks])
 
 
 def beside(reports: Sequence[Path], output: Path | None) -> str:
@@ -52,7 +78,7 @@ def beside(reports: Sequence[Path], output: Path | None) -> str:
     from pytest_sae.reports.series import columns
 
     paths = [_report_in(path) for path in reports]
-    read = [read_report(path) for path in paths]
+    read = [read_values(path) for path in paths]
     page = _series(columns(list(zip(_names(paths), read, strict=True))), output or paths[-1].parent)
     return f"{verdict_line(read[-1])}\n{page}\n"
 
@@ -84,7 +110,7 @@ def audited(report: Path, output: Path) -> str:
     """
     from pytest_sae.audit.document import document, handwritten
 
-    audit = read_report(_report_of(report)).audit
+    audit = read_values(_report_of(report)).audit
     if audit is None:
         raise OptionError(f"{report} holds no audit. Expected a run with --sae-audit.")
     kept = handwritten(output.read_text(encoding="utf-8")) if output.is_file() else ""

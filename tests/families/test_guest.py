@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from pytest_sae.families import registry
 from pytest_sae.options import CI_VARIABLES
 from tests.labelled import labelled_data
 from tests.tiny import tiny_model, tiny_sae
+from tests.whole import whole_report
 
 GUEST = '''
 """How large the largest latent of a text is, on average."""
@@ -105,7 +105,7 @@ def run(pytester: pytest.Pytester, path: Path) -> dict[str, Any]:
         f"--sae-data={path / 'data' / 'tasks.toml'}", "--sae-controls=random", "--sae-cache=off",
     )  # fmt: skip
     assert done.ret in (0, 1), done.stdout.str()
-    report: dict[str, Any] = json.loads((path / "sae-report" / "report.json").read_text())
+    report: dict[str, Any] = whole_report(path / "sae-report" / "report.json")
     return report
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from typing import Any
 from pytest_sae.run.journal import read_journal
 from tests.plugin.project import Project
 from tests.timeless import without_times
+from tests.whole import whole_report
 
 SAES = ("a", "b", "c")
 MEASURE = """
@@ -88,7 +88,7 @@ class Launched:
         return finished(self.start("--engine=ray", *arguments, program=program))
 
     def report(self, directory: str = "sae-report") -> dict[str, Any]:
-        told: dict[str, Any] = json.loads((self.path / directory / "report.json").read_text())
+        told: dict[str, Any] = whole_report(self.path / directory / "report.json")
         return told
 
     def wait(self, sae: str, go: bool = False) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import textwrap
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.whole import whole_report
 
 CONFTEST = """
 import os, sys, types
@@ -164,7 +165,7 @@ class Project:
 
     def report(self) -> dict[str, Any]:
         """Return report.json."""
-        report: dict[str, Any] = json.loads((self.path / "sae-report/report.json").read_text())
+        report: dict[str, Any] = whole_report(self.path / "sae-report/report.json")
         return report
 
     def rows(self) -> dict[str, dict[str, Any]]:

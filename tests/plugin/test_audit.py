@@ -11,6 +11,7 @@ from pytest_sae import cli
 from pytest_sae.audit.summary import world_of
 from pytest_sae.run.journal import read_journal
 from tests.plugin.project import Project
+from tests.whole import whole_report
 
 AUDIT = """
 from tests.audit.planted import world
@@ -109,6 +110,6 @@ def test_the_document_is_drawn_from_the_report_and_keeps_what_was_written_by_han
 def test_a_report_without_an_audit_is_refused(audited: Project, capsys: pytest.CaptureFixture[str]):
     audited.run("test_audit.py", "--sae-audit", sae=None)
     path = audited.pytester.path / "sae-report" / "report.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "audit": None}))
+    path.write_text(json.dumps({**whole_report(path), "audit": None}))
     assert cli.main(["audit", str(path)]) == 2
     assert "holds no audit. Expected a run with --sae-audit" in capsys.readouterr().err

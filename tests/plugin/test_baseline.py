@@ -9,6 +9,7 @@ import pytest
 
 from pytest_sae.cli import main
 from tests.plugin.project import Project
+from tests.whole import whole_report
 
 CORE = """
 import os
@@ -148,7 +149,7 @@ def test_one_sae_is_judged_by_the_baseline_of_one_whatever_both_are_called(
     again = {**kept.report(), "measurements": unjudged}
     (kept.path / "later.json").write_text(json.dumps(again))
     assert main(["compare", "kept", "later.json", "--output=compared"]) == 1
-    compared = json.loads((kept.path / "compared/report.json").read_text())["measurements"]
+    compared = whole_report(kept.path / "compared/report.json")["measurements"]
     assert [(row["verdict"], row["baseline"]) for row in compared] == [
         (row["verdict"], row["baseline"]) for row in judged_in_a_run
     ]
@@ -170,7 +171,7 @@ def test_one_of_two_saes_is_not_judged_by_a_baseline_of_another_name(kept: Proje
         assert kept.run(*saes, *shard, sae=None).ret == 0
         assert set(kept.verdicts().values()) == {"new"}
     assert main(["compare", "kept", "sae-report", "--output=compared"]) == 1
-    compared = json.loads((kept.path / "compared/report.json").read_text())
+    compared = whole_report(kept.path / "compared/report.json")
     assert "no SAE of the report is in kept" in compared["problems"]
 
 

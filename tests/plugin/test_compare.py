@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +12,7 @@ import pytest
 from pytest_sae.cli import main
 from tests.plugin.project import Project
 from tests.plugin.test_baseline import BOUNDS, made_with, values
+from tests.whole import whole_report
 
 PAIRED = """
 from pytest_sae import Estimate
@@ -107,7 +107,7 @@ def test_other_rules_can_judge_what_was_measured(
     project.write("strict.toml", "version = 1\n[metrics.mse]\nmax = 0.5\n")
     assert two(FIRST, FIRST, "--thresholds=strict.toml", "--output=drawn") == 1
     assert "mse 1.0000 > max 0.5000 [a]" in capsys.readouterr().out
-    assert json.loads(Path("drawn/report.json").read_text())["verdict"] == "fail"
+    assert whole_report(Path("drawn/report.json"))["verdict"] == "fail"
     assert Path("drawn/report.html").is_file()
 
 
@@ -169,7 +169,7 @@ def test_reports_that_know_their_texts_are_compared_text_by_text(
     capsys.readouterr()
     assert main(["compare", "before", "after", "--output=drawn"]) == 1
     assert "regressed from 0.9100 (-0.0400), allowed 0.0200 [a]" in capsys.readouterr().out
-    row = json.loads(Path("drawn/report.json").read_text())["measurements"][0]
+    row = whole_report(Path("drawn/report.json"))["measurements"][0]
     assert row["baseline"]["paired"] == pytest.approx(0.001 * 2**0.5, rel=1e-3)
     assert "noise 2 x 0.0014 (paired: instead of 0.0424)" in Path("drawn/report.html").read_text()
     for name in ("before", "after"):

@@ -11,6 +11,7 @@ import pytest
 from pytest_sae.cli import main
 from pytest_sae.options import Options, read_options
 from tests.plugin.project import Project
+from tests.whole import whole_report
 
 WORKERS = pytest.mark.parametrize("workers", ["-n0", "-n2"])
 
@@ -226,7 +227,7 @@ def test_a_claim_that_a_control_holds_does_not_survive_merging(controlled: Proje
     values(controlled, LEVEL, explained_variance=0.9, cosine=0.7)
     assert controlled.run("--sae-report=after").ret == 1
     path = controlled.path / "after/report.json"
-    report = json.loads(path.read_text())
+    report = whole_report(path)
     for row in report["measurements"]:
         row["verdict"], row["outcome"] = "pass", "passed"
         for control in row["controls"]:
@@ -243,7 +244,7 @@ def test_a_report_from_before_there_were_controls_can_be_compared(controlled: Pr
     values(controlled, {}, explained_variance=0.9)
     assert controlled.run("--sae-report=before").ret == 0
     path = controlled.path / "before/report.json"
-    report = json.loads(path.read_text())
+    report = whole_report(path)
     for row in report["measurements"]:
         del row["controls"]
     path.write_text(json.dumps(report))
@@ -251,7 +252,7 @@ def test_a_report_from_before_there_were_controls_can_be_compared(controlled: Pr
 
 
 def read(directory: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((directory / "report.json").read_text())
+    found: dict[str, Any] = whole_report(directory / "report.json")
     return found
 
 

@@ -13,6 +13,7 @@ import pytest
 from pytest_sae.cli import main
 from pytest_sae.run.journal import read_journal
 from tests.plugin.project import Project
+from tests.whole import whole_report
 
 CORE = """
 import pytest
@@ -175,7 +176,7 @@ def test_a_part_never_replaces_the_report_of_a_whole_run(project: Project) -> No
     result = project.run("-k", "l0")
     result.stdout.fnmatch_lines(["reports: sae-report/partial"])
     assert (project.path / "sae-report/report.json").read_bytes() == whole
-    part = json.loads((project.path / "sae-report/partial/report.json").read_text())
+    part = whole_report(project.path / "sae-report/partial/report.json")
     assert part["verdict"] == "partial"
 
 
@@ -231,7 +232,7 @@ def shard(project: Project, name: str, **changes: object) -> Path:
     project.thresholds("[metrics.l0]\nmin = 20\n")
     assert project.run(f"--sae-report={name}").ret == 0
     path = Path(name) / "report.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    path.write_text(json.dumps({**whole_report(path), **changes}))
     return path
 
 
@@ -271,7 +272,7 @@ def test_shards_that_were_made_otherwise_are_no_whole(
     shard(project, "one", models={"m": "ff"})
     shutil.copytree("one", "two")
     path = Path("two/report.json")
-    report = {**json.loads(path.read_text()), **changes}
+    report = {**whole_report(path), **changes}
     report["saes"][0]["id"] = "b"
     for row in report["measurements"]:
         row["sae"] = "b"

@@ -13,6 +13,7 @@ from pytest_sae.records.report import Report
 from pytest_sae.records.schema import builtins, checked
 from tests.plugin.project import EVALS, Project
 from tests.timeless import without_times
+from tests.whole import whole_report
 
 FAILING = """
 if family == "core":
@@ -78,9 +79,7 @@ def test_the_rerun_command_reruns_just_that(project: Project) -> None:
     again = project.pytester.run(sys.executable, "-m", *command)
     again.assert_outcomes(failed=1)
     assert (project.path / "sae-report/report.json").read_bytes() == whole
-    (row,) = json.loads((project.path / "sae-report/partial/report.json").read_text())[
-        "measurements"
-    ]
+    (row,) = whole_report(project.path / "sae-report/partial/report.json")["measurements"]
     assert (row["sae"], row["metric"], row["value"]) == ("a", "explained_variance", 0.612)
 
 

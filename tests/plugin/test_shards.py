@@ -12,6 +12,7 @@ from pytest_sae.cli import main
 from pytest_sae.gate.baseline_file import read_baseline
 from tests.plugin.project import Project
 from tests.timeless import without_times
+from tests.whole import whole_report
 
 MEASURE = """
 from pytest_sae import Estimate
@@ -44,7 +45,7 @@ def run(project: Project, report: str, *args: str) -> int:
 
 def merged(*reports: str, output: str = "merged") -> tuple[int, dict[str, Any]]:
     code = main(["merge", *reports, f"--output={output}"])
-    return code, json.loads((Path(output) / "report.json").read_text())
+    return code, whole_report(Path(output) / "report.json")
 
 
 @pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["alone", "with workers"])
@@ -65,7 +66,7 @@ def test_two_shards_merged_are_a_single_run_to_the_bit(
     told = capsys.readouterr().out
     assert "explained_variance 0.3333 < min 0.7000 [b]" in told
     assert "reports: merged" in told
-    whole = json.loads(Path("whole/report.json").read_text())
+    whole = whole_report(Path("whole/report.json"))
     assert without_times(report) == without_times(whole)
     kept = [Path(each, "report.influence.safetensors").read_bytes() for each in ("whole", "merged")]
     assert kept[0] == kept[1]
@@ -101,7 +102,7 @@ def test_each_shard_evaluates_its_own_part(shards: Project) -> None:
     evaluated = []
     for which in (1, 2, 3):
         run(shards, f"part{which}", f"--sae-shard={which}/3")
-        report = json.loads(Path(f"part{which}/report.json").read_text())
+        report = whole_report(Path(f"part{which}/report.json"))
         evaluated.append({row["sae"] for row in report["measurements"]})
         assert report["shard"] == {"which": which, "count": 3, "saes": ["a", "b", "c"]}
     assert sorted(map(sorted, evaluated)) == [["a"], ["b"], ["c"]]
@@ -149,7 +150,7 @@ def test_shards_that_were_made_otherwise_are_red(shards: Project) -> None:
 def test_a_shard_that_was_killed_is_red(shards: Project) -> None:
     run(shards, "one", "--sae-shard=1/2")
     run(shards, "two", "--sae-shard=2/2", "-x", "--maxfail=1", "-k", "explained")
-    report = json.loads(Path("two/report.json").read_text())
+    report = whole_report(Path("two/report.json"))
     Path("two/report.json").write_text(
         json.dumps({**report, "complete": False, "problems": ["the run has not ended"]})
     )
@@ -163,7 +164,7 @@ def test_a_verdict_that_a_shard_only_claims_is_not_believed(shards: Project) -> 
     run(shards, "two", "--sae-shard=2/2")
     for name in ("one", "two"):
         path = Path(name, "report.json")
-        report = json.loads(path.read_text())
+        report = whole_report(path)
         for row in report["measurements"]:
             row.update({"verdict": "pass", "outcome": "passed"})
         path.write_text(json.dumps({**report, "verdict": "pass", "exit_status": 0, "tests": []}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,15 @@ from pytest_sae.cli import main
 from pytest_sae.errors import PytestSAEError
 from pytest_sae.numbers.estimate import Estimate
 from pytest_sae.records.report import Report
-from pytest_sae.records.schema import builtins, checked, json_schema, read_report, write_report
+from pytest_sae.records.schema import (
+    builtins,
+    checked,
+    json_schema,
+    parsed,
+    read_report,
+    write_report,
+)
+from pytest_sae.records.written import WrittenReport, packed, unpacked
 from tests.reports.examples import estimates, report, row, rule
 
 SCHEMA = Path(__file__).parents[2] / "pytest_sae/reports/schema.json"
@@ -30,7 +39,8 @@ def test_a_report_fits_its_schema_and_is_read_back(tmp_path: Path) -> None:
     path = write_report(report(), tmp_path)
     jsonschema.validate(json.loads(path.read_text()), json.loads(SCHEMA.read_text()))
     assert read_report(path) == report()
-    assert [each.name for each in tmp_path.iterdir()] == ["report.json"]
+    names = sorted(each.name for each in tmp_path.iterdir())
+    assert names == ["report.details.jsonl", "report.json"]
 
 
 @settings(max_examples=40, deadline=None)
@@ -38,15 +48,17 @@ def test_a_report_fits_its_schema_and_is_read_back(tmp_path: Path) -> None:
 def test_whatever_was_measured_fits_the_schema(measured: list[Estimate]) -> None:
     whole = report([row(each, rule("l0", min=0.1)) for each in measured])
     assert checked(Report, builtins(whole)) == whole
-    text = json.dumps(builtins(whole), allow_nan=False)
+    text = json.dumps(builtins(packed(whole, None)), allow_nan=False)
     jsonschema.validate(json.loads(text), json.loads(SCHEMA.read_text()))
+    rows = [replace(each, details={}) for each in whole.measurements]
+    assert unpacked(parsed(WrittenReport, text)) == replace(whole, measurements=(*rows,))
 
 
 @pytest.mark.parametrize(
     ("change", "where"),
     [
         ({"extra": 1}, "extra"),
-        ({"schema_version": 4}, "schema_version"),
+        ({"schema_version": 5}, "schema_version"),
         ({"verdict": "green"}, "verdict"),
         ({"duration": float("nan")}, "duration"),
         ({"measurements": [{}]}, "measurements.0.sae"),
@@ -55,7 +67,9 @@ def test_whatever_was_measured_fits_the_schema(measured: list[Estimate]) -> None
 def test_a_report_that_does_not_fit_is_refused(
     tmp_path: Path, change: dict[str, Any], where: str
 ) -> None:
-    (tmp_path / "report.json").write_text(json.dumps({**builtins(report()), **change}))
+    (tmp_path / "report.json").write_text(
+        json.dumps({**builtins(packed(report(), None)), **change})
+    )
     with pytest.raises(PytestSAEError, match=where):
         read_report(tmp_path / "report.json")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from pytest_sae.records.flat import COLUMNS
 from pytest_sae.records.schema import write_report
 from pytest_sae.reports.write import apart
 from tests.reports.examples import report
+from tests.whole import whole_report
 
 pandas = pytest.importorskip("pandas", reason="the extra `frames`")
 
@@ -29,7 +29,7 @@ def written(tmp_path: Path) -> Path:
 
 def test_a_data_frame_has_one_row_a_value_and_flat_columns(written: Path) -> None:
     found = pytest_sae.read_report(written).to_frame()
-    told = json.loads((written / "report.json").read_text())["measurements"]
+    told = whole_report(written / "report.json")["measurements"]
     assert list(found.columns) == list(COLUMNS)
     assert len(found) == len(told) == 5
     first = found[found.metric == "explained_variance"].iloc[0]

@@ -17,6 +17,7 @@ from pytest_sae.numbers.estimate import Estimate, undefined
 from pytest_sae.records.measurement import Measurement
 from pytest_sae.run.evaluate import Evaluation
 from tests.sessions import tiny_world
+from tests.whole import whole_report
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,7 +57,7 @@ def test_its_values_are_those_of_a_run_of_pytest_to_the_bit_and_pytest_is_not_ne
         tmp_path, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--sae={sae}",
         f"--sae-data={data}", "--sae-suite=smoke", "--sae-no-gate", "--sae-cache=off",
     )  # fmt: skip
-    rows = json.loads((tmp_path / "sae-report" / "report.json").read_text())["measurements"]
+    rows = whole_report(tmp_path / "sae-report" / "report.json")["measurements"]
     found = json.loads(completed(tmp_path, "-c", SCRIPT, sae, data))
     assert len(found) > 20
     assert found == {row["metric"]: row["value"] for row in rows}

@@ -7,7 +7,6 @@ of its own.
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import signal
@@ -23,6 +22,7 @@ from typing import Any
 import pytest
 
 from pytest_sae.options import CI_VARIABLES
+from tests.whole import whole_report
 
 ROOT = Path(__file__).resolve().parents[2]
 SAES = ROOT / "fixtures" / "world" / "saes"
@@ -71,7 +71,7 @@ def suite(directory: Path, *arguments: str, before: Sequence[str] = ()) -> Run:
     given = arguments_of(directory, *arguments)
     code, output = commanded(before, given) if before else ran(given, directory / "output.txt")
     path = directory / "report" / "report.json"
-    report = json.loads(path.read_text()) if path.exists() else {}
+    report = whole_report(path) if path.exists() else {}
     return Run(code, output, report)
 
 

@@ -24,6 +24,7 @@ from safetensors.torch import load_file
 from pytest_sae import bundled_world
 from tests.dictionaries.hub.hub_cache_files import COMMIT, cache, files_in
 from tests.suite.running import ROOT, environment
+from tests.whole import whole_report
 
 pytestmark = pytest.mark.slow
 
@@ -133,7 +134,7 @@ def test_the_line_of_the_readme_measures_it(directory: Path, model: Path, texts:
     arguments += ["--sae-suite=smoke", f"--sae-report={directory / 'report'}"]
     arguments += [f"--sae-thresholds={bounds(directory)}", "-p", "no:cacheprovider"]
     run(directory, "-m", "pytest", "evals/", *arguments)
-    report = json.loads((directory / "report" / "report.json").read_text())
+    report = whole_report(directory / "report" / "report.json")
     assert report["complete"]
     assert report["verdict"] == "pass"
     rows = report["measurements"]

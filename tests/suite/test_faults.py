@@ -5,7 +5,6 @@ It can be gone on with to the report of an unbroken run, with the cache that it 
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from tests.labelled import labelled_data
 from tests.suite.running import ran, started
 from tests.timeless import without_times
 from tests.tiny import tiny_model, tiny_sae
+from tests.whole import whole_report
 
 pytestmark = pytest.mark.whole
 TESTS = ("evals/test_scr.py", "evals/test_sparse_probing.py")
@@ -59,7 +59,7 @@ def given(tiny: Path, directory: Path, *more: str) -> list[str]:
 
 
 def report(directory: Path) -> dict[str, Any]:
-    told: dict[str, Any] = json.loads((directory / "report" / "report.json").read_text())
+    told: dict[str, Any] = whole_report(directory / "report" / "report.json")
     return told
 
 

@@ -10,6 +10,7 @@ import pytest
 from tests.labelled import labelled_data
 from tests.suite.running import arguments_of, kill_when, started, suite
 from tests.tiny import tiny_model, tiny_sae
+from tests.whole import whole_report
 
 
 @pytest.mark.whole
@@ -71,6 +72,6 @@ def test_a_run_that_is_killed_keeps_what_it_measured_and_is_not_green(
     assert run.exitcode != 0
     rows = [json.loads(line) for line in journal.read_text().splitlines()]
     assert any('"value"' in json.dumps(row) for row in rows)
-    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    report = whole_report(tmp_path / "report" / "report.json")
     assert report["complete"] is False
     assert report["verdict"] != "pass"

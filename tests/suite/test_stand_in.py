@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from html import unescape
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from pytest_sae.reports.summary import judge_lines
 from tests.models.test_embedder import tiny_encoder
 from tests.suite.judged import METRICS, UNASKED
 from tests.suite.running import Run, suite
+from tests.whole import whole_report
 
 pytestmark = pytest.mark.whole
 
@@ -35,7 +35,7 @@ def test_every_report_says_that_a_stand_in_judged(standin: Run, directory: Path)
     assert line in standin.said
     assert line in (reports / "report.md").read_text()
     assert line in unescape((reports / "report.html").read_text())
-    judges = json.loads((reports / "report.json").read_text())["environment"]["judges"]
+    judges = whole_report(reports / "report.json")["environment"]["judges"]
     assert judges == {"rules (bundled world only)": {"kind": "rules", "mode": "live"}}
 
 

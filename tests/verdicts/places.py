@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import shutil
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import pytest
 
 from pytest_sae.cli import main
 from tests.plugin.project import MEASURE, Project
+from tests.whole import whole_report
 
 CORE = """
 import pytest
@@ -108,7 +108,7 @@ def command(*arguments: str) -> Told:
     with contextlib.redirect_stdout(said):
         status = main(arguments)
     output = next(each for each in arguments if each.startswith("--output="))
-    report = json.loads(Path(output.partition("=")[2], "report.json").read_text())
+    report = whole_report(Path(output.partition("=")[2], "report.json"))
     assert report["exit_status"] == status
     return Told(status, report["verdict"], said.getvalue() + reasons(report), report["complete"])
 

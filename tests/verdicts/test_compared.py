@@ -15,6 +15,7 @@ import pytest
 
 from tests.plugin.project import Project
 from tests.verdicts.places import RULES, Told, command, good_report
+from tests.whole import whole_report
 
 Report = dict[str, Any]
 
@@ -22,7 +23,7 @@ Report = dict[str, Any]
 def two(project: Project) -> Report:
     """The report of a run over two SAEs, which passed; it is also what stands in `good`."""
     project.sae("b")
-    report: Report = json.loads((good_report(project) / "report.json").read_text())
+    report: Report = whole_report(good_report(project) / "report.json")
     return copy.deepcopy(report)
 
 

@@ -16,6 +16,7 @@ import pytest
 
 from tests.plugin.project import Project
 from tests.verdicts.places import CORE, RULES, command, good_report
+from tests.whole import whole_report
 
 Report = dict[str, Any]
 SAME = {"data": "d", "suite": "s"}
@@ -154,7 +155,7 @@ def shards(project: Project) -> dict[str, Report]:
         for which in ("1", "2"):
             flags = (f"--sae-shard={which}/2", f"--sae-report={which}")
             assert project.run(*flags, sae="saes/*").ret == 0
-            report = json.loads(Path(which, "report.json").read_text())
+            report = whole_report(Path(which, "report.json"))
             of_rows(fingerprints=SAME)(report)
             _SHARDS[which] = report
     return copy.deepcopy(_SHARDS)
@@ -166,7 +167,7 @@ _SHARDS: dict[str, Report] = {}
 def good(project: Project) -> Path:
     """A good run of the same SAEs, on the same texts."""
     path = good_report(project)
-    report = json.loads((path / "report.json").read_text())
+    report = whole_report(path / "report.json")
     of_rows(fingerprints=SAME)(report)
     (path / "report.json").write_text(json.dumps(report))
     return path

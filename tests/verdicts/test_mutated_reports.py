@@ -23,11 +23,13 @@ def kept(report: dict[str, Any]) -> bool:
     return all(
         any(
             row["sae"] == item["sae"]
-            and row["metric"] == item["name"]
+            and row["metric"] in item["names"]
             and isinstance(row["value"], float | int)
-            and row["value"] >= row["rule"]["min"]
+            and row["value"] >= rule["min"]
             for row in report["measurements"]
-            if row["rule"] and row["rule"]["min"] is not None
+            if row["rule"] is not None
+            for rule in [report["rules"][row["rule"]]]
+            if rule["min"] is not None
         )
         for item in report["plan"]["items"]
         if item["kind"] == "rule"
@@ -64,7 +66,7 @@ def test_a_damaged_report_is_refused_or_judged_by_what_it_holds(project: Project
 def test_a_plan_whose_rule_has_no_name_is_refused(project: Project) -> None:
     path = good_report(project) / "report.json"
     report = json.loads(path.read_text())
-    report["plan"]["items"][-1]["name"] = ""
+    report["plan"]["items"][-1]["names"] = [""]
     path.write_text(json.dumps(report))
     with pytest.raises(PytestSAEError, match=r"'' is not spelled like 'scr'"):
         read_report(path)

@@ -6,7 +6,6 @@ shipped rules, without a model; the last test measures them on the bundled world
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from tests.suite.running import SAES, suite
 from tests.verdicts.cases import Case, held, table
 from tests.verdicts.places import CORE, command, junit
 from tests.verdicts.test_values import shipped
+from tests.whole import whole_report
 
 SHIPPED = shipped("explained_variance") + shipped("ce_recovered")
 
@@ -128,6 +128,6 @@ def test_on_the_bundled_world_worthless_dictionaries_are_red_and_a_trained_one_i
     compared = command("compare", str(report), str(report), f"--output={tmp_path / 'compared'}")
     for place in (merged, compared):
         assert (place.status, place.verdict) == (1, "fail")
-    for rows in (run.report, json.loads((tmp_path / "merged/report.json").read_text())):
+    for rows in (run.report, whole_report(tmp_path / "merged/report.json")):
         red = {row["sae"] for row in rows["measurements"] if row["verdict"] == "fail"}
         assert red == {"tied", "untied", "permuted"}
