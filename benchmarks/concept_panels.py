@@ -6,7 +6,7 @@ panel(world, cache) -> list[Code]           # `Code` is what a table needs of a 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -152,38 +152,66 @@ class _Trainee:
         return error
 
 
-def _train(world: Sampled, recipe: Recipe) -> dict[str, Tensor]:
+def _train(world: Sampled, recipe: Recipe, steps: Sequence[int]) -> dict[str, Tensor]:
     x = world.sample(_POOL, world.spec.seed, "training").x
     d_sae, k = int(recipe.width * world.spec.features), round(recipe.k * world.spec.k)
     trainee = _Trainee(recipe, d_sae, k, x)
     adam = torch.optim.Adam(list(trainee.parts.values()), lr=_RATE)
     order = torch.Generator().manual_seed(recipe.seed)
     kept: dict[str, Tensor] = {}
-    for step in range(1, STEPS[-1] + 1):
+    for step in range(1, steps[-1] + 1):
         for group in adam.param_groups:
-            group["lr"] = _RATE * min(1.0, (STEPS[-1] - step + 1) / (0.2 * STEPS[-1]))
+            group["lr"] = _RATE * min(1.0, (steps[-1] - step + 1) / (0.2 * steps[-1]))
         chosen = torch.randint(len(x), (_BATCH,), generator=order)
         adam.zero_grad()
-        trainee.loss(x[chosen], min(1.0, 5 * step / STEPS[-1])).backward()
+        trainee.loss(x[chosen], min(1.0, 5 * step / steps[-1])).backward()
         adam.step()
         with torch.no_grad():
             trainee.parts["rows"].copy_(normalize(trainee.parts["rows"]))
-        if step in STEPS:
+        if step in steps:
             kept |= {f"{step}.{n}": p.detach().clone() for n, p in trainee.parts.items()}
             kept[f"{step}.level"] = torch.tensor(trainee.level / (1 - 0.95**step))
     return kept
 
 
-def trained(world: Sampled, cache: Path, recipes: Sequence[Recipe] = RECIPES) -> Iterator[Code]:
+def trained(
+    world: Sampled, cache: Path, recipes: Sequence[Recipe] = RECIPES, steps: Sequence[int] = STEPS
+) -> Iterator[Code]:
     """Give every recipe at every step, trained once."""
     for recipe in recipes:
-        path = cache / f"{world.fingerprint[:16]}-{recipe.name}.pt"
-        if not path.is_file():
-            torch.save(_train(world, recipe), path)
-        found = torch.load(path, weights_only=True)
-        for step in STEPS:
-            parts = {n.split(".")[1]: p for n, p in found.items() if n.split(".")[0] == str(step)}
+        for step, parts in _kept(world, cache, recipe, steps).items():
             yield _code(world, recipe, step, parts)
+
+
+def recoded(
+    world: Sampled, cache: Path, recipe: Recipe, times: float, steps: Sequence[int] = STEPS
+) -> Code:
+    """Return a recipe's last step with a k other than that it was trained with.
+
+    Args:
+        world: that it is of.
+        cache: of what was trained.
+        recipe: of a dictionary that has a k.
+        times: its k, in that of the training.
+        steps: that were kept.
+    """
+    parts = _kept(world, cache, recipe, steps)[steps[-1]]
+    return _code(world, replace(recipe, k=times * recipe.k), steps[-1], parts)
+
+
+def _kept(
+    world: Sampled, cache: Path, recipe: Recipe, steps: Sequence[int]
+) -> dict[int, dict[str, Tensor]]:
+    """Return the parts of a dictionary at every step, trained once."""
+    own = "" if steps == STEPS else "-at-" + "-".join(map(str, steps))
+    path = cache / f"{world.fingerprint[:16]}-{recipe.name}{own}.pt"
+    if not path.is_file():
+        torch.save(_train(world, recipe, steps), path)
+    found = torch.load(path, weights_only=True)
+    return {
+        step: {n.split(".")[1]: p for n, p in found.items() if n.split(".")[0] == str(step)}
+        for step in steps
+    }
 
 
 def _code(world: Sampled, recipe: Recipe, step: int, parts: dict[str, Tensor]) -> Code:

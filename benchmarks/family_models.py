@@ -18,10 +18,12 @@ from benchmarks.planted_model import ATTRIBUTES, SITE, Planted
 from benchmarks.planted_panel import PlantedWorld, dictionary, lexicon, panel, tasks
 from pytest_sae.activations.latents import Latents
 from pytest_sae.activations.store import Store
+from pytest_sae.dictionaries.base import Dictionary
 from pytest_sae.families.registry import card_of
 from pytest_sae.judge.rule_based import RuleBasedJudge
 from pytest_sae.measure.given import Given
 from pytest_sae.measure.given import measured as measured_family
+from pytest_sae.numbers.estimate import Estimate
 from pytest_sae.numbers.keys import metric_key
 
 FAMILIES = ("core", "ravel", "principled", "absorption", "autointerp")
@@ -63,10 +65,7 @@ def measure(
     truth = world.sample(12_000, 5, "truth")
     found = {}
     for code in codes:
-        latents = Latents(
-            dictionary(planted, code), planted.model, planted.model.site(SITE), store, _CONTEXT,
-            lambda *_: None,
-        )  # fmt: skip
+        latents = latents_at(planted, SITE, dictionary(planted, code), store)
         judge = RuleBasedJudge(lexicon(planted))
         given = Given(latents, asked, seed, judge=judge)
         found[code.name] = {
@@ -84,10 +83,34 @@ def measure(
 
 
 def _values(given: Given, families: Sequence[str]) -> Iterator[tuple[str, float | None]]:
+    for each in figures(given, families):
+        yield metric_key(each.metric, each.params), signed(each)
+
+
+def figures(given: Given, families: Sequence[str]) -> Iterator[Estimate]:
+    """Give what some families measure of a dictionary of the planted model.
+
+    Args:
+        given: to measure from; its sizes are replaced.
+        families: by name.
+    """
     for name in families:
         card = card_of(name)
         sizes = {**card.sizes.get("standard", {}), **_SIZES.get(name, {})}
         own = Given(given.latents, given.tasks, given.seed, sizes, given.judge)
         for each in measured_family(card, own):
             if each.status not in ("not_applicable", "no_data"):
-                yield metric_key(each.metric, each.params), signed(each)
+                yield each
+
+
+def latents_at(planted: Planted, site: str, dictionary: Dictionary, store: Store) -> Latents:
+    """Return what a dictionary makes of a site of the planted model.
+
+    Args:
+        planted: the model.
+        site: as a run names it.
+        dictionary: that reads and writes there.
+        store: of what other dictionaries share.
+    """
+    model = planted.model
+    return Latents(dictionary, model, model.site(site), store, _CONTEXT, lambda *_: None)

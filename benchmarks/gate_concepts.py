@@ -15,6 +15,7 @@ from pytest_sae.activations.latents import Latents
 from pytest_sae.activations.pooled import Pooled
 from pytest_sae.data.tasks import ClassTask, ClassTexts, SpuriousTask, SpuriousTexts, Tasks
 from pytest_sae.families.registry import card_of
+from pytest_sae.gate.rules import Regression, Rule, Thresholds
 from pytest_sae.measure.given import Given, measured
 from pytest_sae.measure.scr_and_tpp import erasure_texts
 from pytest_sae.numbers.control import Control
@@ -23,6 +24,20 @@ from pytest_sae.session.session import LoadedSAE
 
 #: Those whose figures are of probes on labelled texts, and that cost seconds.
 MEASURED = ("removal", "tpp", "scr", "sparse_probing")
+#: What may be asked to decide beside a baseline, and how: as rules that nobody has to follow.
+ASKED = (
+    "removal", "tpp.rescaled:n=few", "tpp.margin:n=20", "scr.margin:direction=spurious,n=few",
+    "scr.margin:direction=intended,n=few",
+)  # fmt: skip
+TOLERANCE = 0.005
+
+
+def asked() -> Thresholds:
+    """Return rules by which each concept metric decides beside a baseline, and nothing else."""
+    allowed = Regression(abs=TOLERANCE)
+    rules = (Rule(key, regression=allowed, beside_baseline=True) for key in ASKED)
+    return Thresholds("", "", {rule.name: rule for rule in rules})
+
 
 Item = TypeVar("Item")
 

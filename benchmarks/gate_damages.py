@@ -1,6 +1,7 @@
 """Who sees what: each damage of a known size, by every metric that needs no judge.
 
-    python -m benchmarks.gate_damages --worlds DIR --trained DIR [--only NAME ...] [--work DIR]
+    python -m benchmarks.gate_damages --worlds DIR --trained DIR [--only NAME ...] [--slow] \\
+        [--work DIR]
 
 The TopK SAE of the bundled world, and of those in --worlds, is measured as in a run of the suite,
 without controls; so is each of its damaged copies, what `gate_trainings.py` has trained, and copies
@@ -26,7 +27,7 @@ from torch import Tensor
 
 from benchmarks.foreign_dictionaries import AGAIN, WEIGHTS
 from benchmarks.gate_damage_tables import TABLES, Compared, tables
-from benchmarks.gate_worlds import BUNDLED, HALF, SEEDS, World, worlds
+from benchmarks.gate_worlds import BUNDLED, ELSEWHERE, HALF, SEEDS, TOLD, World, worlds
 from pytest_sae.dictionaries.damaged import DAMAGES
 from pytest_sae.dictionaries.spec import resolve
 from pytest_sae.families.registry import card_of
@@ -41,7 +42,6 @@ from pytest_sae.session.session import EvalSession
 FAMILIES = ("core", "removal", "tpp", "scr", "concepts", "absorption", "principled")
 SLOW = ("erasure", "sparse_probing", "ravel")
 BESIDE = "topk"
-ELSEWHERE = "site_above"
 #: What is wrong with each, for people; in the order of the tables.
 DAMAGED: Mapping[str, str] = {
     **{
@@ -51,9 +51,9 @@ DAMAGED: Mapping[str, str] = {
             "encoder_noise_10", "permuted_03", "k_less_10", "k_times_2.7",
         )
     },
-    ELSEWHERE: "reads the block above its own",
+    ELSEWHERE: TOLD[ELSEWHERE],
     "halved_50": DAMAGES["halved_50"].told,
-    HALF: "half of the training",
+    HALF: TOLD[HALF],
 }  # fmt: skip
 _KEPT = ("metric", "params", "value", "se", "n", "status", "reason", "influence")
 
@@ -82,36 +82,24 @@ class Place:
     """Where the dictionaries of a world are, and where what was measured of them is kept."""
 
     world: World
-    trained: Path
     work: Path
 
     def saes(self) -> Iterator[tuple[str, str]]:
         """Give every dictionary by name, as a value of `--sae`."""
         whole = self.world.saes / BESIDE
         yield BESIDE, str(whole)
-        for name in DAMAGED:
-            if name in DAMAGES:
-                yield name, f"damage={name}:{whole}"
-        yield ELSEWHERE, f"site={_above(whole)}:{whole}"
+        damaged = {each.name: each.sae for each in self.world.variants() if each.name in DAMAGED}
+        yield from damaged.items()
         for name, change in HARMLESS.items():
             yield name, str(_copy(whole, self.work / "copies" / self.world.name / name, change))
-        there = [
-            name for name in (HALF, *SEEDS) if (self.trained / self.world.name / name).is_dir()
-        ]
-        for name in there:
-            yield name, str(self.trained / self.world.name / name)
-        if (self.world.saes / AGAIN).is_dir() and SEEDS[0] not in there:
-            yield AGAIN, str(self.world.saes / AGAIN)
+        again = {each.name: each.sae for each in self.world.again()}
+        if SEEDS[0] in again:  # the same state as one of these
+            again.pop(AGAIN, None)
+        yield from again.items()
 
     def kept(self, name: str) -> Path:
         """Return where what was measured of a dictionary is kept."""
         return self.work / "damages" / self.world.name / f"{name}.json"
-
-
-def _above(sae: Path) -> str:
-    site = json.loads((sae / "cfg.json").read_text(encoding="utf-8"))["metadata"]["hook_name"]
-    before, block, after = site.split(".", 2)
-    return f"{before}.{int(block) + 1}.{after}"
 
 
 def _copy(
@@ -180,7 +168,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     add = parser.add_argument
     add("--worlds", type=Path, help="what foreign_worlds.py made")
-    add("--trained", type=Path, required=True, help="what gate_trainings.py made")
+    add("--trained", type=Path, help="what gate_trainings.py made")
     add("--only", nargs="+", help=f"names of worlds, such as {BUNDLED}")
     add("--slow", action="store_true", help=f"with {', '.join(SLOW)} too")
     add("--work", type=Path, default=Path("gate-simulation"))
@@ -188,10 +176,8 @@ def main() -> None:
     families = (*FAMILIES, *SLOW) if chosen.slow else FAMILIES
     rules = load_thresholds(shipped_thresholds(), "evals/thresholds.toml")
     compared = [
-        Compared.of(
-            world.name, measure(Place(world, chosen.trained, chosen.work), families), BESIDE, rules
-        )
-        for world in worlds(chosen.worlds)
+        Compared.of(world.name, measure(Place(world, chosen.work), families), BESIDE, rules)
+        for world in worlds(chosen.worlds, chosen.trained)
         if not chosen.only or world.name in chosen.only
     ]
     (chosen.work / TABLES).write_text("\n\n".join(tables(compared, DAMAGED, tuple(HARMLESS))))

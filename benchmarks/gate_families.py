@@ -72,3 +72,5 @@ FAMILIES: Mapping[str, Simulated] = {
         "edits, one seed for each drawn group",
     ),
 }
+#: Those of which a metric decides, by a bound or beside a baseline, or could by what its rule says.
+DECIDING = ("reconstruction", "removal", "tpp", "scr", "ravel", "principled")

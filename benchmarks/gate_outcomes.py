@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from benchmarks.gate_concepts import asked
 from benchmarks.gate_worlds import Variant
 from pytest_sae.gate.baseline import Baseline, entries_of
 from pytest_sae.gate.judged import judged
@@ -69,6 +70,8 @@ class Outcome:
         alike: what regressed from the baseline on the same texts; empty without a baseline.
         other: what regressed from baselines on other texts; likewise.
         at_two: the same where two standard errors of the difference are asked for; good ones alone.
+        concepts: what would have regressed, were concept metrics to decide: on other texts where
+            it is good, else on the same texts.
         values: of what gates, by metric.
         margins: how far that is from bounds that controls set, by metric.
     """
@@ -78,6 +81,7 @@ class Outcome:
     alike: Sequence[Reds] = ()
     other: Sequence[Reds] = ()
     at_two: Sequence[Reds] = ()
+    concepts: Sequence[Reds] = ()
     values: Mapping[str, Figure] = field(default_factory=dict)
     margins: Mapping[str, Figure] = field(default_factory=dict)
 
@@ -117,11 +121,18 @@ def outcome(
     shifted = [
         (place, good[(place + lag) % len(good)]) for lag in lags for place in range(len(held))
     ]
+    pairs = list(zip(good, held, strict=False))
+    wanting = asked()
     return Outcome(
         variant,
         bounds,
-        alike=[beside(old, new, rules, paired=True) for old, new in zip(good, held, strict=False)],
+        alike=[beside(old, new, rules, paired=True) for old, new in pairs],
         other=[beside(old, held[place], rules) for place, old in shifted],
+        concepts=(
+            [beside(old, held[place], wanting) for place, old in shifted]
+            if variant.kind == "good"
+            else [beside(old, new, wanting, paired=True) for old, new in pairs]
+        ),
         at_two=[
             beside(old, held[place], rules, sigma=2.0)
             for place, old in shifted

@@ -29,11 +29,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.gate_draws import Draw
-from benchmarks.gate_families import FAMILIES
+from benchmarks.gate_families import DECIDING, FAMILIES
 from benchmarks.gate_outcomes import Refused, Run, outcome
 from benchmarks.gate_reconstruction import Shared
 from benchmarks.gate_tables import Seen, write_tables
-from benchmarks.gate_worlds import BUNDLED, Variant, World, worlds
+from benchmarks.gate_worlds import BUNDLED, Kind, Variant, World, worlds
 from pytest_sae.dictionaries.spec import resolve
 from pytest_sae.errors import PytestSAEError
 from pytest_sae.gate.bounds import load_thresholds
@@ -58,20 +58,25 @@ def simulate(world: World, chosen: argparse.Namespace, rules: Thresholds) -> See
     """
     session = EvalSession(_options(world, chosen))
     shared = Shared(session, rules, chosen.texts)
-    families = [name for name, each in FAMILIES.items() if _there(each.table, session)]
+    families = [name for name in chosen.families if _there(FAMILIES[name].table, session)]
     runs: dict[str, list[Run]] = {}
     outcomes = []
     for variant in world.variants():
         count = chosen.repetitions if variant.kind == "good" else chosen.of_others
-        cheap = [
-            name for name in families if variant.kind == "good" or name not in chosen.good_only
-        ]
+        cheap = [name for name in families if _asked(name, variant.kind, chosen)]
         kept = chosen.work / "measured" / world.name / variant.name
         runs[variant.name] = _measured(shared, variant, kept, count, cheap)
         outcomes.append(outcome(variant, runs.get(variant.of, []), runs[variant.name], rules))
         print(world.name, outcomes[-1].told, flush=True)
     session.close()
     return Seen(world.name, families, _texts(runs), outcomes)
+
+
+def _asked(family: str, kind: Kind, chosen: argparse.Namespace) -> bool:
+    """Whether a family is simulated: no other than `reconstruction` has a bound to be red by."""
+    if kind == "worthless":
+        return family == "reconstruction"
+    return kind == "good" or family not in chosen.good_only
 
 
 def _texts(runs: Mapping[str, Sequence[Run]]) -> int:
@@ -170,10 +175,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     add = parser.add_argument
     add("--worlds", type=Path, help="what foreign_worlds.py made")
+    add("--trained", type=Path, help="what gate_trainings.py made")
     add("--only", nargs="+", help=f"names of worlds, such as {BUNDLED}")
     add("--repetitions", type=int, default=100, help="of good dictionaries")
     add("--of-others", type=int, default=40, help="of the others")
     add("--texts", type=int, default=300, help="most texts of the corpus that are drawn from")
+    add("--families", nargs="+", default=list(DECIDING), choices=list(FAMILIES))
     told = "families that the others are judged without, to save time"
     add(
         "--good-only", nargs="*", default=["ravel", "principled"], choices=list(FAMILIES), help=told
@@ -185,7 +192,7 @@ def main() -> None:
     rules = load_thresholds(chosen.thresholds or shipped_thresholds(), "evals/thresholds.toml")
     found = [
         simulate(world, chosen, rules)
-        for world in worlds(chosen.worlds)
+        for world in worlds(chosen.worlds, chosen.trained)
         if not chosen.only or world.name in chosen.only
     ]
     write_tables(found, chosen, chosen.output)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 
+from benchmarks.gate_concepts import ASKED, TOLERANCE
 from benchmarks.gate_damage_tables import TABLES, TRUTH
 from benchmarks.gate_draws import SEEDS
 from benchmarks.gate_families import FAMILIES
@@ -46,7 +48,7 @@ def write_tables(seen: Sequence[Seen], chosen: argparse.Namespace, output: Path)
         output: the file.
     """
     parts = [_HEAD, _drawn(seen, chosen), _rates(seen), _bounds(seen), _regressions(seen),
-             _errors(seen), *_damages(chosen)]  # fmt: skip
+             _concepts(seen), _errors(seen), *_damages(chosen)]  # fmt: skip
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
@@ -118,10 +120,14 @@ def _rates(seen: Sequence[Seen]) -> str:
         ("damaged and regressed, on other texts", _runs(damaged, lambda each: each.other), "-"),
     ]  # fmt: skip
     lines = ["## Rates", "", "| of all dictionaries | runs | share | goal |", "|---|---|---|---|"]
-    lines += [f"| {what} | {len(runs)} | {_share(runs)} | {goal} |" for what, runs, goal in rows]
+    repetitions = len(_runs(good, lambda each: each.alike))
+    for what, runs, goal in rows:
+        apart = repetitions if len(runs) == BASELINES * repetitions else len(runs)
+        lines.append(f"| {what} | {len(runs)} | {_share(runs, apart)} | {goal} |")
     told = (
         f"An unchanged dictionary is compared with {BASELINES} baselines for each repetition, "
-        "which are not independent of each other."
+        "which are not independent of each other: the interval is that of as many comparisons as "
+        "there are repetitions."
     )
     return "\n".join([*lines, "", told, *_missed(seen)])
 
@@ -235,6 +241,51 @@ def _regressions(seen: Sequence[Seen]) -> str:
     return "\n".join(lines)
 
 
+_WANTED = f"""Most concept metrics decide nothing by default. What would have been said of them by
+`gate = "baseline"` with `regression = {{ abs = {TOLERANCE:g} }}`: *false alarms* is the share of
+runs in which an unchanged dictionary would have been worse on other texts, *apart* how far values
+lie apart in units of their standard error, *sees* how many of the damages it would have called a
+regression in {DETECTED:.0%} of the runs on the same texts."""
+
+
+def _concepts(seen: Sequence[Seen]) -> str:
+    lines = [
+        "## Were concept metrics to decide",
+        "",
+        _WANTED,
+        "",
+        "| world | dictionary | metric | value | apart | false alarms | sees |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for world in seen:
+        for each in world.outcomes:
+            if each.variant.kind == "good":
+                for key in (key for key in ASKED if key in each.values):
+                    cells = [world.world, each.variant.told, _few(key), _figure(each, key)]
+                    cells += [_ratio(each.values[key]), _alarms(each, key)]
+                    cells.append(_sees(world, key) if each.variant.name == "topk" else "-")
+                    lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _few(key: str) -> str:
+    return key.replace("direction=", "").replace(":n=20", "")
+
+
+def _alarms(outcome: Outcome, key: str) -> str:
+    return _rate(sum(key in run for run in outcome.concepts) / len(outcome.concepts))
+
+
+def _sees(world: Seen, key: str) -> str:
+    damaged = [
+        each.concepts
+        for each in world.outcomes
+        if each.variant.kind == "damaged" and key in each.values
+    ]
+    found = sum(sum(key in run for run in runs) >= DETECTED * len(runs) for runs in damaged)
+    return f"{found} of {len(damaged)}" if damaged else "-"
+
+
 def _errors(seen: Sequence[Seen]) -> str:
     good = [(world.world, each) for world in seen for each in world.outcomes
             if each.variant.kind == "good"]  # fmt: skip
@@ -289,9 +340,10 @@ def _short(key: str) -> str:
     return key.partition(":")[0]
 
 
-def _share(runs: Sequence[Reds]) -> str:
+def _share(runs: Sequence[Reds], apart: int) -> str:
+    """A share and its interval, which is that of so many runs as are independent."""
     if not runs:
         return "-"
-    found = share_estimate("red", sum(map(bool, runs)), len(runs), "runs")
+    found = share_estimate("red", ceil(share(runs) * apart), apart, "runs")
     assert found.ci is not None
     return f"{share(runs):.2%} ({found.ci[0]:.1%} to {found.ci[1]:.1%})"

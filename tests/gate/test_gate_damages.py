@@ -128,7 +128,7 @@ def test_the_table_names_who_sees_each_dictionary_and_what_the_rules_say() -> No
 
 def test_copies_with_nothing_wrong_write_what_the_whole_one_writes(tmp_path: Path) -> None:
     tiny_sae(tmp_path / "saes" / "topk", "topk")
-    place = Place(World("w", tmp_path / "saes"), tmp_path, tmp_path)
+    place = Place(World("w", tmp_path / "saes"), tmp_path)
     copies = {name: Path(sae) for name, sae in place.saes() if name in HARMLESS}
     x = torch.randn(200, 32, generator=torch.Generator().manual_seed(0))
     whole = load(tmp_path / "saes" / "topk")
