@@ -24,18 +24,23 @@ from pytest_sae.session.session import LoadedSAE
 
 #: Those whose figures are of probes on labelled texts, and that cost seconds.
 MEASURED = ("removal", "tpp", "scr", "sparse_probing")
-#: What may be asked to decide beside a baseline, and how: as rules that nobody has to follow.
+#: What may be asked to decide beside a baseline, and how: as rules that nobody has to follow. The
+#: first one is what evals/thresholds.toml offers.
+OFFERED = "tpp.rescaled:n=few"
 ASKED = (
-    "removal", "tpp.rescaled:n=few", "tpp.margin:n=20", "scr.margin:direction=spurious,n=few",
+    "removal", OFFERED, "tpp.margin:n=20", "scr.margin:direction=spurious,n=few",
     "scr.margin:direction=intended,n=few",
 )  # fmt: skip
-TOLERANCE = 0.005
+#: With 3 standard errors, too many false alarms on one world of two (docs/gate.md).
+WANTED = Regression(abs=0.005, sigma=3.6)
+WANTED_TOLD = (
+    f'`gate = "baseline"` and `regression = {{ abs = {WANTED.abs:g}, sigma = {WANTED.sigma:g} }}`'
+)
 
 
 def asked() -> Thresholds:
     """Return rules by which each concept metric decides beside a baseline, and nothing else."""
-    allowed = Regression(abs=TOLERANCE)
-    rules = (Rule(key, regression=allowed, beside_baseline=True) for key in ASKED)
+    rules = (Rule(key, regression=WANTED, beside_baseline=True) for key in ASKED)
     return Thresholds("", "", {rule.name: rule for rule in rules})
 
 

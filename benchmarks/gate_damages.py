@@ -129,7 +129,13 @@ def measure(place: Place, families: Sequence[str]) -> dict[str, list[Estimate]]:
             found = {**kept, **_measured(session, sae, missing)}
             place.kept(name).write_text(json.dumps(found))
             print(world.name, name, flush=True)
-    return {name: _estimates(place.kept(name)) for name, _ in place.saes()}
+    return known(place)
+
+
+def known(place: Place) -> dict[str, list[Estimate]]:
+    """Return all figures of those dictionaries of a world that have been measured."""
+    there = [name for name, _ in place.saes() if place.kept(name).is_file()]
+    return {name: _estimates(place.kept(name)) for name in there}
 
 
 def _options(world: World, work: Path) -> Options:
@@ -171,15 +177,18 @@ def main() -> None:
     add("--trained", type=Path, help="what gate_trainings.py made")
     add("--only", nargs="+", help=f"names of worlds, such as {BUNDLED}")
     add("--slow", action="store_true", help=f"with {', '.join(SLOW)} too")
+    add("--as-kept", action="store_true", help="measure nothing: tables of what --work holds")
     add("--work", type=Path, default=Path("gate-simulation"))
     chosen = parser.parse_args()
     families = (*FAMILIES, *SLOW) if chosen.slow else FAMILIES
     rules = load_thresholds(shipped_thresholds(), "evals/thresholds.toml")
-    compared = [
-        Compared.of(world.name, measure(Place(world, chosen.work), families), BESIDE, rules)
-        for world in worlds(chosen.worlds, chosen.trained)
-        if not chosen.only or world.name in chosen.only
-    ]
+    compared = []
+    for world in worlds(chosen.worlds, chosen.trained):
+        if not chosen.only or world.name in chosen.only:
+            place = Place(world, chosen.work)
+            found = known(place) if chosen.as_kept else measure(place, families)
+            if BESIDE in found:
+                compared.append(Compared.of(world.name, found, BESIDE, rules))
     (chosen.work / TABLES).write_text("\n\n".join(tables(compared, DAMAGED, tuple(HARMLESS))))
 
 

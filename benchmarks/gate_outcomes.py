@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from benchmarks.gate_concepts import asked
+from benchmarks.gate_concepts import ASKED, asked
 from benchmarks.gate_worlds import Variant
 from pytest_sae.gate.baseline import Baseline, entries_of
 from pytest_sae.gate.judged import judged
@@ -70,8 +70,8 @@ class Outcome:
         alike: what regressed from the baseline on the same texts; empty without a baseline.
         other: what regressed from baselines on other texts; likewise.
         at_two: the same where two standard errors of the difference are asked for; good ones alone.
-        concepts: what would have regressed, were concept metrics to decide: on other texts where
-            it is good, else on the same texts.
+        concepts: what would have regressed on other texts, were concept metrics to decide; good
+            ones alone.
         values: of what gates, by metric.
         margins: how far that is from bounds that controls set, by metric.
     """
@@ -116,27 +116,34 @@ def outcome(
         return Outcome(variant, bounds, values=figures[0], margins=figures[1])
     good = [each for each in before if not isinstance(each, Refused)]
     rules = rules.of_other_seed() if variant.kind == "again" else rules
+    is_good, wanted = variant.kind == "good", asked()
     # Of as many comparisons as repetitions alone, a rate below one in a hundred cannot be told.
-    lags = range(1, BASELINES + 1) if variant.kind == "good" else (1,)
+    lags = range(1, BASELINES + 1) if is_good else (1,)
+    apart = [baseline_of(each, rules, variant.name) for each in good]
     shifted = [
-        (place, good[(place + lag) % len(good)]) for lag in lags for place in range(len(held))
+        (apart[(place + lag) % len(good)], held[place])
+        for lag in lags
+        for place in range(len(held))
     ]
-    pairs = list(zip(good, held, strict=False))
-    wanting = asked()
+    alike = [
+        (baseline_of(old, rules, variant.name, paired=True), new)
+        for old, new in zip(good, held, strict=False)
+    ]
     return Outcome(
         variant,
         bounds,
-        alike=[beside(old, new, rules, paired=True) for old, new in pairs],
-        other=[beside(old, held[place], rules) for place, old in shifted],
-        concepts=(
-            [beside(old, held[place], wanting) for place, old in shifted]
-            if variant.kind == "good"
-            else [beside(old, new, wanting, paired=True) for old, new in pairs]
-        ),
+        alike=[regressed(new, rules, baseline) for baseline, new in alike],
+        other=[regressed(new, rules, baseline) for baseline, new in shifted],
+        # A baseline for each is enough for a rate of several in a hundred.
         at_two=[
-            beside(old, held[place], rules, sigma=2.0)
-            for place, old in shifted
-            if variant.kind == "good"
+            regressed(new, rules, baseline, 2.0)
+            for baseline, new in shifted[: len(held)]
+            if is_good
+        ],
+        concepts=[
+            regressed([each for each in new if each.key in ASKED], wanted, baseline)
+            for baseline, new in shifted
+            if is_good
         ],
         values=figures[0],
         margins=figures[1],
@@ -163,28 +170,45 @@ def _judged(each: Measurement, rule: Rule | None, baseline: Baseline | None = No
     return judge(each.estimate, rule, "", against, each.controls, each.spec.direction)
 
 
-def beside(
-    before: Sequence[Measurement],
-    now: Sequence[Measurement],
-    rules: Thresholds,
-    paired: bool = False,
-    sigma: float | None = None,
-) -> Reds:
-    """Return what is worse than in a baseline, whatever the bounds say of it.
+def beside(before: Sequence[Measurement], now: Sequence[Measurement], rules: Thresholds) -> Reds:
+    """Return what is worse than in a baseline on the same texts, whatever the bounds say of it.
 
     Args:
         before: what was measured of the dictionary that is the baseline.
         now: of the other one.
         rules: of the suite.
-        paired: whether both were measured on the same texts.
-        sigma: standard errors that are asked for, None for what the rules say.
+    """
+    return regressed(now, rules, baseline_of(before, rules, now[0].sae, paired=True))
+
+
+def baseline_of(
+    before: Sequence[Measurement], rules: Thresholds, sae: str, paired: bool = False
+) -> Baseline:
+    """Return what was measured of a dictionary as the baseline of another.
+
+    Args:
+        before: what was measured.
+        rules: of the suite.
+        sae: the other one.
+        paired: whether both are measured on the same texts.
     """
     # A value that misses its bound, or has no controls for one, is a baseline all the same.
     rows = [judged(measured_row(each, ""), _judged(each, _free(each, rules))) for each in before]
     kept = {(each.sae, each.key): each.estimate.influence for each in before} if paired else {}
-    baseline = Baseline(
-        "baseline", [replace(each, sae=now[0].sae) for each in entries_of(rows, kept)]
-    )
+    return Baseline("baseline", [replace(each, sae=sae) for each in entries_of(rows, kept)])
+
+
+def regressed(
+    now: Sequence[Measurement], rules: Thresholds, baseline: Baseline, sigma: float | None = None
+) -> Reds:
+    """Return what is worse than a baseline, whatever the bounds say of it.
+
+    Args:
+        now: what was measured.
+        rules: of the suite.
+        baseline: of `baseline_of`.
+        sigma: standard errors that are asked for, None for what the rules say.
+    """
     verdicts = {each.key: _regression(each, _free(each, rules), baseline, sigma) for each in now}
     return {key: name for key, name in verdicts.items() if name == "regressed"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +13,10 @@ from numpy.typing import NDArray
 
 from benchmarks.gate_causal import _drawn_edits, _drawn_outcome
 from benchmarks.gate_draws import Draw
-from benchmarks.gate_outcomes import Refused, outcome, share
+from benchmarks.gate_outcomes import BASELINES, Refused, outcome, share
 from benchmarks.gate_reconstruction import ReconstructionPool, Shared
-from benchmarks.gate_tables import Seen, _rates
-from benchmarks.gate_worlds import Kind, Variant
+from benchmarks.gate_tables import Seen, _rates, _share
+from benchmarks.gate_worlds import ELSEWHERE, HALF, Kind, Variant, World
 from pytest_sae.dictionaries.spec import resolve
 from pytest_sae.gate.bounds import load_thresholds
 from pytest_sae.gate.planned import controls_needed
@@ -176,3 +177,33 @@ def test_each_drawn_group_brings_the_edits_of_its_own_seed() -> None:
     assert drawn.group.tolist() == [0, 0, 1, 1, 2]
     assert drawn.clean.tolist() == [1.0, 1.0, 10.0, 10.0, 11.0]
     assert drawn.edited[2].tolist() == drawn.clean.tolist()
+
+
+def test_concept_metrics_are_asked_as_if_they_decided_and_nothing_else_is() -> None:
+    def run(removed: float, explains: float) -> list[Measurement]:
+        found = Estimate("removal", removed, se=0.001, influence=(0.001, 0.0))
+        return [*explained(explains), Measurement("x", found)]
+
+    before, now = [run(0.5, 0.95)] * 30, [run(0.4, 0.5)] * 20
+    found = outcome(Variant("x", "good", "x"), before, now, RULES)
+    assert found.concepts == [{"removal": "regressed"}] * 20 * BASELINES
+    assert found.alike == [{"explained_variance": "regressed"}] * 20
+
+
+def test_a_share_of_dependent_runs_has_the_interval_of_those_that_are_independent() -> None:
+    runs = [{"a": "regressed"}, *[{}] * 99]
+    assert _share(runs, 100) == "1.00% (0.2% to 5.4%)"
+    assert _share(runs, 10) == "1.00% (0.0% to 27.8%)"
+
+
+def test_a_world_has_the_state_after_half_of_the_training_and_the_block_above(
+    tmp_path: Path,
+) -> None:
+    tiny_sae(tmp_path / "saes" / "topk", "topk")
+    tiny_sae(tmp_path / "trained" / HALF, "topk")
+    world = World("w", tmp_path / "saes", trained=tmp_path / "trained")
+    found = {each.name: each for each in world.variants()}
+    assert found[HALF] == Variant(HALF, "damaged", str(tmp_path / "trained" / HALF))
+    hook = json.loads((tmp_path / "saes/topk/cfg.json").read_text())["metadata"]["hook_name"]
+    block = int(hook.split(".")[1])
+    assert f"site=blocks.{block + 1}." in found[ELSEWHERE].sae
