@@ -154,7 +154,9 @@ whose tolerance is that for an earlier state of the same SAE, and no copy with n
 red. Of what says something of concepts, `principled.sufficiency`, which decides beside a baseline
 by default, sees latents that are silent, halved or too many on `bundled`. `removal` or
 `tpp.rescaled` see latents that are silent, halved, or whose rows changed about on `bundled` and
-`neox`, and on `neox` and `gpt2` a k that is too large; on `neox` the block above as well. The rest
+`neox`, half of a training on `bundled`, and on `neox` and `gpt2` a k that is too large; on `neox`
+the block above as well, which `absorption` tells on `bundled`. `erasure`, `sparse_probing` and
+`ravel`, which take longest, were measured of four of them, on `bundled` alone. The rest
 moves by less than its noise. Where the truth is known it is said why (*Beside the truth*, below):
 there `removal` or `tpp.rescaled` sees everything that costs more than a hundredth of what is
 recovered of the features that the tasks ask about, and what neither sees (one latent of a hundred
@@ -203,7 +205,7 @@ def _changes(world: Compared) -> str:
     lines = [
         f"### What moved: {world.world}",
         "",
-        "Change of the value ± its standard error; \\* where that is not paired; bold where seen.",
+        "Change for the better ± its standard error; \\* where not paired; bold where seen.",
         "",
         f"| dictionary | {' | '.join(map(_short, keys))} |",
         f"|---|{'---|' * len(keys)}",

@@ -82,12 +82,13 @@ def _drawn(seen: Sequence[Seen], chosen: argparse.Namespace) -> str:
             lines.append(f"| {name} | {about.drawn} | {about.remade} | {worlds} |")
     texts = ", ".join(f"{each.world} {each.texts}" for each in seen)
     without = ", ".join(sorted(there & set(chosen.good_only))) or "nothing"
+    absent = "".join(f"{name}, " for name in FAMILIES if name not in there)
     return "\n".join([
         *lines,
         "",
         f"{chosen.repetitions} repetitions of each good dictionary, {chosen.of_others} of each "
         f"other one; texts of the corpus: {texts}; {len(SEEDS)} seeds. "
-        f"The good ones alone with {without}, to save time. Not simulated: "
+        f"The good ones alone with {without}, to save time. Not simulated: {absent}"
         "what a judge has a say in (`judge_calibration`, `shift`, `autointerp.failed`).",
     ])  # fmt: skip
 

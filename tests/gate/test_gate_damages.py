@@ -122,7 +122,7 @@ def test_the_table_names_who_sees_each_dictionary_and_what_the_rules_say() -> No
     }
     compared = Compared.of("w", found, "topk", parse_thresholds(RULES, "x"))
     told = "\n".join(tables([compared], {"dropped_05": "some are silent"}, ["bf16"]))
-    assert "| w | some are silent | - | removal | removal |" in told
+    assert "| w | some are silent | - | **removal** | removal |" in told
     assert "| w | *bf16: nothing wrong* | - | - | - |" in told
 
 
