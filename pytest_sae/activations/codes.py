@@ -2,6 +2,7 @@
 
 Codes.of(part, dictionary, work) -> Codes      # one encode of every token of the batch
 codes.dense(mask, dictionary) -> (token, d_sae) in pieces
+entries(x, dictionary) -> pieces, with (token, latent, value) of what is not zero
 Keeper(limit).coded(parts, dictionary, work) -> batches with their codes
 """
 
@@ -54,13 +55,10 @@ class Codes:
         """Encode every token of a batch, special tokens too, padding excepted."""
         attention = part.batch.attention
         counts, latents, values = [], [], []
-        with torch.no_grad():
-            for x in torch.split(part.x[attention], chunk_tokens(dictionary)):
-                z = dictionary.encode(x.to(dictionary.device, dictionary.dtype))
-                token, latent = z.nonzero(as_tuple=True)
-                counts.append(torch.bincount(token, minlength=len(z)).cpu())
-                latents.append(latent.to(torch.int32).cpu())
-                values.append(z[token, latent].cpu())
+        for x, token, latent, value in entries(part.x[attention], dictionary):
+            counts.append(torch.bincount(token, minlength=len(x)))
+            latents.append(latent)
+            values.append(value)
         work.encoded(dictionary.fingerprint, part.batch)
         starts = torch.cat([torch.zeros(1, dtype=torch.long), torch.cat(counts).cumsum(0)])
         return cls(attention, starts, torch.cat(latents), torch.cat(values), dictionary.d_sae)
@@ -92,6 +90,26 @@ class Codes:
         within = torch.arange(len(row)) - torch.repeat_interleave(counts.cumsum(0) - counts, counts)
         entry = self.starts[tokens][row] + within
         return row, self.latents[entry].long(), self.values[entry]
+
+
+def entries(x: Tensor, dictionary: Dictionary) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """Encode tokens in pieces of `chunk_tokens`; only what is not zero leaves the device.
+
+    Args:
+        x: (token, d_in).
+        dictionary: encodes.
+
+    Yields:
+        A piece as it was encoded, and of its latents that are not zero the place of their token in
+        the piece, which they are (int32), and their values; these on the CPU, token by token.
+    """
+    for part in x.split(chunk_tokens(dictionary)):
+        with torch.no_grad():
+            piece = part.to(dictionary.device, dictionary.dtype)
+            z = dictionary.encode(piece)
+            token, latent = z.nonzero(as_tuple=True)
+            value = z[token, latent].cpu()
+        yield piece, token.cpu(), latent.to(torch.int32).cpu(), value
 
 
 class Keeper:
