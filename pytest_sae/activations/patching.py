@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pytest_sae.activations.codes import entries
 from pytest_sae.activations.steering import activations
 from pytest_sae.activations.stream import ActivationBatch, TokenActivations
 from pytest_sae.dictionaries.base import Dictionary
@@ -178,10 +179,9 @@ class PatchedCodes:
     def __init__(self, dictionary: Dictionary, read: Tensor) -> None:
         self._dictionary = dictionary
         self._x = read.to(dictionary.device, dictionary.dtype)
-        with torch.no_grad():
-            z = dictionary.encode(self._x)
-        self.latents = (z != 0).any(0).nonzero()[:, 0]
-        self.z = z[:, self.latents]
+        row, latent, value = _encoded(self._x, dictionary)
+        self.latents, column = latent.unique(return_inverse=True)
+        self.z = value.new_zeros(len(read), len(self.latents)).index_put_((row, column), value)
 
     def exchanged(self, base: Tensor, source: Tensor, mask: Tensor) -> Tensor:
         """Return (n, d_out), what turns base rows into ones with the source's value of latents.
@@ -204,6 +204,16 @@ class PatchedCodes:
         z = self.z.new_zeros(len(texts), self._dictionary.d_sae)
         z = z.index_copy(1, self.latents, self.z[texts] * mask)
         return self._dictionary.contribution(self._x[texts], z, self.latents)
+
+
+def _encoded(x: Tensor, dictionary: Dictionary) -> tuple[Tensor, Tensor, Tensor]:
+    """Return (row, latent, value) of what is not zero: of a wide dictionary little is."""
+    parts, first = [], 0
+    for piece, row, latent, value in entries(x, dictionary):
+        parts.append((row + first, latent.long(), value))
+        first += len(piece)
+    row, latent, value = (torch.cat(each).to(x.device) for each in zip(*parts, strict=True))
+    return row, latent, value
 
 
 def _joint(prompt: str) -> str:

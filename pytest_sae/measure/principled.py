@@ -210,7 +210,7 @@ def _edits(
         logs = _next(test.prompts, one, rows).double().log_softmax(-1)
         return (wanted.exp() * (wanted - logs)).sum(-1).clamp_min(0).numpy()
 
-    rows = _rows(latents, test.texts.texts)[codes.latents.cpu().numpy()]
+    rows = _rows(latents, test.texts.texts, codes.latents.cpu().numpy())
     z = codes.z.double().cpu().numpy()[offset:]
     chosen = principled.exchange(x[two].sub(x[one]).numpy(), z[base], z[other], rows, max(KS))
     edited, weight = {}, {}
@@ -275,9 +275,9 @@ def _next(prompts: Prompts, texts: Tensor, rows: Tensor) -> Tensor:
     )
 
 
-def _rows(latents: Latents, texts: Sequence[str]) -> Floats:
-    """Return (d_sae, d_out); where they depend on the token, good enough to choose latents by."""
-    return latents.written_rows(texts).astype(np.float64)
+def _rows(latents: Latents, texts: Sequence[str], some: Ints) -> Floats:
+    """Return (some, d_out); where they depend on the token, good enough to choose latents by."""
+    return latents.written_rows(texts)[some].astype(np.float64)
 
 
 def _centred(latents: Latents, test: _Half, base: Ints) -> Floats:

@@ -231,10 +231,10 @@ def absorb(
     >>> absorb(words, np.array([0]), np.array([1.0, 0.0]), np.array([0])).fraction.tolist()
     [0.75]
     """
-    inner = words.rows @ p
-    norms = np.linalg.norm(words.rows, axis=1)
+    z, rows, main = _firing(words, places, main)
+    inner = rows @ p
+    norms = np.linalg.norm(rows, axis=1)
     cosine = np.divide(inner, norms, out=np.zeros_like(inner), where=norms > 0)
-    z = words.z[places].toarray().astype(np.float64)
     projections = z * (inner if scaled else cosine)
     target = words.x[places].astype(np.float64) @ p
     mains = projections[:, main].sum(1)
@@ -247,6 +247,21 @@ def absorb(
     strong = others[np.arange(len(places)), largest] >= MIN_SHARE * target
     full = silent & strong & (cosine[largest] >= MIN_COSINE_FULL) & (target > 0)
     return Share(_fraction(target, mains, absorber), full)
+
+
+def _firing(
+    words: SpelledWords, places: Indices, main: Indices
+) -> tuple[Floats, NDArray[np.floating], Indices]:
+    """Return z and rows of the main latents and of those that fire on the words; where main is.
+
+    All others project nothing: few latents fire on the words of a letter, however many there are.
+    """
+    z = words.z[places]
+    used = np.union1d(z.indices, main).astype(np.int64)
+    dense = np.zeros((len(places), len(used)))
+    row = np.repeat(np.arange(len(places)), np.diff(z.indptr))
+    dense[row, np.searchsorted(used, z.indices)] = z.data
+    return dense, words.rows[used], np.searchsorted(used, main)
 
 
 def _fraction(target: Floats, main: Floats, absorber: Floats) -> Floats:

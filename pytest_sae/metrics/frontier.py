@@ -160,9 +160,12 @@ class Ablation:
 
         By descending strength, then by how much they write: no order of the file has a part.
         """
-        written = self.z_train.sum(0) * np.linalg.norm(self.rows.astype(np.float64), axis=1)
-        fire = np.flatnonzero(written)
-        return fire[np.lexsort((-written[fire], -strength[fire]))]
+        sums = self.z_train.sum(0)
+        fire = np.flatnonzero(sums)
+        written = sums[fire] * np.linalg.norm(self.rows[fire].astype(np.float64), axis=1)
+        fire, written = fire[written != 0], written[written != 0]
+        ordered: Indices = fire[np.lexsort((-written, -strength[fire]))]
+        return ordered
 
     def shuffled(self, strength: Floats, rng: np.random.Generator, orders: int) -> list[Indices]:
         """Return the latents that fire, in random orders."""
