@@ -53,7 +53,8 @@ def main() -> None:
     parser.add_argument("--one", nargs=3, metavar="PATH", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
-        measure(*arguments.one, arguments.families)
+        model, dictionary, cache = arguments.one
+        measure(model, dictionary, cache, arguments.families)
     else:
         compare(arguments.widths, arguments.d_in, arguments.families)
 

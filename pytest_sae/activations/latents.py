@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pytest_sae.activations import evidence as gathering
 from pytest_sae.activations import pooled as pooling
-from pytest_sae.activations.codes import Keeper
+from pytest_sae.activations.codes import KEPT_BYTES, Keeper, Room
 from pytest_sae.activations.contexts import LatentEvidence
 from pytest_sae.activations.evidence import EvidenceSizes
 from pytest_sae.activations.pooled import Pooled
@@ -63,9 +63,19 @@ class Latents:
         self._pooled: dict[tuple[str, ...], Pooled] = {}
         self._places: dict[tuple[str, ...], dict[str, int]] = {}
         self._keepers: dict[tuple[str, ...], Keeper] = {}
+        self.keep(KEPT_BYTES)
         self._densities: dict[tuple[str, ...], NDArray[np.float64]] = {}
         self._rows: dict[str, NDArray[np.float32]] = {}
         self._evidence: dict[object, list[LatentEvidence]] = {}
+
+    def keep(self, size: int) -> None:
+        """Keep so many bytes of codes at most; other texts are encoded whenever they are needed.
+
+        Args:
+            size: for this dictionary, and as much for each that is measured beside it.
+        """
+        self._kept_bytes = size
+        self._room = Room(size)
 
     def of_twin(self, dictionary: Dictionary, encodes_alike: bool = False) -> Latents:
         """Return the latents of another dictionary of the same sites; activations are shared.
@@ -80,6 +90,7 @@ class Latents:
         if not encodes_alike:
             kept = {name: each for name, each in vars(self).items() if isinstance(each, dict)}
             vars(twin).update({name: {} for name in kept if name not in _OF_TEXTS})
+            twin._room = Room(self._kept_bytes)
         twin._rows = {}
         return twin
 
@@ -176,7 +187,7 @@ class Latents:
             texts: each once.
         """
         key = tuple(texts)
-        keeper = self._keepers.setdefault(key, Keeper())
+        keeper = self._keepers.setdefault(key, Keeper(self._room))
         shown = self.read(stage, self.tokens(key))
         return keeper.coded(shown, self.dictionary, self.store.work)
 

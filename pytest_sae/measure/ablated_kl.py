@@ -71,12 +71,14 @@ def _ablated(
 ) -> Iterator[Tensor]:
     """Per set, (text, pos, d_out): the batch without what the set contributes."""
     dictionary = latents.dictionary
-    pieces = list(encoded(part, dictionary, latents.store.work))
-    for wanted in sets:
-        on_device = wanted.to(dictionary.device)
-        gone = torch.cat([dictionary.contribution(x, z, on_device) for x, z, _ in pieces])
+    gone: list[list[Tensor]] = [[] for _ in sets]
+    # Piece by piece: the dense latents of a whole batch are more than memory has room for.
+    for x, z, _ in encoded(part, dictionary, latents.store.work):
+        for pieces, wanted in zip(gone, sets, strict=True):
+            pieces.append(dictionary.contribution(x, z, wanted.to(dictionary.device)))
+    for pieces in gone:
         new = target.x.clone()
-        new[target.batch.valid] -= gone.to(new)
+        new[target.batch.valid] -= torch.cat(pieces).to(new)
         yield new
 
 

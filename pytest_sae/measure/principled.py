@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pytest_sae.activations.codes import reconstructed
 from pytest_sae.activations.latents import Latents
 from pytest_sae.activations.patching import PatchedCodes, Prompts, next_tokens, places_of, rows_at
 from pytest_sae.data.attributes import AttributeTask, Labelled, PrincipledSizes, counterfactuals
@@ -165,9 +166,8 @@ def _half(
 @torch.no_grad()
 def _answers(latents: Latents, test: _Half, features: SupervisedDictionary, group: Ints) -> Answers:
     x, dictionary = test.prompts.rows.double(), latents.dictionary
-    read = test.read.to(dictionary.device, dictionary.dtype)
     mean = torch.from_numpy(features.mean).expand_as(x)
-    own = dictionary.reconstruct(read).double().cpu()
+    own = reconstructed(test.read, dictionary).double().cpu()
     ideal = torch.from_numpy(features.reconstruct(test.values))
 
     def difference(rows: Tensor) -> Floats:
@@ -284,7 +284,7 @@ def _centred(latents: Latents, test: _Half, base: Ints) -> Floats:
     """Return the reconstructions without their constant part, (edit, d_out)."""
     dictionary = latents.dictionary
     x = test.read[torch.from_numpy(base)].to(dictionary.device, dictionary.dtype)
-    return (dictionary.reconstruct(x) - dictionary.const(x)).double().cpu().numpy()
+    return (reconstructed(x, dictionary) - dictionary.const(x)).double().cpu().numpy()
 
 
 def _mask(chosen: Ints, width: int) -> Floats:

@@ -135,10 +135,12 @@ class AffineRemoval:
 
     def means(self, sets: list[Indices], /) -> Floats:
         """Return `sum z̄_j d_j` over each set, (set, text, d_out) float64."""
-        result = np.empty((len(sets), self.z.shape[0], self.decoder.shape[1]))
+        result = np.zeros((len(sets), self.z.shape[0], self.decoder.shape[1]))
         for place, latents in enumerate(sets):
-            amounts = self._columns[:, latents].toarray().astype(np.float64)
-            result[place] = amounts @ self.decoder[latents].astype(np.float64)
+            for start in range(0, len(latents), _ROWS):
+                some = latents[start : start + _ROWS]
+                amounts = self._columns[:, some].toarray().astype(np.float64)
+                result[place] += amounts @ self.decoder[some].astype(np.float64)
         return result
 
     def prefixes(self, latents: Indices, ns: Sequence[int], /) -> Iterator[Floats]:
