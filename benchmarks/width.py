@@ -1,12 +1,15 @@
 """Time and memory of every family, by the number of latents: how fast they grow.
 
-    python -m benchmarks.width [--widths 8192 32768 131072 262144] [--d-in 128] [--families tpp ...]
+    python -m benchmarks.width [--widths 8192 32768 262144] [--d-in 128] [--texts 1.0]
 
 For each width a random dictionary (TopK, encoder and decoder tied) is written as sparsify writes it
 and measured at the size `smoke`, each width in a process of its own, on one thread. Activations are
 cached by the first and read by the others. Printed are CPU seconds by family, the exponent b of
 `seconds ~ latents^b` between the first and the last width, and what the process held at most while
 it measured each family. Families that ask a judge are left out.
+
+`--texts 0.1` takes a tenth of the texts of the suite's tables: a token takes milliseconds at these
+widths, and how memory grows with d_sae is no matter of their number.
 
 The model is the bundled one, which is 128 wide. `--d-in 256` takes it twice side by side, which
 predicts the same; for any other width it is a random one of its shape, of which families that ask
@@ -23,6 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -31,6 +35,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from pytest_sae import bundled_world
+from pytest_sae.data.tasks import Sizes
 from pytest_sae.dictionaries.spec import resolve
 from pytest_sae.families.registry import cards
 from pytest_sae.options import Options
@@ -49,23 +54,25 @@ def main() -> None:
     widths = [8192, 32768, 131072, 262144]
     parser.add_argument("--widths", type=int, nargs="+", default=widths, help="latents")
     parser.add_argument("--d-in", type=int, default=D, help="how wide the activations are")
+    parser.add_argument("--texts", type=float, default=1.0, help="share of the suite's texts")
     parser.add_argument("--families", nargs="+", default=FAMILIES, help="which to measure")
     parser.add_argument("--one", nargs=3, metavar="PATH", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
         model, dictionary, cache = arguments.one
-        measure(model, dictionary, cache, arguments.families)
+        measure(model, dictionary, cache, arguments.families, arguments.texts)
     else:
-        compare(arguments.widths, arguments.d_in, arguments.families)
+        compare(arguments.widths, arguments.d_in, arguments.families, arguments.texts)
 
 
-def compare(widths: list[int], d_in: int, families: list[str]) -> None:
+def compare(widths: list[int], d_in: int, families: list[str], share: float) -> None:
     """Measure each width in a process of its own and print what it took.
 
     Args:
         widths: ascending numbers of latents.
         d_in: of the model.
         families: names.
+        share: of the suite's texts.
     """
     seconds: dict[int, dict[str, float]] = {}
     peaks: dict[int, dict[str, float]] = {}
@@ -74,6 +81,7 @@ def compare(widths: list[int], d_in: int, families: list[str]) -> None:
         for width in widths:
             dictionary = write(Path(directory, str(width)), width, d_in)
             one = ["--one", str(model), str(dictionary), str(cache), "--families", *families]
+            one += ["--texts", str(share)]
             command = [sys.executable, "-m", "benchmarks.width", *one]
             if not seconds and len(widths) > 1:  # fills the cache
                 subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
@@ -146,7 +154,7 @@ def write(directory: Path, width: int, d_in: int) -> Path:
     return inside
 
 
-def measure(model: str, dictionary: str, cache: str, families: list[str]) -> None:
+def measure(model: str, dictionary: str, cache: str, families: list[str], share: float) -> None:
     """Measure the families on one dictionary; print seconds and GiB of each as JSON.
 
     Args:
@@ -154,9 +162,11 @@ def measure(model: str, dictionary: str, cache: str, families: list[str]) -> Non
         dictionary: its directory.
         cache: directory of the activations.
         families: names.
+        share: of the suite's texts.
     """
     torch.set_num_threads(1)
     session = EvalSession(options(cache))
+    session.suite = replace(session.suite, sizes=fewer(session.suite.sizes, share))
     started = time.process_time()
     sae = session.load(resolve([f"model={model}:{dictionary}"])[0])
     seconds, peaks = {"load": time.process_time() - started}, {"load": peak()}
@@ -167,6 +177,18 @@ def measure(model: str, dictionary: str, cache: str, families: list[str]) -> Non
         print(family, seconds[family], peaks[family], file=sys.stderr, flush=True)
     rounded = [{name: round(each, 2) for name, each in of.items()} for of in (seconds, peaks)]
     print(json.dumps(rounded))
+
+
+def fewer(sizes: Sizes, share: float) -> Sizes:
+    """Return sizes of tables with a share of the texts.
+
+    Args:
+        sizes: of the suite.
+        share: up to 1.
+    """
+    names = ("corpus_texts", "train_per_cell", "test_per_cell", "train_per_class", "test_per_class")
+    given = {name: getattr(sizes, name) for name in names}
+    return replace(sizes, **{name: math.ceil(each * share) for name, each in given.items()})
 
 
 def peak() -> float:

@@ -29,6 +29,7 @@ from pytest_sae.session.loaded import peak_memory
 
 ENTRY = 8  # bytes of a latent that is not zero: which, and its value
 _DENSE = 3  # copies of a piece's dense latents: before the selection, after it, and where not zero
+_PROVEN = 96  # tokens on which a dictionary is proven when it is loaded
 _FIXED = 128 * 2**20  # blocks of a fixed size (cosines, logits, codes that are added up), libraries
 _PAIRS = 2**26  # of latents whose firing together is counted
 _ASSUMED = 64  # latents of a token that are not zero, where nothing says how many
@@ -131,7 +132,7 @@ class Needed:
         """Return the bytes that each kind of step holds at most beside what was held before it."""
         together = min(1024 * self.d_sae, _PAIRS)
         return {
-            "load": 2 * self.weights,
+            "load": self.weights + _DENSE * _PROVEN * self.d_sae * self.itemsize,
             "encode": self.weights + self.dense + _FIXED,
             "core": 2 * self.weights + self.dense + _FIXED + self.codes,
             "probes": self.weights + self.means + self.per_latent + _FIXED,
