@@ -13,10 +13,13 @@ _ELEMENTS = 2**20  # in float64 at once
 
 
 def norms(rows: Tensor) -> Tensor:
-    """Return each row's Euclidean norm, (row,) float64.
+    """Return each row's Euclidean norm.
 
     Args:
         rows: (row, d), of any type.
+
+    Returns:
+        (row,) float64, 0 or more, in the unit of the rows.
 
     >>> norms(torch.tensor([[3.0, 4.0], [0.0, 0.0]])).tolist()
     [5.0, 0.0]
@@ -26,11 +29,14 @@ def norms(rows: Tensor) -> Tensor:
 
 
 def inner(first: Tensor, second: Tensor) -> Tensor:
-    """Return each row's inner product with the same row of another matrix, (row,) float64.
+    """Return each row's inner product with the same row of another matrix.
 
     Args:
         first: (row, d).
         second: (row, d), or (d,) for the same vector beside all rows.
+
+    Returns:
+        (row,) float64.
 
     >>> inner(torch.eye(2), torch.tensor([[2.0, 1.0], [1.0, 3.0]])).tolist()
     [2.0, 3.0]
