@@ -134,7 +134,7 @@ def doubled(bundled: Path) -> dict[str, Tensor]:
     return wide
 
 
-def write(directory: Path, width: int, d_in: int) -> Path:
+def write(directory: Path, width: int, d_in: int = D) -> Path:
     """Write a random dictionary and return its path.
 
     Args:
