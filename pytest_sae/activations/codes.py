@@ -3,7 +3,7 @@
 Codes.of(part, dictionary, work) -> Codes      # one encode of every token of the batch
 codes.dense(mask, dictionary) -> (token, d_sae) in pieces
 reconstructed(x, dictionary) -> (token, d_out)
-entries(x, dictionary) -> pieces, with (token, latent, value) of what is not zero
+entries(x, dictionary) -> pieces, with (counts, latent, value) of what is not zero
 Keeper(Room(bytes)).coded(parts, dictionary, work) -> batches with their codes
 """
 
@@ -56,8 +56,8 @@ class Codes:
         """Encode every token of a batch, special tokens too, padding excepted."""
         attention = part.batch.attention
         counts, latents, values = [], [], []
-        for x, token, latent, value in entries(part.x[attention], dictionary):
-            counts.append(torch.bincount(token, minlength=len(x)))
+        for _, count, latent, value in entries(part.x[attention], dictionary):
+            counts.append(count)
             latents.append(latent)
             values.append(value)
         work.encoded(dictionary.fingerprint, part.batch)
@@ -101,8 +101,8 @@ def entries(x: Tensor, dictionary: Dictionary) -> Iterator[tuple[Tensor, Tensor,
         dictionary: encodes.
 
     Yields:
-        A piece as it was encoded, and of its latents that are not zero the place of their token in
-        the piece, which they are (int32), and their values; these on the CPU, token by token.
+        A piece as it was encoded, and on the CPU how many latents of each token are not zero, which
+        they are (int32), and their values, token by token.
     """
     for part in x.split(chunk_tokens(dictionary)):
         with torch.no_grad():
@@ -110,7 +110,8 @@ def entries(x: Tensor, dictionary: Dictionary) -> Iterator[tuple[Tensor, Tensor,
             z = dictionary.encode(piece)
             token, latent = z.nonzero(as_tuple=True)
             value = z[token, latent].cpu()
-        yield piece, token.cpu(), latent.to(torch.int32).cpu(), value
+            counts = torch.bincount(token, minlength=len(z)).cpu()
+        yield piece, counts, latent.to(torch.int32).cpu(), value
 
 
 def reconstructed(x: Tensor, dictionary: Dictionary) -> Tensor:

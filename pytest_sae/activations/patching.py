@@ -209,8 +209,9 @@ class PatchedCodes:
 def _encoded(x: Tensor, dictionary: Dictionary) -> tuple[Tensor, Tensor, Tensor]:
     """Return (row, latent, value) of what is not zero: of a wide dictionary little is."""
     parts, first = [], 0
-    for piece, row, latent, value in entries(x, dictionary):
-        parts.append((row + first, latent.long(), value))
+    for piece, counts, latent, value in entries(x, dictionary):
+        row = torch.arange(first, first + len(piece)).repeat_interleave(counts)
+        parts.append((row, latent.long(), value))
         first += len(piece)
     row, latent, value = (torch.cat(each).to(x.device) for each in zip(*parts, strict=True))
     return row, latent, value

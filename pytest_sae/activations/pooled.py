@@ -246,8 +246,8 @@ def _entries(part: ActivationBatch, dictionary: Dictionary) -> Iterator[tuple[in
     """Give the valid tokens' latents in pieces, with how many tokens a piece has."""
     kept = part.codes is not None
     pieces = _kept(part, dictionary) if kept else entries(part.x_valid, dictionary)
-    for x, token, latent, value in pieces:
-        written = None
+    for x, counts, latent, value in pieces:
+        token, written = torch.arange(len(x)).repeat_interleave(counts), None
         if isinstance(dictionary, Scaled):
             with torch.no_grad():
                 scale = dictionary.token_scale(x)[:, 0].cpu()
@@ -262,7 +262,9 @@ def _kept(
     valid = part.batch.valid[part.batch.attention].nonzero()[:, 0]
     size = chunk_tokens(dictionary)
     for x, tokens in zip(part.x_valid.split(size), valid.split(size), strict=True):
-        yield x.to(dictionary.device, dictionary.dtype), *part.codes.entries(tokens)
+        token, latent, value = part.codes.entries(tokens)
+        counts = token.bincount(minlength=len(tokens))
+        yield x.to(dictionary.device, dictionary.dtype), counts, latent, value
 
 
 def _block(held: _Entries, start: Tensor | int, counts: Tensor, dictionary: Dictionary) -> _Latents:
