@@ -19,7 +19,7 @@ from pytest_sae.errors import DataError
 
 VERSION = "1"  # part of a cache key: raise it when the means are computed otherwise
 
-_ENTRIES = 2**22  # latents of tokens that are added up at once, of whole texts
+ENTRIES = 2**22  # latents of tokens that are added up at once, of whole texts
 
 Floats = npt.NDArray[np.float32]
 
@@ -203,7 +203,7 @@ def _pool_latents(
     for size, piece in _entries(part, dictionary):
         held, seen = held.joined(piece.later(seen)), seen + size
         complete = int((ends <= seen).sum())
-        if complete == len(ends) or (len(held.token) >= _ENTRIES and complete > first):
+        if complete == len(ends) or (len(held.token) >= ENTRIES and complete > first):
             block, held = held.cut(int(ends[complete - 1]))
             yield _block(block, ends[first - 1] if first else 0, counts[first:complete], dictionary)
             first = complete

@@ -20,17 +20,22 @@ from pathlib import Path
 
 from pytest_sae.activations.codes import KEPT_BYTES, chunk_tokens
 from pytest_sae.activations.latents import Latents
+from pytest_sae.activations.pooled import ENTRIES
 from pytest_sae.data.tasks import Tasks
 from pytest_sae.dictionaries.base import Dictionary
 from pytest_sae.errors import OptionError
 from pytest_sae.measure.scr_and_tpp import erasure_texts
 from pytest_sae.models.absent import AbsentModel
+from pytest_sae.models.tokenize import TOKENS_PER_BATCH
 from pytest_sae.session.loaded import peak_memory
 
 ENTRY = 8  # bytes of a latent that is not zero: which, and its value
 _DENSE = 3  # copies of a piece's dense latents: before the selection, after it, and where not zero
 _PROVEN = 96  # tokens on which a dictionary is proven when it is loaded
 _FIXED = 128 * 2**20  # blocks of a fixed size (cosines, logits, codes that are added up), libraries
+_BATCH = TOKENS_PER_BATCH
+_SORTED = 64  # bytes of a latent that is not zero, with its text, its key and copies of them
+_SYMBOLS = 2**22  # of quantised latents, that are counted at once for each of three errors
 _PAIRS = 2**26  # of latents whose firing together is counted
 _ASSUMED = 64  # latents of a token that are not zero, where nothing says how many
 
@@ -117,6 +122,10 @@ class Needed:
         """Bytes that keeping the corpus' codes takes."""
         return ENTRY * self.active * self.texts.corpus_tokens
 
+    def together(self, entries: int) -> int:
+        """Bytes of so many latents that are not zero while they are sorted, matched or added up."""
+        return _SORTED * min(entries, self.active * _BATCH)
+
     @property
     def means(self) -> int:
         """Bytes of the pooled latents: mean and largest where not zero, the last token's."""
@@ -130,13 +139,16 @@ class Needed:
 
     def steps(self) -> dict[str, int]:
         """Return the bytes that each kind of step holds at most beside what was held before it."""
-        together = min(1024 * self.d_sae, _PAIRS)
+        pairs = min(1024 * self.d_sae, _PAIRS)
+        corpus = self.together(self.active * self.texts.corpus_tokens) + self.codes
+        pooled = self.together(min(ENTRIES, self.active * self.texts.pooled_tokens)) + self.means
+        symbols = 3 * _SORTED * min(_SYMBOLS, self.active * self.texts.corpus_tokens)
         return {
             "load": self.weights + _DENSE * _PROVEN * self.d_sae * self.itemsize,
             "encode": self.weights + self.dense + _FIXED,
-            "core": 2 * self.weights + self.dense + _FIXED + self.codes,
-            "probes": self.weights + self.means + self.per_latent + _FIXED,
-            "structure": 2 * self.weights + 8 * together + self.codes + _FIXED + 64 * self.d_sae,
+            "core": 2 * self.weights + self.dense + corpus + _FIXED,
+            "probes": self.weights + self.dense + self.per_latent + pooled + _FIXED,
+            "structure": 2 * self.weights + 8 * pairs + 64 * self.d_sae + corpus + symbols + _FIXED,
         }
 
     @property

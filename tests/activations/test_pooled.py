@@ -99,7 +99,7 @@ def test_how_many_texts_are_added_up_at_once_changes_no_bit(
 ) -> None:
     dictionary, (work, blocks) = TinyDictionary(), (Work(), Work())
     whole = pool(activations, dictionary, 23, work)
-    monkeypatch.setattr(pooled, "_ENTRIES", entries)
+    monkeypatch.setattr(pooled, "ENTRIES", entries)
     cut = pool(activations, dictionary, 23, blocks)
     for name in ("z", "z_max", "z_last"):
         assert (getattr(cut, name) != getattr(whole, name)).nnz == 0
