@@ -16,6 +16,7 @@ from scipy import sparse
 from torch import Tensor
 
 from pytest_sae.activations.codes import chunk_tokens
+from pytest_sae.activations.sparse_rows import sparse_rows
 from pytest_sae.activations.store import Store, Tensors
 from pytest_sae.activations.work import Work
 from pytest_sae.dictionaries.base import Dictionary
@@ -80,7 +81,7 @@ def encode_rows(dictionary: Dictionary, x: Tensor, work: Work) -> sparse.csr_arr
     with torch.no_grad(), work.timed("encode rows"):
         for part in x.split(chunk_tokens(dictionary)):
             z = dictionary.encode(part.to(dictionary.device, dictionary.dtype))
-            parts.append(sparse.csr_array(z.float().cpu().numpy()))
+            parts.append(sparse_rows(z))
     return sparse.csr_array(sparse.vstack(parts, format="csr"))
 
 

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from pytest_sae.activations.codes import chunk_tokens
+from pytest_sae.activations.segments import add_segments
+from pytest_sae.activations.sparse_rows import Places, sparse_rows
 from pytest_sae.activations.stream import ActivationBatch
 from pytest_sae.activations.work import Work
 from pytest_sae.dictionaries.base import Dictionary, Scaled
@@ -67,6 +69,7 @@ def pool(
         DataError: a text has no valid token; the message names its index.
     """
     work = work or Work()
+    device = None if dictionary is None else dictionary.device
     tokens = np.zeros(n_texts, np.int64)
     x = np.zeros((n_texts, 0), np.float32)
     rows: list[npt.NDArray[np.int64]] = []
@@ -78,7 +81,7 @@ def pool(
             if x.shape[1] == 0:
                 x = np.zeros((n_texts, target.x.shape[-1]), np.float32)
             tokens[index] += counts.numpy()
-            x[index] = _sums(target.x_valid.double(), part.text_of_token, counts) / counts[:, None]
+            x[index] = _means(target, counts, device)
             if dictionary is not None:
                 rows.append(index)
                 latents += _pool_latents(part, dictionary, counts, work)
@@ -211,19 +214,19 @@ def _block(part: ActivationBatch, dictionary: Dictionary, counts: Tensor) -> _La
     written = torch.zeros_like(sums) if isinstance(dictionary, Scaled) else None
     with torch.no_grad():
         for x, z, segment in _pieces(part, dictionary):
-            _add_segments(sums, z.float(), segment)
+            add_segments(sums, z.float(), segment)
             _see_segments(largest, last, z.float(), segment)
             if isinstance(dictionary, Scaled):
                 assert written is not None
-                _add_segments(written, (z * dictionary.token_scale(x)).float(), segment)
-    mean = sp.csr_array((sums.cpu() / counts[:, None]).numpy())
-    there = np.repeat(np.arange(shape[0]), np.diff(mean.indptr)), mean.indices
-    data = largest.cpu().numpy()[there]
+                add_segments(written, (z * dictionary.token_scale(x)).float(), segment)
+    over = counts[:, None].to(sums.device)
+    mean = sums / over
+    there = Places.of(mean)
     return _Latents(
-        mean,
-        sp.csr_array((data, mean.indices, mean.indptr), shape=shape),
-        sp.csr_array(last.cpu().numpy()),
-        None if written is None else sp.csr_array((written.cpu() / counts[:, None]).numpy()),
+        there.take(mean),
+        there.take(largest),
+        sparse_rows(last),
+        None if written is None else sparse_rows(written / over),
     )
 
 
@@ -239,17 +242,15 @@ def _texts(part: ActivationBatch, some: slice) -> ActivationBatch:
     return ActivationBatch(part.batch.take(some), part.x[some])
 
 
-def _add_segments(sums: Tensor, values: Tensor, segment: Tensor) -> None:
-    if values.device.type == "cpu":
-        sums.index_add_(0, segment, values)
-        return
-    # index_add_ is atomic, hence not reproducible, on a GPU; a product with the 0/1 matrix is.
-    texts = torch.arange(len(sums), device=values.device)
-    sums += (texts[:, None] == segment).to(values.dtype) @ values
-
-
-def _sums(values: Tensor, segment: Tensor, counts: Tensor) -> Tensor:
-    return values.new_zeros(len(counts), values.shape[1]).index_add_(0, segment, values)
+def _means(
+    part: ActivationBatch, counts: Tensor, device: torch.device | None
+) -> npt.NDArray[np.float64]:
+    """(text, d): of a batch's valid tokens, summed in float64 on the device."""
+    values = part.x_valid.to(device).double()
+    sums = values.new_zeros(len(counts), values.shape[1])
+    add_segments(sums, values, part.text_of_token.to(device))
+    means: npt.NDArray[np.float64] = (sums.cpu() / counts[:, None]).numpy()
+    return means
 
 
 def _counts(part: ActivationBatch) -> Tensor:
@@ -271,17 +272,20 @@ def _ablated(
 ) -> Tensor:
     """(set, text, d_out) float64: means of a batch's texts that are kept."""
     counts = _counts(part)[kept]
-    sums = torch.zeros(len(sets), len(counts), dictionary.d_out, dtype=torch.float64)
-    some = ActivationBatch(part.batch.only(kept), part.x, part.codes)
-    place = kept.cumsum(0) - 1
     device = dictionary.device
+    shape = (len(sets), len(counts), dictionary.d_out)
+    sums = torch.zeros(shape, dtype=torch.float64, device=device)
+    some = ActivationBatch(part.batch.only(kept), part.x, part.codes)
+    place = (kept.cumsum(0) - 1).to(device)
+    removed = [latents.to(device) for latents in sets]
     wanted = target.x[some.batch.valid].split(chunk_tokens(dictionary))
     with torch.no_grad():
         for y, (x, z, text) in zip(wanted, _pieces(some, dictionary), strict=True):
-            for each, latents in zip(sums, sets, strict=True):
-                left = y - dictionary.contribution(x, z, latents.to(device)).cpu().to(y.dtype)
-                each.index_add_(0, place[text.cpu()], left.double())
-    return sums / counts[:, None]
+            there = y.to(device)
+            for each, latents in zip(sums, removed, strict=True):
+                left = there - dictionary.contribution(x, z, latents).to(there.dtype)
+                add_segments(each, left.double(), place[text])
+    return sums.cpu() / counts[:, None]
 
 
 def _in_order(

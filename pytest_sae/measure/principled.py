@@ -21,6 +21,7 @@ from pytest_sae.errors import DataError
 from pytest_sae.measure import attribution_patching
 from pytest_sae.measure.given import Given
 from pytest_sae.metrics import principled, supervised
+from pytest_sae.metrics.ablation import rows_of
 from pytest_sae.metrics.principled_estimates import (
     KS,
     Answers,
@@ -76,7 +77,7 @@ class _Half:
     @property
     def x(self) -> Floats:
         """(text, d_out) what stands at the places."""
-        return self.prompts.rows.double().numpy()
+        return self.prompts.rows.double().cpu().numpy()
 
 
 def read_task(
@@ -173,7 +174,8 @@ def _answers(latents: Latents, test: _Half, features: SupervisedDictionary, grou
     def difference(rows: Tensor) -> Floats:
         logits = _next(test.prompts, torch.arange(len(x)), rows)
         texts = torch.arange(len(x))
-        return (logits[texts, test.answers] - logits[texts, test.others]).double().numpy()
+        apart = logits[texts, test.answers] - logits[texts, test.others]
+        return apart.double().cpu().numpy()
 
     return Answers(
         group,
@@ -208,9 +210,10 @@ def _edits(
 
     def apart(rows: Tensor) -> Floats:
         logs = _next(test.prompts, one, rows).double().log_softmax(-1)
-        return (wanted.exp() * (wanted - logs)).sum(-1).clamp_min(0).numpy()
+        return (wanted.exp() * (wanted - logs)).sum(-1).clamp_min(0).cpu().numpy()
 
-    rows = _rows(latents, test.texts.texts)[codes.latents.cpu().numpy()]
+    # Where they depend on the token, good enough to choose latents by.
+    rows = rows_of(latents.written_rows(test.texts.texts), codes.latents.cpu().numpy())
     z = codes.z.double().cpu().numpy()[offset:]
     chosen = principled.exchange(x[two].sub(x[one]).numpy(), z[base], z[other], rows, max(KS))
     edited, weight = {}, {}
@@ -266,18 +269,13 @@ def _values(
 
 
 def _next(prompts: Prompts, texts: Tensor, rows: Tensor) -> Tensor:
-    """Return the logits (n, vocab) after texts with rows in place, on the CPU."""
+    """Return the logits (n, vocab) after texts with rows in place, where the model is."""
     return torch.cat(
         [
-            prompts.logits(some, part.to(prompts.rows.dtype)).cpu()
+            prompts.logits(some, part.to(prompts.rows.dtype))
             for some, part in zip(texts.split(_BATCH), rows.split(_BATCH), strict=True)
         ]
     )
-
-
-def _rows(latents: Latents, texts: Sequence[str]) -> Floats:
-    """Return (d_sae, d_out); where they depend on the token, good enough to choose latents by."""
-    return latents.written_rows(texts).astype(np.float64)
 
 
 def _centred(latents: Latents, test: _Half, base: Ints) -> Floats:

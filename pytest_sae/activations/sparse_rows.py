@@ -1,0 +1,54 @@
+"""Latents that are dense on the dictionary's device, as sparse rows on the host.
+
+sparse_rows(z) -> (row, d_sae) sparse     Places.of(z).take(other) -> another at the same places
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Where a dense tensor is not zero, row by row.
+
+    Args:
+        row: (entry,) long, on its device.
+        column: (entry,) long, likewise.
+        shape: of the tensor.
+    """
+
+    row: Tensor
+    column: Tensor
+    shape: tuple[int, int]
+
+    @classmethod
+    def of(cls, dense: Tensor) -> Places:
+        """Return the places of (row, column) that are not zero, in the order of rows."""
+        row, column = dense.nonzero(as_tuple=True)
+        return cls(row, column, (dense.shape[0], dense.shape[1]))
+
+    def take(self, dense: Tensor) -> sparse.csr_array:
+        """Return a tensor of the shape at these places: nothing else of it is copied."""
+        starts = np.zeros(self.shape[0] + 1, np.int32)
+        np.cumsum(self.row.bincount(minlength=self.shape[0]).cpu().numpy(), out=starts[1:])
+        columns: NDArray[np.int32] = self.column.int().cpu().numpy()
+        values = dense[self.row, self.column].float().cpu().numpy()
+        return sparse.csr_array((values, columns, starts), shape=self.shape)
+
+
+def sparse_rows(dense: Tensor) -> sparse.csr_array:
+    """Return a dense (row, column) tensor as sparse float32 rows.
+
+    What is not zero is found on the tensor's device: of a wide dictionary hardly anything is left
+    to copy.
+
+    Args:
+        dense: on any device.
+    """
+    return Places.of(dense).take(dense)
