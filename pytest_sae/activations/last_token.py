@@ -21,7 +21,7 @@ from pytest_sae.activations.store import Store, Tensors
 from pytest_sae.activations.work import Work
 from pytest_sae.dictionaries.base import Dictionary
 from pytest_sae.models import model as models
-from pytest_sae.models import tokenize
+from pytest_sae.models import tf32, tokenize
 from pytest_sae.models.model import LanguageModel
 from pytest_sae.models.site import Site
 from pytest_sae.models.tokenize import Tokens, padded
@@ -52,6 +52,7 @@ def last_rows(
         "model": model.fingerprint,
         "dtype": str(model.dtype),
         "device": model.device.type,
+        **tf32.as_key(model),
         "sites": [site.tensor for site in sites],
         "tokens": _fingerprint(tokens),
     }

@@ -20,26 +20,27 @@ class Places:
     Args:
         row: (entry,) long, on its device.
         column: (entry,) long, likewise.
-        shape: of the tensor.
+        starts: (row + 1,) where each row's entries begin.
+        columns: (entry,) `column` on the host.
     """
 
     row: Tensor
     column: Tensor
-    shape: tuple[int, int]
+    starts: NDArray[np.int32]
+    columns: NDArray[np.int32]
 
     @classmethod
     def of(cls, dense: Tensor) -> Places:
         """Return the places of (row, column) that are not zero, in the order of rows."""
         row, column = dense.nonzero(as_tuple=True)
-        return cls(row, column, (dense.shape[0], dense.shape[1]))
+        starts = np.zeros(len(dense) + 1, np.int32)
+        np.cumsum(row.bincount(minlength=len(dense)).cpu().numpy(), out=starts[1:])
+        return cls(row, column, starts, column.int().cpu().numpy())
 
     def take(self, dense: Tensor) -> sparse.csr_array:
         """Return a tensor of the shape at these places: nothing else of it is copied."""
-        starts = np.zeros(self.shape[0] + 1, np.int32)
-        np.cumsum(self.row.bincount(minlength=self.shape[0]).cpu().numpy(), out=starts[1:])
-        columns: NDArray[np.int32] = self.column.int().cpu().numpy()
         values = dense[self.row, self.column].float().cpu().numpy()
-        return sparse.csr_array((values, columns, starts), shape=self.shape)
+        return sparse.csr_array((values, self.columns, self.starts), shape=tuple(dense.shape))
 
 
 def sparse_rows(dense: Tensor) -> sparse.csr_array:

@@ -167,9 +167,9 @@ def _half(
 def _answers(latents: Latents, test: _Half, features: SupervisedDictionary, group: Ints) -> Answers:
     x, dictionary = test.prompts.rows.double(), latents.dictionary
     read = test.read.to(dictionary.device, dictionary.dtype)
-    mean = torch.from_numpy(features.mean).expand_as(x)
-    own = dictionary.reconstruct(read).double().cpu()
-    ideal = torch.from_numpy(features.reconstruct(test.values))
+    mean = torch.from_numpy(features.mean).to(x.device).expand_as(x)
+    own = dictionary.reconstruct(read).double().to(x.device)
+    ideal = torch.from_numpy(features.reconstruct(test.values)).to(x.device)
 
     def difference(rows: Tensor) -> Floats:
         logits = _next(test.prompts, torch.arange(len(x)), rows)
@@ -214,14 +214,14 @@ def _edits(
 
     # Where they depend on the token, good enough to choose latents by.
     rows = rows_of(latents.written_rows(test.texts.texts), codes.latents.cpu().numpy())
-    z = codes.z.double().cpu().numpy()[offset:]
-    chosen = principled.exchange(x[two].sub(x[one]).numpy(), z[base], z[other], rows, max(KS))
+    z = codes.z[offset:].double().cpu().numpy()
+    chosen = principled.exchange(x[two].sub(x[one]).cpu().numpy(), z[base], z[other], rows, max(KS))
     edited, weight = {}, {}
     centred = _centred(latents, test, base)
     for k in KS:
         mask = _mask(chosen[:k], z.shape[1])
         change = codes.exchanged(one + offset, two + offset, torch.from_numpy(mask))
-        edited[k] = apart(x[one] + change.double().cpu())
+        edited[k] = apart(x[one] + change.double().to(x.device))
         gone = (z[base] * mask) @ rows
         weight[k] = shares((gone * centred).sum(1), centred)
     before, after = test.values[base, place], test.values[other, place]
@@ -231,7 +231,7 @@ def _edits(
         before,
         apart(x[one]),
         edited,
-        apart(x[one] + torch.from_numpy(features.edit(place, before, after))),
+        apart(x[one] + torch.from_numpy(features.edit(place, before, after)).to(x.device)),
         weight,
         features.removed(place, test.values[base]),
     )

@@ -202,8 +202,13 @@ class AffineRemoval:
     def _taken(self, latents: Indices) -> Tensor:
         """(text, d_out) float64, where the decoder is."""
         rows = _some(self.decoder, latents)
-        amounts = self._columns[:, latents].toarray().astype(np.float64)
-        return torch.from_numpy(amounts).to(rows.device) @ rows
+        there = self._columns[:, latents].tocoo()
+        text, place, value = (
+            torch.from_numpy(each).to(rows.device) for each in (there.row, there.col, there.data)
+        )
+        amounts = rows.new_zeros(there.shape)
+        amounts[text.long(), place.long()] = value.double()
+        return amounts @ rows
 
     @cached_property
     def _columns(self) -> sparse.csc_array:
@@ -215,7 +220,7 @@ class AffineRemoval:
         """Return what is removed, (order, n, text, probe); see `Removal`."""
         removed = np.zeros((len(orders), len(ns), self.z.shape[0], len(weight)))
         for each, latents in enumerate(orders):
-            adds = written(rows_of(self.decoder, latents), weight)
+            adds = written(_some(self.decoder, latents), weight)
             amounts = self._columns[:, latents].toarray().astype(np.float64)
             for place, (low, high) in enumerate(zip((0, *ns), ns, strict=False)):
                 removed[each, place] = amounts[:, low:high] @ adds[low:high]

@@ -157,15 +157,10 @@ class Ablation:
         """Give the texts after ablation of the first n latents, for every n."""
         train = self.removal_train.prefixes(latents, ns)
         test = self.removal.prefixes(latents, ns)
-        before: tuple[Tensor, Tensor] | None = None
+        x: list[Tensor] = []
         for gone_train, gone_test in zip(train, test, strict=True):
-            if before is None:
-                x_train, x_test = (np.array(x, float) for x in (texts.x_train, texts.x_test))
-                before = (
-                    torch.from_numpy(x_train).to(gone_train),
-                    torch.from_numpy(x_test).to(gone_test),
-                )
-            yield before[0] - gone_train, before[1] - gone_test
+            x = x or [_beside(gone_train, each) for each in (texts.x_train, texts.x_test)]
+            yield x[0] - gone_train, x[1] - gone_test
 
     def read(
         self, texts: TaskTexts, concept: ErasedConcept, latents: Indices, ns: Sequence[int]
@@ -207,6 +202,10 @@ class Ablation:
             for each in texts.concepts
         ]
         return np.stack(contrasts) * written(self.rows, directions).T
+
+
+def _beside(there: Tensor, x: NDArray[np.floating]) -> Tensor:
+    return torch.from_numpy(np.array(x)).to(there.device).double()
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ _DEVICE = torch.Tensor.device.__get__  # type: ignore[attr-defined]
 _SET_DATA = torch.Tensor.data.__set__  # type: ignore[attr-defined]
 _MAKE = (torch.tensor, torch.as_tensor)
 _COPY = (torch.Tensor.copy_, torch.Tensor.__setitem__)
+_INDEXING = (torch.Tensor.__getitem__, torch.Tensor.index_put)
 _TO = (torch.Tensor.to, torch.Tensor.cpu)
 _ARRAYS = (torch.Tensor.numpy, torch.Tensor.__array__)
 _SCALARS = (
@@ -59,9 +60,14 @@ class FakeDevice(TorchFunctionMode):
         self.largest: Counter[tuple[str, str]] = Counter()
         self.refused: Counter[tuple[str, str]] = Counter()
 
-    def fetched(self) -> dict[str, int]:
-        """Bytes that came from the device, by the function that fetched them."""
-        return {place: size for (way, place), size in self.moved.items() if way == "fetched"}
+    def clear(self) -> None:
+        """Forget what was counted."""
+        for each in (self.moved, self.largest, self.refused):
+            each.clear()
+
+    def total(self, way: str) -> int:
+        """Bytes that were `fetched` from the device, or `sent` to it."""
+        return sum(size for (moved, _), size in self.moved.items() if moved == way)
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -107,7 +113,7 @@ class FakeDevice(TorchFunctionMode):
     def _read(self, func: Any, there: list[Tensor]) -> None:
         for each in there:
             if func in _ARRAYS:
-                self.refused[func.__name__, _place()] += 1
+                self._refuse(func)
             self._count("fetched", each)
 
     def _together(
@@ -120,11 +126,16 @@ class FakeDevice(TorchFunctionMode):
             value = args[-1]
             if isinstance(value, Tensor) and _on(value) != _on(args[0]):
                 self._count("fetched" if _on(value) else "sent", value)
-        elif func == torch.Tensor.__getitem__ and _on(args[0]):
+        elif func in _INDEXING and _on(args[0]):
             for each in elsewhere:
                 self._count("sent", each)
+            if any(each.is_floating_point() for each in elsewhere):  # no index, but values to put
+                self._refuse(func)
         else:
-            self.refused[getattr(func, "__name__", str(func)), _place()] += 1
+            self._refuse(func)
+
+    def _refuse(self, func: Any) -> None:
+        self.refused[func.__name__, _place()] += 1
 
     def _count(self, way: str, tensor: Tensor) -> None:
         size = tensor.numel() * tensor.element_size()
