@@ -65,7 +65,7 @@ class Latents:
         self._places: dict[tuple[str, ...], dict[str, int]] = {}
         self._keepers: dict[tuple[str, ...], Keeper] = {}
         self._densities: dict[tuple[str, ...], NDArray[np.float64]] = {}
-        self._rows: dict[tuple[str, ...], Tensor] = {}
+        self._rows: dict[tuple[str, ...], Tensor] = {}  # by texts; of none where they are fixed
         self._evidence: dict[object, list[LatentEvidence]] = {}
 
     def of_twin(self, dictionary: Dictionary, encodes_alike: bool = False) -> Latents:
@@ -227,10 +227,12 @@ class Latents:
 
         On the dictionary's device, where whoever computes with all of them does so.
         """
-        it = self.dictionary
-        rows = it.scaled_rows if isinstance(it, Scaled) else it.decoder_rows
-        assert rows is not None
-        return rows.detach().float()
+        if () not in self._rows:  # one copy at most, of rows in half precision
+            it = self.dictionary
+            rows = it.scaled_rows if isinstance(it, Scaled) else it.decoder_rows
+            assert rows is not None
+            self._rows[()] = rows.detach().float()
+        return self._rows[()]
 
     def can_read(self, texts: Sequence[str]) -> bool:
         """Whether there are, or can be made, activations of all of the texts."""

@@ -40,6 +40,7 @@ Indices = NDArray[np.int64]
 Rows = NDArray[np.floating] | Tensor
 
 _ROWS = 4096
+_MEASURED_BYTES = 2**28  # of means that are measured at once
 
 
 def mean_difference(z: sparse.csr_array, positive: NDArray[Any], negative: NDArray[Any]) -> Floats:
@@ -249,9 +250,13 @@ class MeasuredRemoval:
     ) -> Floats:
         """Return what is removed, (order, n, text, probe); see `Removal`."""
         probes = np.asarray(weight, np.float64).T
-        # One order after the other: the means of all of them may be more than memory holds.
-        removed = [
-            np.asarray(self.means([latents[:n] for n in ns]), np.float64) @ probes
-            for latents in orders
-        ]
+        removed: list[Floats] = []
+        together = 1
+        # Each call reads all texts, and the means of all orders may be more than memory holds.
+        while len(removed) < len(orders):
+            some = orders[len(removed) : len(removed) + together]
+            means = np.asarray(self.means([latents[:n] for latents in some for n in ns]))
+            read = (each.astype(np.float64) @ probes for each in means)
+            removed.extend(np.stack([*read]).reshape(len(some), len(ns), *means.shape[1:2], -1))
+            together = max(1, together * _MEASURED_BYTES // max(1, means.nbytes))
         return np.stack(removed)
