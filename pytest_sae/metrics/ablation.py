@@ -83,10 +83,13 @@ def written(decoder: Rows, weight: NDArray[np.floating]) -> Floats:
 
 
 def lengths(decoder: Rows) -> Floats:
-    """Return the Euclidean norm of every decoder row, (d_sae,) float64, in blocks.
+    """Return the Euclidean norm of every decoder row, in blocks.
 
     Args:
         decoder: (d_sae, d_out) decoder rows.
+
+    Returns:
+        (d_sae,) float64, 0 or more.
 
     >>> lengths(np.array([[3.0, 4.0], [0.0, 0.0]])).tolist()
     [5.0, 0.0]
@@ -96,11 +99,14 @@ def lengths(decoder: Rows) -> Floats:
 
 
 def rows_of(decoder: Rows, latents: Indices) -> Floats:
-    """Return the decoder rows of some latents, (n, d_out) float64: no other is copied.
+    """Return the decoder rows of some latents: no other is copied.
 
     Args:
         decoder: (d_sae, d_out) decoder rows.
         latents: (n,) indices.
+
+    Returns:
+        (n, d_out) float64.
 
     >>> rows_of(torch.eye(3), np.array([2])).tolist()
     [[0.0, 0.0, 1.0]]
