@@ -95,7 +95,7 @@ class Prompts:
         stream: of the texts, at the site that is written.
         places: (text,) long, position in each text, BOS counted.
         ids: per text (pos,) long.
-        x: per text (pos, d), its activations.
+        x: per text (pos, d), its activations, where the model is.
         under: per text (pos, d_model), the stream below the site's block, where that is needed.
     """
 
@@ -115,7 +115,10 @@ class Prompts:
         ids: dict[int, Tensor] = {}
         x: dict[int, Tensor] = {}
         under: dict[int, Tensor] = {}
+        device = stream.model.device
         for part, residual in activations(stream):
+            here = part.x.to(device)
+            below = None if residual is None else residual.to(device)
             lengths = part.batch.attention.sum(1).tolist()
             for row, (text, length) in enumerate(
                 zip(part.batch.rows.tolist(), lengths, strict=True)
@@ -125,9 +128,9 @@ class Prompts:
                         f"{stream.texts[text][:60]!r} is cut to {length} tokens. Expected at "
                         f"least {places[text] + 1}: shorten it, or take a suite with more context."
                     )
-                ids[text], x[text] = part.batch.ids[row, :length], part.x[row, :length]
-                if residual is not None:
-                    under[text] = residual[row, :length]
+                ids[text], x[text] = part.batch.ids[row, :length], here[row, :length]
+                if below is not None:
+                    under[text] = below[row, :length]
         order = range(len(stream.texts))
         return cls(
             stream,
@@ -152,9 +155,8 @@ class Prompts:
         model, site = self.stream.model, self.stream.site
         batch, x = self._batch(texts)
         if rows is not None:
-            x = x.to(rows.device)
             at = (torch.arange(len(texts)), self.places[texts])
-            x = x.index_put(at, rows.to(x.dtype))
+            x = x.index_put(at, rows.to(x))
         under = None if self.under is None else _padded([self.under[t] for t in texts.tolist()])
         logits = model.next_logits_from(batch, site, x, under).float()
         self.stream.store.work.spliced("patch")

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from pytest_sae.activations.codes import chunk_tokens, entries
+from pytest_sae.activations.segments import add_segments
 from pytest_sae.activations.stream import ActivationBatch
 from pytest_sae.activations.work import Work
 from pytest_sae.dictionaries.base import Dictionary, Scaled
@@ -67,6 +68,7 @@ def pool(
         DataError: a text has no valid token; the message names its index.
     """
     work = work or Work()
+    device = None if dictionary is None else dictionary.device
     tokens = np.zeros(n_texts, np.int64)
     x = np.zeros((n_texts, 0), np.float32)
     rows: list[npt.NDArray[np.int64]] = []
@@ -78,7 +80,7 @@ def pool(
             if x.shape[1] == 0:
                 x = np.zeros((n_texts, target.x.shape[-1]), np.float32)
             tokens[index] += counts.numpy()
-            x[index] = _sums(target.x_valid.double(), part.text_of_token, counts) / counts[:, None]
+            x[index] = _means(target, counts, device)
             if dictionary is not None:
                 rows.append(index)
                 latents += _pool_latents(part, dictionary, counts, work)
@@ -299,8 +301,15 @@ def _block(held: _Entries, start: Tensor | int, counts: Tensor, dictionary: Dict
     )
 
 
-def _sums(values: Tensor, segment: Tensor, counts: Tensor) -> Tensor:
-    return values.new_zeros(len(counts), values.shape[1]).index_add_(0, segment, values)
+def _means(
+    part: ActivationBatch, counts: Tensor, device: torch.device | None
+) -> npt.NDArray[np.float64]:
+    """(text, d): of a batch's valid tokens, summed in float64 on the device."""
+    values = part.x_valid.to(device).double()
+    sums = values.new_zeros(len(counts), values.shape[1])
+    add_segments(sums, values, part.text_of_token.to(device))
+    means: npt.NDArray[np.float64] = (sums.cpu() / counts[:, None]).numpy()
+    return means
 
 
 def _counts(part: ActivationBatch) -> Tensor:
@@ -322,17 +331,20 @@ def _ablated(
 ) -> Tensor:
     """(set, text, d_out) float64: means of a batch's texts that are kept."""
     counts = _counts(part)[kept]
-    sums = torch.zeros(len(sets), len(counts), dictionary.d_out, dtype=torch.float64)
-    some = ActivationBatch(part.batch.only(kept), part.x, part.codes)
-    place = kept.cumsum(0) - 1
     device = dictionary.device
+    shape = (len(sets), len(counts), dictionary.d_out)
+    sums = torch.zeros(shape, dtype=torch.float64, device=device)
+    some = ActivationBatch(part.batch.only(kept), part.x, part.codes)
+    place = (kept.cumsum(0) - 1).to(device)
+    removed = [latents.to(device) for latents in sets]
     wanted = target.x[some.batch.valid].split(chunk_tokens(dictionary))
     with torch.no_grad():
         for y, (x, z, text) in zip(wanted, _pieces(some, dictionary), strict=True):
-            for each, latents in zip(sums, sets, strict=True):
-                left = y - dictionary.contribution(x, z, latents.to(device)).cpu().to(y.dtype)
-                each.index_add_(0, place[text.cpu()], left.double())
-    return sums / counts[:, None]
+            there = y.to(device)
+            for each, latents in zip(sums, removed, strict=True):
+                left = there - dictionary.contribution(x, z, latents).to(there.dtype)
+                add_segments(each, left.double(), place[text])
+    return sums.cpu() / counts[:, None]
 
 
 def _in_order(

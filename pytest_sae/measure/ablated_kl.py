@@ -7,6 +7,7 @@ why_not(latents) -> reason, empty if it can be done
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -57,9 +58,10 @@ def ablated_kl(
             left -= len(target.batch.rows)
             if few.stop == 0:
                 continue
-            some = ActivationBatch(target.batch.take(few), target.x[few])
+            there = replace(target, x=target.x.to(latents.dictionary.device))
+            some = ActivationBatch(target.batch.take(few), there.x[few])
             tokens += int(behaviour.predictions(some.batch.valid).sum())
-            for place, new in enumerate(_ablated(latents, part, target, wanted)):
+            for place, new in enumerate(_ablated(latents, part, there, wanted)):
                 total[place] += _kl(
                     written, some, new[few], None if stream is None else stream[few]
                 )
@@ -78,7 +80,7 @@ def _ablated(
             pieces.append(dictionary.contribution(x, z, wanted.to(dictionary.device)))
     for pieces in gone:
         new = target.x.clone()
-        new[target.batch.valid] -= torch.cat(pieces).to(new)
+        new[target.batch.valid] -= torch.cat(pieces).to(new.dtype)
         yield new
 
 

@@ -28,6 +28,7 @@ from pytest_sae.families.registry import card_of
 from pytest_sae.measure import recorded_latents, scr_and_tpp
 from pytest_sae.measure.given import Given, marked, measured
 from pytest_sae.measure.recorded_latents import RecordedLatents
+from pytest_sae.models import tf32
 from pytest_sae.models.absent import AbsentModel
 from pytest_sae.models.load import load as load_model
 from pytest_sae.models.model import LanguageModel
@@ -336,6 +337,7 @@ class EvalSession:
             **({"remarks": self._remarks} if self._remarks else {}),
             **({"activations": self._recorded()} if self.options.activations else {}),
             "judges": self.judges.describe(),
+            **({"model_products": tf32.SAID} if self._tf32 else {}),
             "models": {name: each.fingerprint for name, each in sorted(self._models.items())},
             "data": self._summary if "tasks" in vars(self) else {},
             "work": {
@@ -344,6 +346,10 @@ class EvalSession:
                 "peak_memory": peak_memory(),
             },
         }
+
+    @property
+    def _tf32(self) -> bool:
+        return any(tf32.used(each.device, each.dtype) for each in self._models.values())
 
     @cached_property
     def _summary(self) -> dict[str, object]:
