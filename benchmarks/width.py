@@ -9,7 +9,8 @@ cached by the first and read by the others. Printed are CPU seconds by family, t
 it measured each family. Families that ask a judge are left out.
 
 `--texts 0.1` takes a tenth of the texts of the suite's tables: a token takes milliseconds at these
-widths, and how memory grows with d_sae is no matter of their number.
+widths, and how memory grows with d_sae is no matter of their number. Below a tenth, tasks have too
+few texts of a label.
 
 The model is the bundled one, which is 128 wide. `--d-in 256` takes it twice side by side, which
 predicts the same; for any other width it is a random one of its shape, of which families that ask
