@@ -50,7 +50,7 @@ def main() -> None:
         session = EvalSession(made)
         taken = []
         for seed in range(asked.saes):
-            path = write(Path(directory, str(seed)), asked.latents, seed)
+            path = write(Path(directory, str(seed)), asked.latents, seed=seed)
             taken.append(seconds(session, path, asked.families, bare=seed % _EVERY == 0))
         session.close()
     table(taken, asked.families)

@@ -205,7 +205,7 @@ def references(world: Path, suite: str) -> dict[str, dict[str, float]]:
         if (world / "saes" / name).is_dir():
             sae = session.load(resolve([str(world / "saes" / name)])[0])
             latents, texts = session.latents(sae), erasure_texts(session.tasks)
-            rows = latents.written_rows(texts)
+            rows = latents.written_rows(texts).cpu().numpy()
             found[name] = reference(_read(session.tasks, latents), rows)
             session.release(sae)
     session.close()

@@ -230,6 +230,8 @@ def _add_check(commands: Any) -> None:
     add("--judge", metavar="MODEL", help="as --sae-judge of a run")
     add("--judge-api-base", metavar="URL", help="as --sae-judge-api-base of a run")
     add("--activations", type=Path, metavar="DIR", help="as --sae-activations of a run")
+    told = "also tell what the run will take: seconds, memory and disk of each stage"
+    add("--estimate", action="store_true", help=told)
     check.set_defaults(run=_check)
 
 
@@ -403,6 +405,7 @@ def _check(chosen: argparse.Namespace) -> Said:
         chosen.judge,
         chosen.judge_api_base,
         chosen.activations,
+        chosen.estimate,
     )
     found = list(check(wanted))
     text = "".join(f"{each.line}\n" for each in found)

@@ -34,6 +34,7 @@ class Options:
         report: directory that the reports go to.
         cache: directory of the activation cache, None to keep nothing.
         cache_limit: bytes that it may hold after the run, 0 for any number.
+        memory: bytes that a process of the run may hold, 0 for as many as it takes.
         seed: seed of everything random.
         gate: False to measure without judging.
         threads: CPU threads of torch and linear algebra, one by default because sums depend on
@@ -99,6 +100,7 @@ class Options:
     repeats: int = 1
     baseline_texts: int = 2**20
     cache_limit: int = 0
+    memory: int = 0
     resume: bool = False
     model_dtype: str | None = None
     progress: int = 60
@@ -184,6 +186,9 @@ FLAGS = (
     Flag("cache-limit", "SIZE|off",
          "most that stays there after a run; what was used longest ago goes first",
          lambda value: checked.size("cache-limit", value), "off"),
+    Flag("memory", "SIZE|off",
+         "most memory that a process of the run may hold: less is kept, no value changes",
+         lambda value: checked.size("memory", value), "off"),
     Flag("seed", "N", "seed of everything random", _whole("seed", 0), "0"),
     Flag("repeats", "N", "how often everything random is done, averaged, its spread shown",
          _whole("repeats", 1), "1"),

@@ -2,7 +2,9 @@
 
 Codes.of(part, dictionary, work) -> Codes      # one encode of every token of the batch
 codes.dense(mask, dictionary) -> (token, d_sae) in pieces
-Keeper(limit).coded(parts, dictionary, work) -> batches with their codes
+reconstructed(x, dictionary) -> (token, d_out)
+entries(x, dictionary) -> pieces, with (counts, latent, value) of what is not zero
+Keeper(Room(bytes)).coded(parts, dictionary, work) -> batches with their codes
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 # Latents encoded at once. On the CPU one allocation that fits the caches is encoded up to 1.5 times
 # faster than a whole batch; a GPU wants large matrices.
 _CHUNK_BYTES = {"cpu": 4 * 2**20, "cuda": 2**30}
-KEPT_BYTES = 2**30  # of one corpus' codes; a dictionary that is less sparse is encoded again
+KEPT_BYTES = 2**30  # of a dictionary's codes; what is less sparse is encoded again
 
 
 def chunk_tokens(dictionary: Dictionary) -> int:
@@ -54,13 +56,10 @@ class Codes:
         """Encode every token of a batch, special tokens too, padding excepted."""
         attention = part.batch.attention
         counts, latents, values = [], [], []
-        with torch.no_grad():
-            for x in torch.split(part.x[attention], chunk_tokens(dictionary)):
-                z = dictionary.encode(x.to(dictionary.device, dictionary.dtype))
-                token, latent = z.nonzero(as_tuple=True)
-                counts.append(torch.bincount(token, minlength=len(z)).cpu())
-                latents.append(latent.to(torch.int32).cpu())
-                values.append(z[token, latent].cpu())
+        for _, count, latent, value in entries(part.x[attention], dictionary):
+            counts.append(count)
+            latents.append(latent)
+            values.append(value)
         work.encoded(dictionary.fingerprint, part.batch)
         starts = torch.cat([torch.zeros(1, dtype=torch.long), torch.cat(counts).cumsum(0)])
         return cls(attention, starts, torch.cat(latents), torch.cat(values), dictionary.d_sae)
@@ -94,15 +93,61 @@ class Codes:
         return row, self.latents[entry].long(), self.values[entry]
 
 
-class Keeper:
-    """Codes of one text set, made in the first pass over it and kept if they are small enough.
+def entries(x: Tensor, dictionary: Dictionary) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """Encode tokens in pieces of `chunk_tokens`; only what is not zero leaves the device.
 
     Args:
-        limit: bytes at most; beyond it every pass encodes again, which `Work` tells.
+        x: (token, d_in).
+        dictionary: encodes.
+
+    Yields:
+        A piece as it was encoded, and on the CPU how many latents of each token are not zero, which
+        they are (int32), and their values, token by token.
+    """
+    for part in x.split(chunk_tokens(dictionary)):
+        with torch.no_grad():
+            piece = part.to(dictionary.device, dictionary.dtype)
+            z = dictionary.encode(piece)
+            token, latent = z.nonzero(as_tuple=True)
+            value = z[token, latent].cpu()
+            counts = torch.bincount(token, minlength=len(z)).cpu()
+        yield piece, counts, latent.to(torch.int32).cpu(), value
+
+
+def reconstructed(x: Tensor, dictionary: Dictionary) -> Tensor:
+    """Return the reconstructions of tokens, (token, d_out), in pieces of `chunk_tokens`.
+
+    Args:
+        x: (token, d_in).
+        dictionary: encodes and decodes.
+    """
+    read = x.to(dictionary.device, dictionary.dtype)
+    return torch.cat(
+        [dictionary.reconstruct(piece) for piece in read.split(chunk_tokens(dictionary))]
+    )
+
+
+class Room:
+    """How many bytes of codes may still be kept, by all who share it.
+
+    Args:
+        left: bytes.
     """
 
-    def __init__(self, limit: int = KEPT_BYTES) -> None:
-        self._limit = limit
+    def __init__(self, left: int = KEPT_BYTES) -> None:
+        self.left = left
+
+
+class Keeper:
+    """Codes of one text set, made in the first pass over it and kept if there is room for them.
+
+    Args:
+        room: shared with other text sets; where it is too small every pass encodes again, in the
+            same pieces and so to the same bits, which `Work` tells.
+    """
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
         self._kept: list[Codes] | None = None
 
     def coded(
@@ -126,9 +171,10 @@ class Keeper:
                 codes = Codes.of(part, dictionary, work)
             size += codes.nbytes
             made.append(codes)
-            if size > self._limit:
+            if size > self._room.left:
                 made.clear()
             yield replace(part, codes=codes)
-        if size <= self._limit:
+        if size <= self._room.left:
             self._kept = made
+            self._room.left -= size
             work.bytes_kept += size

@@ -16,11 +16,12 @@ from scipy import sparse
 from torch import Tensor
 
 from pytest_sae.activations.codes import chunk_tokens
+from pytest_sae.activations.sparse_rows import sparse_rows
 from pytest_sae.activations.store import Store, Tensors
 from pytest_sae.activations.work import Work
 from pytest_sae.dictionaries.base import Dictionary
 from pytest_sae.models import model as models
-from pytest_sae.models import tokenize
+from pytest_sae.models import tf32, tokenize
 from pytest_sae.models.model import LanguageModel
 from pytest_sae.models.site import Site
 from pytest_sae.models.tokenize import Tokens, padded
@@ -51,6 +52,7 @@ def last_rows(
         "model": model.fingerprint,
         "dtype": str(model.dtype),
         "device": model.device.type,
+        **tf32.as_key(model),
         "sites": [site.tensor for site in sites],
         "tokens": _fingerprint(tokens),
     }
@@ -80,7 +82,7 @@ def encode_rows(dictionary: Dictionary, x: Tensor, work: Work) -> sparse.csr_arr
     with torch.no_grad(), work.timed("encode rows"):
         for part in x.split(chunk_tokens(dictionary)):
             z = dictionary.encode(part.to(dictionary.device, dictionary.dtype))
-            parts.append(sparse.csr_array(z.float().cpu().numpy()))
+            parts.append(sparse_rows(z))
     return sparse.csr_array(sparse.vstack(parts, format="csr"))
 
 

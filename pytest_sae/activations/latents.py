@@ -8,10 +8,11 @@ from copy import copy
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from pytest_sae.activations import evidence as gathering
 from pytest_sae.activations import pooled as pooling
-from pytest_sae.activations.codes import Keeper
+from pytest_sae.activations.codes import KEPT_BYTES, Keeper, Room
 from pytest_sae.activations.contexts import LatentEvidence
 from pytest_sae.activations.evidence import EvidenceSizes
 from pytest_sae.activations.pooled import Pooled
@@ -63,9 +64,19 @@ class Latents:
         self._pooled: dict[tuple[str, ...], Pooled] = {}
         self._places: dict[tuple[str, ...], dict[str, int]] = {}
         self._keepers: dict[tuple[str, ...], Keeper] = {}
+        self.keep(KEPT_BYTES)
         self._densities: dict[tuple[str, ...], NDArray[np.float64]] = {}
-        self._rows: dict[str, NDArray[np.float32]] = {}
+        self._rows: dict[tuple[str, ...], Tensor] = {}  # by texts; of none where they are fixed
         self._evidence: dict[object, list[LatentEvidence]] = {}
+
+    def keep(self, size: int) -> None:
+        """Keep so many bytes of codes at most; other texts are encoded whenever they are needed.
+
+        Args:
+            size: for this dictionary, and as much for each that is measured beside it.
+        """
+        self._kept_bytes = size
+        self._room = Room(size)
 
     def of_twin(self, dictionary: Dictionary, encodes_alike: bool = False) -> Latents:
         """Return the latents of another dictionary of the same sites; activations are shared.
@@ -80,6 +91,7 @@ class Latents:
         if not encodes_alike:
             kept = {name: each for name, each in vars(self).items() if isinstance(each, dict)}
             vars(twin).update({name: {} for name in kept if name not in _OF_TEXTS})
+            twin._room = Room(self._kept_bytes)
         twin._rows = {}
         return twin
 
@@ -176,7 +188,7 @@ class Latents:
             texts: each once.
         """
         key = tuple(texts)
-        keeper = self._keepers.setdefault(key, Keeper())
+        keeper = self._keepers.setdefault(key, Keeper(self._room))
         shown = self.read(stage, self.tokens(key))
         return keeper.coded(shown, self.dictionary, self.store.work)
 
@@ -207,33 +219,31 @@ class Latents:
         )
         return removed
 
-    def written_rows(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return what one unit of each latent writes, (d_sae, d_out).
+    def written_rows(self, texts: Sequence[str]) -> Tensor:
+        """Return what one unit of each latent writes, (d_sae, d_out), on the dictionary's device.
 
         Where that depends on the token, at the mean of what is read: good enough to rank latents
         by effect, which is all it is used for then.
         """
-        dictionary = self.dictionary
-        if dictionary.decoder_rows is not None:
+        if self.dictionary.decoder_rows is not None:
             return self.fixed_rows
-        mean = torch.from_numpy(self.read_means(texts).mean(0))
-        if isinstance(dictionary, Scaled):
-            scale = dictionary.token_scale(mean[None].to(dictionary.device, dictionary.dtype))
-            return self.fixed_rows * float(scale)
-        return self._rows_at(mean).detach().float().cpu().numpy()
+        key = tuple(texts)
+        if key not in self._rows:
+            self._rows[key] = self._rows_at_mean(key)
+        return self._rows[key]
 
     @property
-    def fixed_rows(self) -> NDArray[np.float32]:
+    def fixed_rows(self) -> Tensor:
         """(d_sae, d_out): what one unit writes, at scale one of a `Scaled` dictionary.
 
-        Brought from the dictionary's device once, however many tasks ask for it.
+        On the dictionary's device, where whoever computes with all of them does so.
         """
-        if "all" not in self._rows:
+        if () not in self._rows:  # one copy at most, of rows in half precision
             it = self.dictionary
             rows = it.scaled_rows if isinstance(it, Scaled) else it.decoder_rows
             assert rows is not None
-            self._rows["all"] = rows.detach().float().cpu().numpy()
-        return self._rows["all"]
+            self._rows[()] = rows.detach().float()
+        return self._rows[()]
 
     def can_read(self, texts: Sequence[str]) -> bool:
         """Whether there are, or can be made, activations of all of the texts."""
@@ -260,7 +270,15 @@ class Latents:
             )
         return self._streams[texts, site]
 
-    def _rows_at(self, mean: torch.Tensor) -> torch.Tensor:
+    def _rows_at_mean(self, texts: tuple[str, ...]) -> Tensor:
+        dictionary = self.dictionary
+        mean = torch.from_numpy(self.read_means(texts).mean(0))
+        if isinstance(dictionary, Scaled):
+            scale = dictionary.token_scale(mean[None].to(dictionary.device, dictionary.dtype))
+            return self.fixed_rows * float(scale)
+        return self._rows_at(mean).detach().float()
+
+    def _rows_at(self, mean: Tensor) -> Tensor:
         dictionary = self.dictionary
         size = max(1, min(_ROWS, _ROW_CODES // dictionary.d_sae))
         x = mean.to(dictionary.device, dictionary.dtype).expand(size, -1)

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pytest_sae.activations.codes import entries
 from pytest_sae.activations.steering import activations
 from pytest_sae.activations.stream import ActivationBatch, TokenActivations
 from pytest_sae.dictionaries.base import Dictionary
@@ -94,7 +95,7 @@ class Prompts:
         stream: of the texts, at the site that is written.
         places: (text,) long, position in each text, BOS counted.
         ids: per text (pos,) long.
-        x: per text (pos, d), its activations.
+        x: per text (pos, d), its activations, where the model is.
         under: per text (pos, d_model), the stream below the site's block, where that is needed.
     """
 
@@ -114,7 +115,10 @@ class Prompts:
         ids: dict[int, Tensor] = {}
         x: dict[int, Tensor] = {}
         under: dict[int, Tensor] = {}
+        device = stream.model.device
         for part, residual in activations(stream):
+            here = part.x.to(device)
+            below = None if residual is None else residual.to(device)
             lengths = part.batch.attention.sum(1).tolist()
             for row, (text, length) in enumerate(
                 zip(part.batch.rows.tolist(), lengths, strict=True)
@@ -124,9 +128,9 @@ class Prompts:
                         f"{stream.texts[text][:60]!r} is cut to {length} tokens. Expected at "
                         f"least {places[text] + 1}: shorten it, or take a suite with more context."
                     )
-                ids[text], x[text] = part.batch.ids[row, :length], part.x[row, :length]
-                if residual is not None:
-                    under[text] = residual[row, :length]
+                ids[text], x[text] = part.batch.ids[row, :length], here[row, :length]
+                if below is not None:
+                    under[text] = below[row, :length]
         order = range(len(stream.texts))
         return cls(
             stream,
@@ -151,9 +155,8 @@ class Prompts:
         model, site = self.stream.model, self.stream.site
         batch, x = self._batch(texts)
         if rows is not None:
-            x = x.to(rows.device)
             at = (torch.arange(len(texts)), self.places[texts])
-            x = x.index_put(at, rows.to(x.dtype))
+            x = x.index_put(at, rows.to(x))
         under = None if self.under is None else _padded([self.under[t] for t in texts.tolist()])
         logits = model.next_logits_from(batch, site, x, under).float()
         self.stream.store.work.spliced("patch")
@@ -178,10 +181,9 @@ class PatchedCodes:
     def __init__(self, dictionary: Dictionary, read: Tensor) -> None:
         self._dictionary = dictionary
         self._x = read.to(dictionary.device, dictionary.dtype)
-        with torch.no_grad():
-            z = dictionary.encode(self._x)
-        self.latents = (z != 0).any(0).nonzero()[:, 0]
-        self.z = z[:, self.latents]
+        row, latent, value = _encoded(self._x, dictionary)
+        self.latents, column = latent.unique(return_inverse=True)
+        self.z = value.new_zeros(len(read), len(self.latents)).index_put_((row, column), value)
 
     def exchanged(self, base: Tensor, source: Tensor, mask: Tensor) -> Tensor:
         """Return (n, d_out), what turns base rows into ones with the source's value of latents.
@@ -204,6 +206,17 @@ class PatchedCodes:
         z = self.z.new_zeros(len(texts), self._dictionary.d_sae)
         z = z.index_copy(1, self.latents, self.z[texts] * mask)
         return self._dictionary.contribution(self._x[texts], z, self.latents)
+
+
+def _encoded(x: Tensor, dictionary: Dictionary) -> tuple[Tensor, Tensor, Tensor]:
+    """Return (row, latent, value) of what is not zero: of a wide dictionary little is."""
+    parts, first = [], 0
+    for piece, counts, latent, value in entries(x, dictionary):
+        row = torch.arange(first, first + len(piece)).repeat_interleave(counts)
+        parts.append((row, latent.long(), value))
+        first += len(piece)
+    row, latent, value = (torch.cat(each).to(x.device) for each in zip(*parts, strict=True))
+    return row, latent, value
 
 
 def _joint(prompt: str) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,8 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from pytest_sae.activations.codes import chunk_tokens
+from pytest_sae.activations.codes import chunk_tokens, entries
+from pytest_sae.activations.segments import add_segments
 from pytest_sae.activations.stream import ActivationBatch
 from pytest_sae.activations.work import Work
 from pytest_sae.dictionaries.base import Dictionary, Scaled
@@ -19,7 +20,7 @@ from pytest_sae.errors import DataError
 
 VERSION = "1"  # part of a cache key: raise it when the means are computed otherwise
 
-_TEXT_BYTES = 2**28  # dense means of so many texts at once: few, where a dictionary is wide
+ENTRIES = 2**22  # latents of tokens that are added up at once, of whole texts
 
 Floats = npt.NDArray[np.float32]
 
@@ -67,6 +68,7 @@ def pool(
         DataError: a text has no valid token; the message names its index.
     """
     work = work or Work()
+    device = None if dictionary is None else dictionary.device
     tokens = np.zeros(n_texts, np.int64)
     x = np.zeros((n_texts, 0), np.float32)
     rows: list[npt.NDArray[np.int64]] = []
@@ -78,7 +80,7 @@ def pool(
             if x.shape[1] == 0:
                 x = np.zeros((n_texts, target.x.shape[-1]), np.float32)
             tokens[index] += counts.numpy()
-            x[index] = _sums(target.x_valid.double(), part.text_of_token, counts) / counts[:, None]
+            x[index] = _means(target, counts, device)
             if dictionary is not None:
                 rows.append(index)
                 latents += _pool_latents(part, dictionary, counts, work)
@@ -194,62 +196,120 @@ class _Latents:
 
 def _pool_latents(
     part: ActivationBatch, dictionary: Dictionary, counts: Tensor, work: Work
-) -> list[_Latents]:
-    most = max(1, _TEXT_BYTES // (dictionary.d_sae * 4))
+) -> Iterator[_Latents]:
+    """Give the batch's texts in blocks: never dense, however wide the dictionary is."""
     if part.codes is None:
         work.encoded(dictionary.fingerprint, part.batch)
-    if len(counts) <= most:
-        return [_block(part, dictionary, counts)]
-    blocks = [slice(first, first + most) for first in range(0, len(counts), most)]
-    return [_block(_texts(part, each), dictionary, counts[each]) for each in blocks]
+    ends = counts.cumsum(0)
+    held, seen, first = _Entries.none(dictionary), 0, 0
+    for size, piece in _entries(part, dictionary):
+        held, seen = held.joined(piece.later(seen)), seen + size
+        complete = int((ends <= seen).sum())
+        if complete == len(ends) or (len(held.token) >= ENTRIES and complete > first):
+            block, held = held.cut(int(ends[complete - 1]))
+            yield _block(block, ends[first - 1] if first else 0, counts[first:complete], dictionary)
+            first = complete
 
 
-def _block(part: ActivationBatch, dictionary: Dictionary, counts: Tensor) -> _Latents:
-    shape = (len(counts), dictionary.d_sae)
-    sums = torch.zeros(shape, dtype=torch.float32, device=dictionary.device)
-    largest, last = torch.full_like(sums, -torch.inf), torch.zeros_like(sums)
-    written = torch.zeros_like(sums) if isinstance(dictionary, Scaled) else None
-    with torch.no_grad():
-        for x, z, segment in _pieces(part, dictionary):
-            _add_segments(sums, z.float(), segment)
-            _see_segments(largest, last, z.float(), segment)
-            if isinstance(dictionary, Scaled):
-                assert written is not None
-                _add_segments(written, (z * dictionary.token_scale(x)).float(), segment)
-    mean = sp.csr_array((sums.cpu() / counts[:, None]).numpy())
-    there = np.repeat(np.arange(shape[0]), np.diff(mean.indptr)), mean.indices
-    data = largest.cpu().numpy()[there]
+@dataclass(frozen=True, eq=False)
+class _Entries:
+    """What is not zero, token by token: (entry,) each."""
+
+    token: Tensor
+    latent: Tensor
+    value: Tensor
+    written: Tensor | None  # the value times its token's scale
+
+    @classmethod
+    def none(cls, dictionary: Dictionary) -> _Entries:
+        none = torch.zeros(0)
+        written = none if isinstance(dictionary, Scaled) else None
+        return cls(none.long(), none.int(), none, written)
+
+    def later(self, tokens: int) -> _Entries:
+        return replace(self, token=self.token + tokens)
+
+    def joined(self, more: _Entries) -> _Entries:
+        return self._each(lambda name: torch.cat([getattr(self, name), getattr(more, name)]))
+
+    def cut(self, token: int) -> tuple[_Entries, _Entries]:
+        place = int(torch.searchsorted(self.token, token))
+        return (
+            self._each(lambda name: getattr(self, name)[:place]),
+            self._each(lambda name: getattr(self, name)[place:]),
+        )
+
+    def _each(self, made: Callable[[str], Tensor]) -> _Entries:
+        scaled = None if self.written is None else made("written")
+        return _Entries(made("token"), made("latent"), made("value"), scaled)
+
+
+def _entries(part: ActivationBatch, dictionary: Dictionary) -> Iterator[tuple[int, _Entries]]:
+    """Give the valid tokens' latents in pieces, with how many tokens a piece has."""
+    kept = part.codes is not None
+    pieces = _kept(part, dictionary) if kept else entries(part.x_valid, dictionary)
+    for x, counts, latent, value in pieces:
+        token, written = torch.arange(len(x)).repeat_interleave(counts), None
+        if isinstance(dictionary, Scaled):
+            with torch.no_grad():
+                scale = dictionary.token_scale(x)[:, 0].cpu()
+            written = (value * scale[token]).float()
+        yield len(x), _Entries(token, latent, value.float(), written)
+
+
+def _kept(
+    part: ActivationBatch, dictionary: Dictionary
+) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    assert part.codes is not None
+    valid = part.batch.valid[part.batch.attention].nonzero()[:, 0]
+    size = chunk_tokens(dictionary)
+    for x, tokens in zip(part.x_valid.split(size), valid.split(size), strict=True):
+        token, latent, value = part.codes.entries(tokens)
+        counts = token.bincount(minlength=len(tokens))
+        yield x.to(dictionary.device, dictionary.dtype), counts, latent, value
+
+
+def _block(held: _Entries, start: Tensor | int, counts: Tensor, dictionary: Dictionary) -> _Latents:
+    """Add up the latents of some texts, each text's tokens in their order."""
+    ends = counts.cumsum(0) + start
+    text = torch.searchsorted(ends, held.token, right=True)
+    keys, place = torch.unique(text * dictionary.d_sae + held.latent, return_inverse=True)
+    largest = torch.full((len(keys),), -torch.inf).scatter_reduce_(0, place, held.value, "amax")
+    # Zero is among the values of a latent that is silent on one of the tokens.
+    silent = torch.bincount(place, minlength=len(keys)) < counts[keys // dictionary.d_sae]
+    largest = torch.where(silent, largest.clamp_min(0), largest)
+    last = held.token == ends[text] - 1
+
+    def mean(values: Tensor) -> Tensor:
+        sums = torch.zeros(len(keys)).index_add_(0, place, values)
+        return sums / counts[keys // dictionary.d_sae]
+
+    def table(keys: Tensor, values: Tensor, kept: Tensor) -> sp.csr_array:
+        row, column = keys[kept] // dictionary.d_sae, keys[kept] % dictionary.d_sae
+        starts = np.concatenate([[0], torch.bincount(row, minlength=len(counts)).cumsum(0)])
+        data = values[kept].numpy(), column.int().numpy(), starts.astype(np.int32)
+        return sp.csr_array(data, shape=(len(counts), dictionary.d_sae))
+
+    means = mean(held.value)
+    written = None if held.written is None else mean(held.written)
+    own = text[last] * dictionary.d_sae + held.latent[last]
     return _Latents(
-        mean,
-        sp.csr_array((data, mean.indices, mean.indptr), shape=shape),
-        sp.csr_array(last.cpu().numpy()),
-        None if written is None else sp.csr_array((written.cpu() / counts[:, None]).numpy()),
+        table(keys, means, means != 0),
+        table(keys, largest, means != 0),
+        table(own, held.value[last], held.value[last] != 0),
+        None if written is None else table(keys, written, written != 0),
     )
 
 
-def _see_segments(largest: Tensor, last: Tensor, values: Tensor, segment: Tensor) -> None:
-    """Texts stand one after the other, so each is a slice."""
-    texts, sizes = torch.unique_consecutive(segment, return_counts=True)
-    for text, rows in zip(texts.tolist(), values.split(sizes.tolist()), strict=True):
-        largest[text] = torch.maximum(largest[text], rows.amax(0))
-        last[text] = rows[-1]
-
-
-def _texts(part: ActivationBatch, some: slice) -> ActivationBatch:
-    return ActivationBatch(part.batch.take(some), part.x[some])
-
-
-def _add_segments(sums: Tensor, values: Tensor, segment: Tensor) -> None:
-    if values.device.type == "cpu":
-        sums.index_add_(0, segment, values)
-        return
-    # index_add_ is atomic, hence not reproducible, on a GPU; a product with the 0/1 matrix is.
-    texts = torch.arange(len(sums), device=values.device)
-    sums += (texts[:, None] == segment).to(values.dtype) @ values
-
-
-def _sums(values: Tensor, segment: Tensor, counts: Tensor) -> Tensor:
-    return values.new_zeros(len(counts), values.shape[1]).index_add_(0, segment, values)
+def _means(
+    part: ActivationBatch, counts: Tensor, device: torch.device | None
+) -> npt.NDArray[np.float64]:
+    """(text, d): of a batch's valid tokens, summed in float64 on the device."""
+    values = part.x_valid.to(device).double()
+    sums = values.new_zeros(len(counts), values.shape[1])
+    add_segments(sums, values, part.text_of_token.to(device))
+    means: npt.NDArray[np.float64] = (sums.cpu() / counts[:, None]).numpy()
+    return means
 
 
 def _counts(part: ActivationBatch) -> Tensor:
@@ -271,17 +331,20 @@ def _ablated(
 ) -> Tensor:
     """(set, text, d_out) float64: means of a batch's texts that are kept."""
     counts = _counts(part)[kept]
-    sums = torch.zeros(len(sets), len(counts), dictionary.d_out, dtype=torch.float64)
-    some = ActivationBatch(part.batch.only(kept), part.x, part.codes)
-    place = kept.cumsum(0) - 1
     device = dictionary.device
+    shape = (len(sets), len(counts), dictionary.d_out)
+    sums = torch.zeros(shape, dtype=torch.float64, device=device)
+    some = ActivationBatch(part.batch.only(kept), part.x, part.codes)
+    place = (kept.cumsum(0) - 1).to(device)
+    removed = [latents.to(device) for latents in sets]
     wanted = target.x[some.batch.valid].split(chunk_tokens(dictionary))
     with torch.no_grad():
         for y, (x, z, text) in zip(wanted, _pieces(some, dictionary), strict=True):
-            for each, latents in zip(sums, sets, strict=True):
-                left = y - dictionary.contribution(x, z, latents.to(device)).cpu().to(y.dtype)
-                each.index_add_(0, place[text.cpu()], left.double())
-    return sums / counts[:, None]
+            there = y.to(device)
+            for each, latents in zip(sums, removed, strict=True):
+                left = there - dictionary.contribution(x, z, latents).to(there.dtype)
+                add_segments(each, left.double(), place[text])
+    return sums.cpu() / counts[:, None]
 
 
 def _in_order(

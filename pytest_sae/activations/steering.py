@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import exp, log
 from typing import Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from pytest_sae.activations.behaviour import LOGIT_BYTES, with_stream
+from pytest_sae.activations.behaviour import with_stream
 from pytest_sae.activations.pieces import pieces, readable
 from pytest_sae.activations.stream import ActivationBatch, TokenActivations, below, run
 from pytest_sae.dictionaries.base import Dictionary
@@ -77,7 +75,7 @@ class Source(Protocol):
     def tokens(self, texts: Sequence[str]) -> TokenActivations:
         """Return the activations of distinct texts at the site that is read."""
 
-    def written_rows(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def written_rows(self, texts: Sequence[str]) -> Tensor:
         """Return what one unit of each latent writes, (d_sae, d_out)."""
 
 
@@ -106,7 +104,7 @@ def steer(
     direction = _direction(latents, index, prompts)
     clean = next_log_probabilities(stream, parts)
     norm = float(direction.norm())
-    found = _Found(0.0, clean, torch.zeros(len(clean), dtype=torch.float64))
+    found = _Found(0.0, clean, clean.new_zeros(len(clean)))
     if norm > 0:
         found = _matched(stream, parts, direction / norm, clean, target)
     mean = float(found.kl.mean())
@@ -129,26 +127,22 @@ def activations(stream: TokenActivations) -> Parts:
 def next_log_probabilities(
     stream: TokenActivations, parts: Parts, added: Tensor | None = None
 ) -> Tensor:
-    """Return (text, vocab) float64: log-probabilities of the token after each text.
+    """Return (text, vocab) float64 where the model is: log-probabilities of the next token.
 
     Args:
         stream: the texts at the site that is written.
         parts: its `activations`.
         added: (d,) is added to the activation of every valid token; None for the clean model.
     """
-    found = torch.zeros(len(stream.texts), stream.model.vocab, dtype=torch.float64)
+    model = stream.model
+    shape = (len(stream.texts), model.vocab)
+    found = torch.zeros(shape, dtype=torch.float64, device=model.device)
     for part, residual in parts:
         x = part.x if added is None else _added(part, added)
-        for start, stop in _slices(part, stream.model.vocab):
-            some = slice(start, stop)
-            batch = part.batch.take(some)
-            logits = stream.model.logits_from(
-                batch, stream.site, x[some], None if residual is None else residual[some]
-            )
-            stream.store.work.spliced("steer")
-            last = batch.attention.sum(1).to(logits.device) - 1
-            rows = torch.arange(len(last), device=logits.device)
-            found[batch.rows] = logits[rows, last].cpu().double().log_softmax(-1)
+        with torch.no_grad():
+            logits = model.next_logits_from(part.batch, stream.site, x, residual)
+        stream.store.work.spliced("steer")
+        found[part.batch.rows] = logits.double().log_softmax(-1)
     return found
 
 
@@ -197,19 +191,12 @@ def _mean_norm(parts: Parts) -> float:
 def _direction(latents: Source, index: int, prompts: Sequence[str]) -> Tensor:
     rows = latents.dictionary.decoder_rows
     if rows is None:
-        return torch.from_numpy(latents.written_rows(prompts)[index])
+        rows = latents.written_rows(prompts)
     return rows[index].detach().float().cpu()
 
 
 def _added(part: ActivationBatch, vector: Tensor) -> Tensor:
     return torch.where(part.batch.valid[..., None], (part.x + vector).to(part.x), part.x)
-
-
-def _slices(part: ActivationBatch, vocab: int) -> Iterator[tuple[int, int]]:
-    texts, positions = part.batch.shape
-    size = max(1, LOGIT_BYTES // (positions * vocab * 4))
-    for start in range(0, texts, size):
-        yield start, min(start + size, texts)
 
 
 def _effects(stream: TokenActivations, change: Tensor, count: int) -> tuple[SteeringEffect, ...]:

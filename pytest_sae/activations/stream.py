@@ -16,7 +16,7 @@ from pytest_sae.activations.codes import Codes
 from pytest_sae.activations.pieces import pieces
 from pytest_sae.activations.store import CacheEntry, Store, Tensors, Writer
 from pytest_sae.models import model as models
-from pytest_sae.models import tokenize
+from pytest_sae.models import tf32, tokenize
 from pytest_sae.models.model import LanguageModel
 from pytest_sae.models.site import Site
 from pytest_sae.models.tokenize import TOKENS_PER_BATCH, Batch, batches
@@ -94,6 +94,7 @@ class TokenActivations:
             "dtype": str(self.model.dtype),
             # The same weights give other bits on other devices.
             "device": self.model.device.type,
+            **tf32.as_key(self.model),
             "tokenizer": self.model.tokenizer_fingerprint,
             "texts": fingerprint(self.texts),
             "context": self.context,

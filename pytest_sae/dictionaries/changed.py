@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pytest_sae.dictionaries.base import Contextual, Dictionary, DictionaryInfo
+from pytest_sae.dictionaries.base import Contextual, Dictionary, DictionaryInfo, Scaled
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,6 +45,8 @@ class ChangedDictionary:
         self._encode = encode or of.encode
         self._contribution = of.contribution if rows is None else self._written
         self._all = torch.arange(of.d_sae, device=of.device)
+        if isinstance(of, Scaled) and rows is None:
+            self.scaled_rows, self.token_scale = of.scaled_rows, of.token_scale
         if isinstance(of, Contextual):
             self.d_site, self.in_context = of.d_site, of.in_context
 

@@ -23,6 +23,7 @@ _OWN = (
     "report",
     "cache",
     "cache_limit",
+    "memory",
     "resume",
     "progress",
     "ci",

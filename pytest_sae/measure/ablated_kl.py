@@ -7,6 +7,7 @@ why_not(latents) -> reason, empty if it can be done
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -57,9 +58,10 @@ def ablated_kl(
             left -= len(target.batch.rows)
             if few.stop == 0:
                 continue
-            some = ActivationBatch(target.batch.take(few), target.x[few])
+            there = replace(target, x=target.x.to(latents.dictionary.device))
+            some = ActivationBatch(target.batch.take(few), there.x[few])
             tokens += int(behaviour.predictions(some.batch.valid).sum())
-            for place, new in enumerate(_ablated(latents, part, target, wanted)):
+            for place, new in enumerate(_ablated(latents, part, there, wanted)):
                 total[place] += _kl(
                     written, some, new[few], None if stream is None else stream[few]
                 )
@@ -71,12 +73,14 @@ def _ablated(
 ) -> Iterator[Tensor]:
     """Per set, (text, pos, d_out): the batch without what the set contributes."""
     dictionary = latents.dictionary
-    pieces = list(encoded(part, dictionary, latents.store.work))
-    for wanted in sets:
-        on_device = wanted.to(dictionary.device)
-        gone = torch.cat([dictionary.contribution(x, z, on_device) for x, z, _ in pieces])
+    gone: list[list[Tensor]] = [[] for _ in sets]
+    # Piece by piece: the dense latents of a whole batch are more than memory has room for.
+    for x, z, _ in encoded(part, dictionary, latents.store.work):
+        for pieces, wanted in zip(gone, sets, strict=True):
+            pieces.append(dictionary.contribution(x, z, wanted.to(dictionary.device)))
+    for pieces in gone:
         new = target.x.clone()
-        new[target.batch.valid] -= gone.to(new)
+        new[target.batch.valid] -= torch.cat(pieces).to(new.dtype)
         yield new
 
 

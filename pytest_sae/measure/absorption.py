@@ -72,8 +72,7 @@ def measure(given: Given) -> list[Estimate]:
     unusable = given.tasks.unusable("spelling")
     if unusable:
         return [undefined(name, unusable) for name in NAMES]
-    rows = latents.dictionary.decoder_rows
-    if rows is None:
+    if latents.dictionary.decoder_rows is None:
         reason = "what a latent writes depends on the token (the decoder is not affine)"
         return [not_applicable(name, reason) for name in NAMES]
     vocabulary = _enough(_chosen(_vocabulary(latents.model.tokenizer, spelling), seed, most))
@@ -87,7 +86,7 @@ def measure(given: Given) -> list[Estimate]:
     folds = folds_of(vocabulary.words, letters, seed)
     probes = _probes(latents, x, letters, folds, len(alphabet))
     z = encode_rows(latents.dictionary, read, latents.store.work)
-    words = SpelledWords(letters, folds, x, z, rows.detach().float().cpu().numpy())
+    words = SpelledWords(letters, folds, x, z, latents.fixed_rows)
     return estimates(absorbed(words, probes), alphabet.tolist(), seed)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from pytest_sae.activations.latents import Latents
 from pytest_sae.data.preferences import Preferences
@@ -19,7 +20,7 @@ from pytest_sae.measure.scr_and_tpp import (
     tpp_probes,
 )
 from pytest_sae.metrics import concepts, preferences
-from pytest_sae.metrics.ablation import Bools, mean_difference, written
+from pytest_sae.metrics.ablation import Bools, mean_difference, rows_of, written
 from pytest_sae.metrics.class_probes import one_versus_rest
 from pytest_sae.metrics.concepts import Carried, ProbedConcept
 from pytest_sae.metrics.coupling import coupling
@@ -90,7 +91,7 @@ def _preferences(latents: Latents, found: Preferences | None, seed: int) -> Esti
 
 
 _Halves = list[tuple[Floats, Floats]]
-_Read = tuple[ProbedConcept, _Halves, NDArray[np.floating], NDArray[np.floating]]
+_Read = tuple[ProbedConcept, _Halves, Tensor, NDArray[np.floating]]
 
 
 def _concepts(latents: Latents, tasks: Tasks, seed: int, fits: int) -> Iterator[_Read]:
@@ -157,11 +158,11 @@ def _splits(train: Bools, x: NDArray[np.floating], seed: int, name: str) -> list
 
 
 def _couplings(
-    concept: ProbedConcept, rows: NDArray[np.floating], weight: NDArray[np.floating]
+    concept: ProbedConcept, rows: Tensor, weight: NDArray[np.floating]
 ) -> list[dict[str, float]]:
     """Tell C(d_j, w) of the most important latents: the logit that one unit along d_j predicts."""
     best = np.argsort(-concept.importance, kind="stable")[:_SHOWN]
-    values = coupling(rows[best], weight)
+    values = coupling(rows_of(rows, best), weight)
     return [
         {"latent": int(latent), "coupling": float(value)}
         for latent, value in zip(best, values, strict=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from pytest_sae.activations.codes import chunk_tokens
 from pytest_sae.activations.latents import Latents
 from pytest_sae.activations.stream import ActivationBatch
 from pytest_sae.dictionaries import controls, in_context, references
@@ -20,7 +21,6 @@ from pytest_sae.dictionaries.affine import AffineDictionary
 from pytest_sae.dictionaries.base import Contextual, Dictionary
 
 TOKENS = 8192  # of the texts, at least half as many: enough for a mean, a quantile and components
-_PIECE = 256  # tokens encoded at once
 _KEPT = 8  # one of so many live latents is left of the dictionary (best_k)
 
 _APART = 1_000_003  # of the seeds of two draws: those of two runs are next to each other
@@ -87,7 +87,7 @@ def sampled(latents: Latents, texts: Sequence[str]) -> TokenSample:
     y = _spread(latents.written(texts)).to(device, dtype) if latents.writes_elsewhere else x
     active = torch.zeros(latents.dictionary.d_sae, dtype=torch.int64, device=x.device)
     with torch.no_grad():
-        for piece in x.split(_PIECE):
+        for piece in x.split(chunk_tokens(latents.dictionary)):
             active += torch.count_nonzero(latents.dictionary.encode(piece), dim=0)
     return TokenSample(x, y, float(active.sum()) / max(1, len(x)), int((active > 0).sum()))
 

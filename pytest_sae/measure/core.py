@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -73,6 +73,7 @@ def gather(
     work = latents.store.work
     with torch.no_grad():
         for (part, target), residual in streams.batches(latents):
+            part, target = _moved(part, target, dictionary.device)
             with work.timed("reconstruct"):
                 new = _reconstruct(part, target, dictionary, sums)
             with work.timed("splice"):
@@ -145,6 +146,14 @@ def check_sparsity(dictionary: Dictionary, figures: list[Estimate]) -> None:
     )
 
 
+def _moved(
+    part: ActivationBatch, target: ActivationBatch, device: torch.device
+) -> tuple[ActivationBatch, ActivationBatch]:
+    """Return what is read and what is written with their activations on a device, sent once."""
+    there = replace(part, x=part.x.to(device))
+    return there, there if target is part else replace(target, x=target.x.to(device))
+
+
 def _reconstruct(
     part: ActivationBatch, target: ActivationBatch, dictionary: Dictionary, sums: core.CoreSums
 ) -> Tensor:
@@ -162,11 +171,11 @@ def _reconstruct(
         assert part.codes is not None
         codes = part.codes.dense(mask, dictionary)
         for tokens, wanted, rows, z in zip(*columns, codes, strict=True):
-            tokens = tokens.to(dictionary.device, dictionary.dtype)
-            wanted = tokens if y is x else wanted.to(dictionary.device, dictionary.dtype)
+            tokens = tokens.to(dictionary.dtype)
+            wanted = tokens if y is x else wanted.to(dictionary.dtype)
             y_hat = _decoded(dictionary, tokens, z)
             sums.update(wanted, y_hat, z, rows.to(dictionary.device), name)
-            pieces.append(y_hat.to(y))
+            pieces.append(y_hat.to(y.dtype))
         if name != "special":
             new[mask] = torch.cat(pieces)
     return new

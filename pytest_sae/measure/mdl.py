@@ -13,6 +13,7 @@ from torch.nn.functional import embedding_bag
 from pytest_sae.activations.codes import chunk_tokens
 from pytest_sae.activations.latents import Latents
 from pytest_sae.activations.moments import Moments, moments
+from pytest_sae.activations.segments import add_segments
 from pytest_sae.metrics import mdl
 from pytest_sae.metrics.codebook import CodeBook, CodeBookSums, symbols
 from pytest_sae.numbers.bootstrap import Floats, Resamples, generator, resample
@@ -101,7 +102,7 @@ def _pieces(latents: Latents, texts: Sequence[str]) -> Iterator[_Piece]:
                 (counts.cumsum(0) - counts).to(x.device),
                 latent[kept].to(x.device),
                 value[kept].to(x.device),
-                part.batch.rows[text],
+                part.batch.rows[text].to(x.device),
             )
 
 
@@ -147,7 +148,8 @@ class _Lengths:
         self, sent: _Sent, book: CodeBook, spectrum: Floats, axes: Tensor, texts: int
     ) -> None:
         self._sent, self._book, self._spectrum, self._axes = sent, book, spectrum, axes
-        self._table = torch.zeros(texts, len(spectrum) + 2, dtype=torch.float64)
+        shape = (texts, len(spectrum) + 2)
+        self._table = torch.zeros(shape, dtype=torch.float64, device=axes.device)
 
     @classmethod
     def of(cls, sent: _Sent, texts: int) -> _Lengths:
@@ -164,10 +166,10 @@ class _Lengths:
         about = residual.double() - self._sent.moments.mean
         ones = torch.ones(tokens, 1, dtype=torch.float64, device=bits.device)
         columns = torch.cat([(about @ self._axes).square(), ones, bits[:, None]], dim=1)
-        self._table.index_add_(0, piece.rows, columns.cpu())
+        add_segments(self._table, columns, piece.rows)
 
     def estimates(self, variances: Floats, resamples: Resamples) -> list[Estimate]:
-        table, error = self._table.numpy(), self._sent.error
+        table, error = self._table.cpu().numpy(), self._sent.error
         described = mdl.DescriptionLength(error, self._book, variances, self._spectrum)
         left = mdl.described_bits(self._spectrum, error * float(variances.sum()), table[:, :-1])
         return mdl.estimates(

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pytest_sae.activations.codes import reconstructed
 from pytest_sae.activations.latents import Latents
 from pytest_sae.activations.patching import PatchedCodes, Prompts, next_tokens, places_of, rows_at
 from pytest_sae.data.attributes import AttributeTask, Labelled, PrincipledSizes, counterfactuals
@@ -21,6 +22,7 @@ from pytest_sae.errors import DataError
 from pytest_sae.measure import attribution_patching
 from pytest_sae.measure.given import Given
 from pytest_sae.metrics import principled, supervised
+from pytest_sae.metrics.ablation import rows_of
 from pytest_sae.metrics.principled_estimates import (
     KS,
     Answers,
@@ -76,7 +78,7 @@ class _Half:
     @property
     def x(self) -> Floats:
         """(text, d_out) what stands at the places."""
-        return self.prompts.rows.double().numpy()
+        return self.prompts.rows.double().cpu().numpy()
 
 
 def read_task(
@@ -165,15 +167,15 @@ def _half(
 @torch.no_grad()
 def _answers(latents: Latents, test: _Half, features: SupervisedDictionary, group: Ints) -> Answers:
     x, dictionary = test.prompts.rows.double(), latents.dictionary
-    read = test.read.to(dictionary.device, dictionary.dtype)
-    mean = torch.from_numpy(features.mean).expand_as(x)
-    own = dictionary.reconstruct(read).double().cpu()
-    ideal = torch.from_numpy(features.reconstruct(test.values))
+    mean = torch.from_numpy(features.mean).to(x.device).expand_as(x)
+    own = reconstructed(test.read, dictionary).double().to(x.device)
+    ideal = torch.from_numpy(features.reconstruct(test.values)).to(x.device)
 
     def difference(rows: Tensor) -> Floats:
         logits = _next(test.prompts, torch.arange(len(x)), rows)
         texts = torch.arange(len(x))
-        return (logits[texts, test.answers] - logits[texts, test.others]).double().numpy()
+        apart = logits[texts, test.answers] - logits[texts, test.others]
+        return apart.double().cpu().numpy()
 
     return Answers(
         group,
@@ -208,17 +210,18 @@ def _edits(
 
     def apart(rows: Tensor) -> Floats:
         logs = _next(test.prompts, one, rows).double().log_softmax(-1)
-        return (wanted.exp() * (wanted - logs)).sum(-1).clamp_min(0).numpy()
+        return (wanted.exp() * (wanted - logs)).sum(-1).clamp_min(0).cpu().numpy()
 
-    rows = _rows(latents, test.texts.texts)[codes.latents.cpu().numpy()]
-    z = codes.z.double().cpu().numpy()[offset:]
-    chosen = principled.exchange(x[two].sub(x[one]).numpy(), z[base], z[other], rows, max(KS))
+    # Where they depend on the token, good enough to choose latents by.
+    rows = rows_of(latents.written_rows(test.texts.texts), codes.latents.cpu().numpy())
+    z = codes.z[offset:].double().cpu().numpy()
+    chosen = principled.exchange(x[two].sub(x[one]).cpu().numpy(), z[base], z[other], rows, max(KS))
     edited, weight = {}, {}
     centred = _centred(latents, test, base)
     for k in KS:
         mask = _mask(chosen[:k], z.shape[1])
         change = codes.exchanged(one + offset, two + offset, torch.from_numpy(mask))
-        edited[k] = apart(x[one] + change.double().cpu())
+        edited[k] = apart(x[one] + change.double().to(x.device))
         gone = (z[base] * mask) @ rows
         weight[k] = shares((gone * centred).sum(1), centred)
     before, after = test.values[base, place], test.values[other, place]
@@ -228,7 +231,7 @@ def _edits(
         before,
         apart(x[one]),
         edited,
-        apart(x[one] + torch.from_numpy(features.edit(place, before, after))),
+        apart(x[one] + torch.from_numpy(features.edit(place, before, after)).to(x.device)),
         weight,
         features.removed(place, test.values[base]),
     )
@@ -266,25 +269,20 @@ def _values(
 
 
 def _next(prompts: Prompts, texts: Tensor, rows: Tensor) -> Tensor:
-    """Return the logits (n, vocab) after texts with rows in place, on the CPU."""
+    """Return the logits (n, vocab) after texts with rows in place, where the model is."""
     return torch.cat(
         [
-            prompts.logits(some, part.to(prompts.rows.dtype)).cpu()
+            prompts.logits(some, part.to(prompts.rows.dtype))
             for some, part in zip(texts.split(_BATCH), rows.split(_BATCH), strict=True)
         ]
     )
-
-
-def _rows(latents: Latents, texts: Sequence[str]) -> Floats:
-    """Return (d_sae, d_out); where they depend on the token, good enough to choose latents by."""
-    return latents.written_rows(texts).astype(np.float64)
 
 
 def _centred(latents: Latents, test: _Half, base: Ints) -> Floats:
     """Return the reconstructions without their constant part, (edit, d_out)."""
     dictionary = latents.dictionary
     x = test.read[torch.from_numpy(base)].to(dictionary.device, dictionary.dtype)
-    return (dictionary.reconstruct(x) - dictionary.const(x)).double().cpu().numpy()
+    return (reconstructed(x, dictionary) - dictionary.const(x)).double().cpu().numpy()
 
 
 def _mask(chosen: Ints, width: int) -> Floats:

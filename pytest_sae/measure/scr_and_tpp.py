@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import sparse
+from torch import Tensor
 
 from pytest_sae.activations.latents import Latents
 from pytest_sae.data.tasks import ClassTask, ClassTexts, SpuriousTask, SpuriousTexts, Tasks
@@ -165,7 +166,8 @@ class PooledTask:
         z_train: (text, d_sae) mean latents of the training texts.
         removal: what ablation takes from the test texts.
         removal_train: what it takes from the training texts.
-        rows: (d_sae, d) decoder rows, or what ranks latents in their place.
+        rows: (d_sae, d) decoder rows, or what ranks latents in their place, where the dictionary
+            is.
     """
 
     x_train: NDArray[np.float32]
@@ -173,7 +175,7 @@ class PooledTask:
     z_train: sparse.csr_array
     removal: Removal
     removal_train: Removal
-    rows: NDArray[np.float32]
+    rows: Tensor
 
     @classmethod
     def of(

@@ -203,8 +203,8 @@ def _clamped_answers(latents: Latents, texts: Sequence[str], clamps: Sequence[Cl
     for read, (part, under) in zip(read_parts, parts, strict=True):
         rows = part.batch.rows
         for place, change in enumerate(_changes(latents, read, clamps)):
-            x = part.x.clone()
-            x[part.batch.valid] += change.to(x)
+            x = part.x.to(change.device, copy=True)
+            x[part.batch.valid] += change.to(x.dtype)
             logits = latents.model.next_logits_from(part.batch, written.site, x, under)
             latents.store.work.spliced("clamp")
             picked[place, rows.numpy()] = _said(logits, letters[rows])
@@ -240,7 +240,7 @@ def _changes(latents: Latents, read: ActivationBatch, clamps: Sequence[Clamp]) -
     pieces: list[list[Tensor]] = [[] for _ in clamps]
     for x, z, _ in encoded(read, dictionary, latents.store.work):
         for clamp, found in zip(clamps, pieces, strict=True):
-            found.append(clamped_change(dictionary, x, z, clamp).cpu())
+            found.append(clamped_change(dictionary, x, z, clamp))
     return [torch.cat(found) for found in pieces]
 
 
@@ -302,7 +302,7 @@ def _letters(tokenizer: Any, texts: Sequence[str]) -> Tensor:
 
 def _said(logits: Tensor, letters: Tensor) -> Ints:
     """Return the index of the letter with the highest logit, (text,)."""
-    scores = logits.float().cpu().gather(1, letters.clamp_min(0))
+    scores = logits.gather(1, letters.clamp_min(0).to(logits.device)).float().cpu()
     return scores.masked_fill(letters < 0, -torch.inf).argmax(1).numpy()
 
 

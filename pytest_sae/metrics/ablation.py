@@ -8,12 +8,16 @@ exactly: the reconstruction error and b_dec stay where they are and cancel. One 
 text gives every n, every ablated concept and every probe.
 
     mean_difference(z, positive, negative) -> (d_sae,)
-    written(decoder, weight) -> (d_sae, probe)
+    written(decoder, weight) -> (d_sae, probe)        lengths(decoder) -> (d_sae,)
+    rows_of(decoder, latents) -> (n, d_out)
     order(effects, most) -> latent indices                       # descending, positive effects only
     Removal (protocol) .logits(orders, ns, weight) -> (order, n, text, probe)   # what is taken away
     Removal.means(sets) -> (set, text, d_out)                    # the same before any probe
     Removal.prefixes(order, ns) -> iterator of (text, d_out)     # of the first n latents
     AffineRemoval(z, decoder)      MeasuredRemoval(means)
+
+Decoder rows are an array, or a tensor on any device: there they stay, and what is computed with all
+of them is computed there. Only what is small comes back.
 """
 
 from __future__ import annotations
@@ -24,15 +28,19 @@ from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy import sparse
+from torch import Tensor
 
 from pytest_sae.numbers.bootstrap import Floats
 
 Bools = NDArray[np.bool_]
 Indices = NDArray[np.int64]
+Rows = NDArray[np.floating] | Tensor
 
 _ROWS = 4096
+_MEASURED_BYTES = 2**28  # of means that are measured at once
 
 
 def mean_difference(z: sparse.csr_array, positive: NDArray[Any], negative: NDArray[Any]) -> Floats:
@@ -55,7 +63,7 @@ def mean_difference(z: sparse.csr_array, positive: NDArray[Any], negative: NDArr
     return difference
 
 
-def written(decoder: NDArray[np.floating], weight: NDArray[np.floating]) -> Floats:
+def written(decoder: Rows, weight: NDArray[np.floating]) -> Floats:
     """Return `w_c . d_j`, what one unit of each latent adds to each probe, (d_sae, probe) float64.
 
     Args:
@@ -68,12 +76,59 @@ def written(decoder: NDArray[np.floating], weight: NDArray[np.floating]) -> Floa
     >>> written(np.array([[1.0, 0.0], [1.0, 2.0]]), np.array([[3.0, 1.0]])).tolist()
     [[3.0], [5.0]]
     """
-    probes = np.asarray(weight, np.float64).T
-    result = np.empty((len(decoder), probes.shape[1]))
-    for start in range(0, len(decoder), _ROWS):
-        rows = np.asarray(decoder[start : start + _ROWS], np.float64)
-        result[start : start + _ROWS] = rows @ probes
+    probes = torch.from_numpy(np.array(weight, np.float64)).T
+    products = [rows @ probes.to(rows.device) for rows in _blocks(decoder)]
+    result: Floats = torch.cat(products).cpu().numpy()
     return result
+
+
+def lengths(decoder: Rows) -> Floats:
+    """Return the Euclidean norm of every decoder row, in blocks.
+
+    Args:
+        decoder: (d_sae, d_out) decoder rows.
+
+    Returns:
+        (d_sae,) float64, 0 or more.
+
+    >>> lengths(np.array([[3.0, 4.0], [0.0, 0.0]])).tolist()
+    [5.0, 0.0]
+    """
+    found: Floats = torch.cat([rows.norm(dim=1) for rows in _blocks(decoder)]).cpu().numpy()
+    return found
+
+
+def rows_of(decoder: Rows, latents: Indices) -> Floats:
+    """Return the decoder rows of some latents: no other is copied.
+
+    Args:
+        decoder: (d_sae, d_out) decoder rows.
+        latents: (n,) indices.
+
+    Returns:
+        (n, d_out) float64.
+
+    >>> rows_of(torch.eye(3), np.array([2])).tolist()
+    [[0.0, 0.0, 1.0]]
+    """
+    found: Floats = _some(decoder, latents).cpu().numpy()
+    return found
+
+
+def _blocks(decoder: Rows) -> Iterator[Tensor]:
+    """Consecutive rows in float64, on their device; at least one block."""
+    for start in range(0, max(1, len(decoder)), _ROWS):
+        yield _wide(decoder[start : start + _ROWS])
+
+
+def _some(decoder: Rows, latents: Indices) -> Tensor:
+    if isinstance(decoder, Tensor):
+        return _wide(decoder[torch.from_numpy(latents).to(decoder.device)])
+    return _wide(decoder[latents])
+
+
+def _wide(rows: Rows) -> Tensor:
+    return rows.double() if isinstance(rows, Tensor) else torch.from_numpy(np.array(rows, float))
 
 
 def order(effects: Floats, most: int) -> Indices:
@@ -106,8 +161,11 @@ class Removal(Protocol):
     def means(self, sets: list[Indices], /) -> NDArray[np.floating]:
         """Return what ablating each set takes from x̄, (set, text, d_out)."""
 
-    def prefixes(self, latents: Indices, ns: Sequence[int], /) -> Iterator[Floats]:
-        """Give what the first n latents of an order take from x̄, (text, d_out) float64 per n."""
+    def prefixes(self, latents: Indices, ns: Sequence[int], /) -> Iterator[Tensor]:
+        """Give what the first n latents of an order take from x̄, (text, d_out) float64 per n.
+
+        On the device where it was computed.
+        """
 
     def logits(
         self, orders: Sequence[Indices], ns: Sequence[int], weight: NDArray[np.floating]
@@ -131,22 +189,40 @@ class AffineRemoval:
     """
 
     z: sparse.csr_array
-    decoder: NDArray[np.floating]
+    decoder: Rows
 
     def means(self, sets: list[Indices], /) -> Floats:
         """Return `sum z̄_j d_j` over each set, (set, text, d_out) float64."""
         result = np.empty((len(sets), self.z.shape[0], self.decoder.shape[1]))
         for place, latents in enumerate(sets):
-            amounts = self._columns[:, latents].toarray().astype(np.float64)
-            result[place] = amounts @ self.decoder[latents].astype(np.float64)
+            result[place] = self._taken(latents).cpu().numpy()
         return result
 
-    def prefixes(self, latents: Indices, ns: Sequence[int], /) -> Iterator[Floats]:
+    def prefixes(self, latents: Indices, ns: Sequence[int], /) -> Iterator[Tensor]:
         """Give what the first n latents take, (text, d_out) per n; see `Removal`."""
-        taken = np.zeros((self.z.shape[0], self.decoder.shape[1]))
+        taken: Tensor | None = None
         for low, high in zip((0, *ns), ns, strict=False):
-            taken = taken + self.means([latents[low:high]])[0]
+            more = self._taken(latents[low:high])
+            taken = more if taken is None else taken + more
             yield taken
+
+    def _taken(self, latents: Indices) -> Tensor:
+        """(text, d_out) float64, where the decoder is; a few thousand latents at a time."""
+        parts = [latents[start : start + _ROWS] for start in range(0, len(latents), _ROWS)]
+        taken = self._of_few(parts[0] if parts else latents)
+        for more in parts[1:]:
+            taken = taken + self._of_few(more)
+        return taken
+
+    def _of_few(self, latents: Indices) -> Tensor:
+        rows = _some(self.decoder, latents)
+        there = self._columns[:, latents].tocoo()
+        text, place, value = (
+            torch.from_numpy(each).to(rows.device) for each in (there.row, there.col, there.data)
+        )
+        amounts = rows.new_zeros(there.shape)
+        amounts[text.long(), place.long()] = value.double()
+        return amounts @ rows
 
     @cached_property
     def _columns(self) -> sparse.csc_array:
@@ -158,7 +234,7 @@ class AffineRemoval:
         """Return what is removed, (order, n, text, probe); see `Removal`."""
         removed = np.zeros((len(orders), len(ns), self.z.shape[0], len(weight)))
         for each, latents in enumerate(orders):
-            adds = written(self.decoder[latents], weight)
+            adds = written(_some(self.decoder, latents), weight)
             amounts = self._columns[:, latents].toarray().astype(np.float64)
             for place, (low, high) in enumerate(zip((0, *ns), ns, strict=False)):
                 removed[each, place] = amounts[:, low:high] @ adds[low:high]
@@ -177,19 +253,23 @@ class MeasuredRemoval:
 
     means: Callable[[list[Indices]], NDArray[np.floating]]
 
-    def prefixes(self, latents: Indices, ns: Sequence[int], /) -> Iterator[Floats]:
+    def prefixes(self, latents: Indices, ns: Sequence[int], /) -> Iterator[Tensor]:
         """Give what the first n latents take, (text, d_out) per n; see `Removal`."""
         for taken in self.means([latents[:n] for n in ns]):
-            yield np.asarray(taken, np.float64)
+            yield _wide(taken)
 
     def logits(
         self, orders: Sequence[Indices], ns: Sequence[int], weight: NDArray[np.floating]
     ) -> Floats:
         """Return what is removed, (order, n, text, probe); see `Removal`."""
         probes = np.asarray(weight, np.float64).T
-        # One order after the other: the means of all of them may be more than memory holds.
-        removed = [
-            np.asarray(self.means([latents[:n] for n in ns]), np.float64) @ probes
-            for latents in orders
-        ]
+        removed: list[Floats] = []
+        together = 1
+        # Each call reads all texts, and the means of all orders may be more than memory holds.
+        while len(removed) < len(orders):
+            some = orders[len(removed) : len(removed) + together]
+            means = np.asarray(self.means([latents[:n] for latents in some for n in ns]))
+            read = (each.astype(np.float64) @ probes for each in means)
+            removed.extend(np.stack([*read]).reshape(len(some), len(ns), *means.shape[1:2], -1))
+            together = max(1, together * _MEASURED_BYTES // max(1, means.nbytes))
         return np.stack(removed)

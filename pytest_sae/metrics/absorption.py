@@ -30,12 +30,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from pytest_sae.metrics.ablation import Bools, Indices
+from pytest_sae.metrics.ablation import Bools, Indices, Rows, lengths, written
 from pytest_sae.metrics.split_latents import split_latents
 from pytest_sae.numbers.bootstrap import Floats, generator
 from pytest_sae.probes import LinearProbes, fit_logistic
@@ -67,7 +68,12 @@ class SpelledWords:
     folds: Indices
     x: NDArray[np.floating]
     z: sparse.csr_array
-    rows: NDArray[np.floating]
+    rows: Rows
+
+    @cached_property
+    def lengths(self) -> Floats:
+        """(d_sae,) norms of the decoder rows."""
+        return lengths(self.rows)
 
 
 @dataclass(frozen=True)
@@ -194,12 +200,12 @@ def absorbed(words: SpelledWords, probes: LinearProbes) -> Absorbed:
         unseen = np.flatnonzero(words.folds == fold)
         answers[unseen] = fit.logits(words.x[unseen]).argmax(0)
         main.append(_main(words, fold, count))
+        units = fit.weight / np.linalg.norm(fit.weight.astype(np.float64), axis=1)[:, None]
+        inner = written(words.rows, units)
         for letter, latents in enumerate(main[-1]):
             mine = unseen[(words.letters[unseen] == letter) & (answers[unseen] == letter)]
-            direction = fit.weight[letter].astype(np.float64)
-            direction /= np.linalg.norm(direction)
             for share, scaled in ((projected, True), (canonical, False)):
-                found = absorb(words, mine, direction, latents, scaled)
+                found = _absorb(words, mine, units[letter], inner[:, letter], latents, scaled)
                 share.fraction[mine], share.full[mine] = found.fraction, found.full
     right = answers == words.letters
     f1 = _f1(answers, words.letters, count)
@@ -231,11 +237,21 @@ def absorb(
     >>> absorb(words, np.array([0]), np.array([1.0, 0.0]), np.array([0])).fraction.tolist()
     [0.75]
     """
-    inner = words.rows @ p
-    norms = np.linalg.norm(words.rows, axis=1)
+    return _absorb(words, places, p, written(words.rows, p[None])[:, 0], main, scaled)
+
+
+def _absorb(
+    words: SpelledWords, places: Indices, p: Floats, inner: Floats, main: Indices, scaled: bool
+) -> Share:
+    """`absorb`, with what one unit of each latent writes along p, (d_sae,)."""
+    firing = words.z[places]
+    # A latent that is silent on all of these words carries nothing, unless there is no other.
+    there = np.union1d(firing.indices, [*main, 0]).astype(np.int64)
+    inner, norms = inner[there], words.lengths[there]
     cosine = np.divide(inner, norms, out=np.zeros_like(inner), where=norms > 0)
-    z = words.z[places].toarray().astype(np.float64)
+    z = firing[:, there].toarray().astype(np.float64)
     projections = z * (inner if scaled else cosine)
+    main = np.searchsorted(there, main)
     target = words.x[places].astype(np.float64) @ p
     mains = projections[:, main].sum(1)
     others = projections.copy()

@@ -26,12 +26,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy import sparse
+from torch import Tensor
 
-from pytest_sae.metrics.ablation import Indices, Removal, mean_difference, order, written
+from pytest_sae.metrics.ablation import (
+    Indices,
+    Removal,
+    Rows,
+    lengths,
+    mean_difference,
+    order,
+    written,
+)
 from pytest_sae.metrics.erasers import leace, mean_difference_eraser
 from pytest_sae.metrics.frontier_texts import ErasedConcept, Pair, ProbeAucs, TaskTexts
 from pytest_sae.metrics.probe_bootstrap import equal_cells
@@ -138,7 +149,7 @@ class Ablation:
     """
 
     z_train: sparse.csr_array
-    rows: NDArray[np.floating]
+    rows: Rows
     removal_train: Removal
     removal: Removal
 
@@ -146,8 +157,10 @@ class Ablation:
         """Give the texts after ablation of the first n latents, for every n."""
         train = self.removal_train.prefixes(latents, ns)
         test = self.removal.prefixes(latents, ns)
+        x: list[Tensor] = []
         for gone_train, gone_test in zip(train, test, strict=True):
-            yield texts.x_train - gone_train, texts.x_test - gone_test
+            x = x or [_beside(gone_train, each) for each in (texts.x_train, texts.x_test)]
+            yield x[0] - gone_train, x[1] - gone_test
 
     def read(
         self, texts: TaskTexts, concept: ErasedConcept, latents: Indices, ns: Sequence[int]
@@ -160,9 +173,13 @@ class Ablation:
 
         By descending strength, then by how much they write: no order of the file has a part.
         """
-        written = self.z_train.sum(0) * np.linalg.norm(self.rows.astype(np.float64), axis=1)
+        written = self.z_train.sum(0) * self._lengths
         fire = np.flatnonzero(written)
         return fire[np.lexsort((-written[fire], -strength[fire]))]
+
+    @cached_property
+    def _lengths(self) -> Floats:
+        return lengths(self.rows)
 
     def shuffled(self, strength: Floats, rng: np.random.Generator, orders: int) -> list[Indices]:
         """Return the latents that fire, in random orders."""
@@ -185,6 +202,10 @@ class Ablation:
             for each in texts.concepts
         ]
         return np.stack(contrasts) * written(self.rows, directions).T
+
+
+def _beside(there: Tensor, x: NDArray[np.floating]) -> Tensor:
+    return torch.from_numpy(np.array(x)).to(there.device).double()
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from pytest_sae.metrics.ablation import Bools
 from pytest_sae.metrics.auc import contributions
@@ -20,7 +22,8 @@ from pytest_sae.metrics.probe_bootstrap import equal_cells
 from pytest_sae.numbers.bootstrap import Floats
 from pytest_sae.probes import Refits
 
-Pair = tuple[NDArray[np.floating], NDArray[np.floating]]
+Texts = NDArray[np.floating] | Tensor
+Pair = tuple[Texts, Texts]
 
 
 @dataclass(frozen=True)
@@ -120,13 +123,14 @@ class TaskTexts:
 
         Args:
             concept: one of the task's.
-            changes: what became of the training and of the test texts, (text, d) each.
+            changes: what became of the training and of the test texts, (text, d) each; tensors
+                are read on their device.
         """
         return self.scores(concept, changes).read(concept)
 
     def scores(self, concept: ErasedConcept, changes: Iterable[Pair]) -> ProbeScores:
         """Return what the probes say of every test text after each change; args as of `read`."""
-        points = [self._scores(concept, train, test) for train, test in changes]
+        points = [self._scores(concept, _wide(train), _wide(test)) for train, test in changes]
         own, others, known = (np.stack(part) for part in zip(*points, strict=True))
         return ProbeScores(own, np.swapaxes(others, 0, 1), known)
 
@@ -152,26 +156,32 @@ class TaskTexts:
         return self._refits.directions(self.x_train, concept.own.train)
 
     def _scores(
-        self, concept: ErasedConcept, train: NDArray[np.floating], test: NDArray[np.floating]
+        self, concept: ErasedConcept, train: Tensor, test: Tensor
     ) -> tuple[Floats, Floats, Floats]:
-        own, label = self._refits.directions(train, concept.own.train), concept.own
-        others = [
-            (self.probes[:, probe].astype(np.float64), each)
-            for probe, each in concept.others.items()
-        ]
+        own = self._refits.fitted(train, concept.own.train)
+        kept = _wide(self.probes[:, list(concept.others)]).to(own.device).transpose(0, 1)
+        probes = torch.cat([own[None], kept])
+        seen, new = ((probes @ each.T).cpu().numpy() for each in (train, test))
+        labels = [each.train for each in concept.others.values()]
         known = [
             (
-                _auc(own[fit] @ train.T, label.train, unseen),
-                sum(_auc(w[fit] @ train.T, each.train, unseen) for w, each in others) / len(others),
+                _auc(seen[0, fit], concept.own.train, unseen),
+                sum(_auc(w[fit], each, unseen) for w, each in zip(seen[1:], labels, strict=True))
+                / len(labels),
             )
             for fit, unseen in enumerate(self.counts == 0)
         ]
-        kept = np.stack([weights @ test.T for weights, _ in others])
-        return own @ test.T, kept, np.mean(known, axis=0)
+        return new[0], new[1:], np.mean(known, axis=0)
 
     @cached_property
     def _refits(self) -> Refits:
         return Refits(self.x_train, self.counts * equal_cells(self.cells_train))
+
+
+def _wide(texts: Texts) -> Tensor:
+    if isinstance(texts, Tensor):
+        return texts.double()
+    return torch.from_numpy(np.array(texts, np.float64))
 
 
 def _shares(scores: Floats, labels: NDArray[np.int8]) -> Floats:

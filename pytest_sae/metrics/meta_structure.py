@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from pytest_sae.metrics.row_sample import spread
+from pytest_sae.metrics.row_sums import norms
 from pytest_sae.numbers.bootstrap import generator
 from pytest_sae.numbers.estimate import Estimate, not_applicable, undefined
 from pytest_sae.numbers.plain import INTERVAL
@@ -79,11 +80,11 @@ def meta_structure(rows: Tensor | None, seed: int) -> Estimate:
     """
     if rows is None:
         return not_applicable(METRIC, "the dictionary has no fixed decoder rows")
-    norms = torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64)
-    unit = normalize(rows[norms > 0].float())
-    kept = _in_order(unit[spread(unit, MOST)], seed)
-    details: dict[str, object] = {"zero_rows": int((norms == 0).sum()), "width": len(kept) // WIDTH}
-    if len(kept) < len(unit):
+    there = norms(rows) > 0
+    unpruned = rows if there.all() else rows[there]
+    kept = _in_order(normalize(unpruned[spread(unpruned, MOST)].float()), seed)
+    details: dict[str, object] = {"zero_rows": int((~there).sum()), "width": len(kept) // WIDTH}
+    if len(kept) < len(unpruned):
         details["fitted_rows"] = len(kept)
     if len(kept) < FEWEST:
         reason = f"{len(kept)} decoder rows are not zero, and {FEWEST} are the fewest to fit on"
@@ -92,7 +93,7 @@ def meta_structure(rows: Tensor | None, seed: int) -> Estimate:
         return undefined(METRIC, "all decoder rows are the same", details=details)
     found = fit(kept, seed)
     share, se = _explained(kept, found)
-    if len(kept) < len(unit):
+    if len(kept) < len(unpruned):
         se = max(se, _of_sampling(kept, seed))
     details["unused"] = int((np.diff(found.codes.tocsc().indptr) == 0).sum())
     ci = (share - INTERVAL * se, share + INTERVAL * se)

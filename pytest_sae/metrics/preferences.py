@@ -67,9 +67,10 @@ def preference_auc_kept(train: PreferencePairs, test: PreferencePairs, seed: int
     box = rank_auc(test.score, test.preferred)
     if box < _TELLS:
         return undefined(METRIC, f"the preference model's own AUC is {box:.3f}: nothing to keep")
-    x = train.difference[:, used].toarray()
-    probe = fit_logistic(x, train.preferred[None], np.ones((1, len(x))))
-    said = probe.logits(test.difference[:, used].toarray())[0]
+    # Sparse: dense, its curvature alone would be a matrix of all that differ by all that differ.
+    x = sparse.csr_array(train.difference[:, used])
+    probe = fit_logistic(x, train.preferred[None], np.ones((1, x.shape[0])))
+    said = test.difference[:, used] @ probe.weight[0].astype(np.float64) + probe.bias[0]
     own = rank_auc(said, test.preferred)
     counts = resample(len(said), generator(seed, METRIC)).counts.astype(np.int64)
     replicates = np.array([_aucs(said, test, np.repeat(np.arange(len(said)), c)) for c in counts])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pytest_sae.metrics.row_sums import inner, norms
 from pytest_sae.numbers.bootstrap import generator
 
 
@@ -33,7 +34,7 @@ def spread(rows: Tensor, most: int) -> Tensor:
     if len(rows) <= most:
         return torch.arange(len(rows), device=rows.device)
     along = torch.from_numpy(generator(0, "row sample").normal(size=rows.shape[1]))
-    unit = torch.nn.functional.normalize(rows.double())
-    order = (unit @ along.to(rows.device)).argsort(stable=True)
+    projections = inner(rows, along.to(rows.device)) / norms(rows).clamp_min(1e-12)
+    order = projections.argsort(stable=True)
     places = torch.linspace(0, len(rows) - 1, most, dtype=torch.float64).round().long()
     return order[places.to(rows.device)].sort().values

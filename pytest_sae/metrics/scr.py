@@ -27,7 +27,15 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from pytest_sae.errors import DataError
-from pytest_sae.metrics.ablation import Bools, Indices, Removal, mean_difference, order, written
+from pytest_sae.metrics.ablation import (
+    Bools,
+    Indices,
+    Removal,
+    Rows,
+    mean_difference,
+    order,
+    written,
+)
 from pytest_sae.metrics.probe_bootstrap import equal_cells
 from pytest_sae.metrics.protocol import FITS, NS, REDRAWN
 from pytest_sae.numbers.bootstrap import Floats, generator, resample
@@ -258,7 +266,7 @@ def score_task(
     z_train: sparse.csr_array,
     test: Quadrants,
     x_test: NDArray[np.floating],
-    decoder: NDArray[np.floating],
+    decoder: Rows,
     removal: Removal,
     ns: Sequence[int] = NS,
 ) -> ScrTask:
@@ -312,7 +320,7 @@ def _orders(
     probes: ProbeSets,
     train: Quadrants,
     z_train: sparse.csr_array,
-    decoder: NDArray[np.floating],
+    decoder: Rows,
     most: int,
 ) -> list[list[Indices]]:
     """Per set of probes and direction, the latents by effect."""

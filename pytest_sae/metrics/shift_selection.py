@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from pytest_sae.metrics.ablation import Bools, Indices, mean_difference, order, written
+from pytest_sae.metrics.ablation import Bools, Indices, Rows, mean_difference, order, written
 from pytest_sae.metrics.probe_bootstrap import equal_cells
 from pytest_sae.metrics.scr import CONCEPTS, DIRECTIONS, Concept, Quadrants
 from pytest_sae.numbers.bootstrap import Floats
@@ -52,7 +52,7 @@ def candidates(
     probes: ProbeSets,
     train: Quadrants,
     z_train: sparse.csr_array,
-    decoder: NDArray[np.floating],
+    decoder: Rows,
     most: int = MOST,
 ) -> Candidates:
     """Return the latents with the largest effect on either concept.

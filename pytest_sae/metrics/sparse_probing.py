@@ -187,7 +187,18 @@ def strongest(x: Matrix, targets: Bools, weights: Floats, most: int, scaled: boo
     if scaled:
         spread = deviation(x)
         difference = np.divide(difference, spread, out=np.zeros_like(difference), where=spread > 0)
-    return np.argsort(-difference, axis=1, kind="stable")[:, :most]
+    return np.stack([_largest(each, most) for each in difference])
+
+
+def _largest(values: Floats, most: int) -> Indices:
+    """The places of the largest values, those first; ties to the lower place."""
+    if most < len(values):
+        least = np.partition(values, len(values) - most)[len(values) - most]
+        above, tied = np.flatnonzero(values > least), np.flatnonzero(values == least)
+        places = np.sort(np.concatenate([above, tied[: most - len(above)]]))
+    else:
+        places = np.arange(len(values))
+    return places[np.argsort(-values[places], kind="stable")]
 
 
 def contrast_of(target: NDArray[np.bool_], weights: Floats) -> Floats:

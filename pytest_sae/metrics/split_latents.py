@@ -50,6 +50,8 @@ def split_latents(
     [[1]]
     """
     spread = deviation(z)
+    used = _useful(spread, most)
+    z, z_judged, spread = z[:, used], z_judged[:, used], spread[used]
     scale = np.where(spread > 0, spread, np.inf)
     weights = np.where(
         targets, 0.5 / targets.sum(1, keepdims=True), 0.5 / (~targets).sum(1, keepdims=True)
@@ -69,7 +71,15 @@ def split_latents(
             break
         logits = probes.logits(known)[:, 0, 0]
         residual = weights * (targets - 1 / (1 + np.exp(-logits)))
-    return [each[:count] for each, count in zip(chosen, accepted, strict=True)]
+    return [used[each[:count]] for each, count in zip(chosen, accepted, strict=True)]
+
+
+def _useful(spread: Floats, most: int) -> Indices:
+    """Return the latents that vary, and of the others the few that may be taken for want of them.
+
+    How many latents are silent on all rows is then no matter of time or memory.
+    """
+    return np.sort(np.concatenate([np.flatnonzero(spread > 0), np.flatnonzero(spread <= 0)[:most]]))
 
 
 def _next(z: sparse.csr_array, residual: Floats, scale: Floats, chosen: Indices) -> Indices:

@@ -28,7 +28,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from pytest_sae.metrics.ablation import Bools, Indices, Removal, mean_difference, order, written
+from pytest_sae.metrics.ablation import (
+    Bools,
+    Indices,
+    Removal,
+    Rows,
+    mean_difference,
+    order,
+    written,
+)
 from pytest_sae.metrics.class_probes import balanced, members, one_versus_rest
 from pytest_sae.metrics.probe_bootstrap import equal_cells
 from pytest_sae.metrics.protocol import NS
@@ -87,7 +95,7 @@ def score_task(
     z_train: sparse.csr_array,
     test: Indices,
     x_test: NDArray[np.floating],
-    decoder: NDArray[np.floating],
+    decoder: Rows,
     removal: Removal,
     seed: int,
     ns: Sequence[int] = NS,
@@ -140,7 +148,7 @@ def read_probes(
     train: Indices,
     z_train: sparse.csr_array,
     x_test: NDArray[np.floating],
-    decoder: NDArray[np.floating],
+    decoder: Rows,
     removal: Removal,
     ns: Sequence[int] = NS,
 ) -> ProbeReadings:

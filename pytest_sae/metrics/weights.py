@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pytest_sae.metrics.row_sample import spread
+from pytest_sae.metrics.row_sums import inner, norms
 from pytest_sae.numbers.bootstrap import Floats, mean_estimate
 from pytest_sae.numbers.estimate import Estimate, not_applicable
 
@@ -49,15 +50,15 @@ def weight_estimates(
             not_applicable(metric, reason)
             for metric in ("encoder_decoder_cosine", "max_decoder_cosine", "decoder_norm")
         ]
-    norms = torch.linalg.vector_norm(decoder, dim=1, dtype=torch.float64)
-    silent: dict[str, object] = {"zero_rows": int((norms == 0).sum())}
-    pruned = (norms == 0).nonzero()[:, 0].tolist()
+    lengths = norms(decoder)
+    silent: dict[str, object] = {"zero_rows": int((lengths == 0).sum())}
+    pruned = (lengths == 0).nonzero()[:, 0].tolist()
     named = {**silent, "pruned_latents": pruned[:_NAMED]} if pruned else silent
-    rows = decoder[norms > 0]
+    rows = decoder[lengths > 0] if pruned else decoder
     return [
         _encoder_cosine(decoder, encoder, silent, why_not),
         _largest_cosine("max_decoder_cosine", rows, silent),
-        mean_estimate("decoder_norm", _array(norms), "latents", named),
+        mean_estimate("decoder_norm", _array(lengths), "latents", named),
     ]
 
 
@@ -79,9 +80,10 @@ def encoder_estimate(encoder: Tensor | None) -> Estimate:
     """
     if encoder is None:
         return not_applicable("max_encoder_cosine", "the dictionary has no encoder rows")
-    norms = torch.linalg.vector_norm(encoder, dim=1)
-    silent: dict[str, object] = {"zero_rows": int((norms == 0).sum())}
-    return _largest_cosine("max_encoder_cosine", encoder[norms > 0], silent)
+    there = norms(encoder) > 0
+    silent: dict[str, object] = {"zero_rows": int((~there).sum())}
+    rows = encoder if there.all() else encoder[there]
+    return _largest_cosine("max_encoder_cosine", rows, silent)
 
 
 def _largest_cosine(metric: str, rows: Tensor, silent: dict[str, object]) -> Estimate:
@@ -125,12 +127,10 @@ def _encoder_cosine(
         return not_applicable(metric, why_not)
     if encoder.shape != decoder.shape:
         return not_applicable(metric, "encoder and decoder rows live in spaces of other widths")
-    norms = [
-        torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64) for rows in (encoder, decoder)
-    ]
-    inner = (encoder.double() * decoder.double()).sum(1)
-    kept = (norms[0] > 0) & (norms[1] > 0)
-    return mean_estimate(metric, _array((inner / norms[0] / norms[1])[kept]), "latents", silent)
+    read, written = norms(encoder), norms(decoder)
+    kept = (read > 0) & (written > 0)
+    cosines = inner(encoder, decoder) / read / written
+    return mean_estimate(metric, _array(cosines[kept]), "latents", silent)
 
 
 def _array(values: Tensor) -> Floats:

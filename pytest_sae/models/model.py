@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pytest_sae.errors import ModelError, SiteError
-from pytest_sae.models import blocks, norms
+from pytest_sae.models import blocks, norms, tf32
 from pytest_sae.models.memory import in_halves
 from pytest_sae.models.processing import NONE, Processing
 from pytest_sae.models.site import Site, block_input, resolve
@@ -315,10 +315,11 @@ class LanguageModel:
                 f"{self.name}: use a context of {limit} or less"
             )
         mask = batch.attention.long()
-        if not self.predicts:
-            hidden: Tensor = self.hf(input_ids=batch.ids, attention_mask=mask).last_hidden_state
-            return hidden
-        output = self.hf(input_ids=batch.ids, attention_mask=mask, use_cache=False)
+        with tf32.passing(self.device, self.dtype):
+            if not self.predicts:
+                hidden: Tensor = self.hf(input_ids=batch.ids, attention_mask=mask).last_hidden_state
+                return hidden
+            output = self.hf(input_ids=batch.ids, attention_mask=mask, use_cache=False)
         logits = first_tensor(output.logits)
         if logits is None:
             raise ModelError(f"{self.name} returns no logits: a causal language model is needed")

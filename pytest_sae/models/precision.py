@@ -14,6 +14,7 @@ from pytest_sae.models.tokenize import batches
 
 Encode = Callable[[Tensor], Tensor]
 
+_PIECE = 64  # tokens encoded at once
 _CONTEXT = 64
 
 
@@ -77,8 +78,7 @@ def differences(half: Tensor, full: Tensor, encode: tuple[Encode, Encode] | None
     relative = apart.norm(dim=1) / high.norm(dim=1).clamp_min(torch.finfo(torch.float64).tiny)
     latent = switched = None
     if encode is not None:
-        codes = [each(x) for each, x in zip(encode, (half, full), strict=True)]
-        latent, switched = _latents(*(z.to("cpu", torch.float64) for z in codes))
+        latent, switched = _latents(encode, half, full)
     return Precision(
         str(half.dtype).removeprefix("torch."),
         len(low),
@@ -107,7 +107,14 @@ def activations(
     return torch.cat([model.capture(part, [site])[site][part.valid] for part in parts])
 
 
-def _latents(low: Tensor, high: Tensor) -> tuple[float, float]:
-    either = ((low != 0) | (high != 0)).sum()
-    one = ((low != 0) ^ (high != 0)).sum()
-    return float((low - high).abs().max()), float(one / either) if either else 0.0
+def _latents(encode: tuple[Encode, Encode], half: Tensor, full: Tensor) -> tuple[float, float]:
+    """The largest difference, and the share of active latents that are active in one alone."""
+    largest, either, one = 0.0, 0, 0
+    # Few tokens at a time: dense latents of all of them may be more than memory has room for.
+    for pair in zip(half.split(_PIECE), full.split(_PIECE), strict=True):
+        codes = (each(x) for each, x in zip(encode, pair, strict=True))
+        low, high = (z.to("cpu", torch.float64) for z in codes)
+        largest = max(largest, float((low - high).abs().max()))
+        either += int(((low != 0) | (high != 0)).sum())
+        one += int(((low != 0) ^ (high != 0)).sum())
+    return largest, one / either if either else 0.0

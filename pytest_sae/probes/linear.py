@@ -109,10 +109,24 @@ def require_finite(x: NDArray[Any]) -> NDArray[Any]:
     Raises:
         MeasurementError: some activation is NaN or infinite: a probe on it would be one too.
     """
-    bad = np.flatnonzero(~np.isfinite(x).all(1))
+    _refuse(np.isfinite(x).all(1))
+    return x
+
+
+def require_finite_tensor(x: Tensor) -> Tensor:
+    """Return x; only whether each text is finite leaves its device.
+
+    Raises:
+        MeasurementError: as `require_finite`.
+    """
+    _refuse(x.isfinite().all(1).cpu().numpy())
+    return x
+
+
+def _refuse(finite: Bools) -> None:
+    bad = np.flatnonzero(~finite)
     if len(bad):
         raise MeasurementError(
-            f"the pooled activations of {len(bad)} of {len(x)} texts are not "
+            f"the pooled activations of {len(bad)} of {len(finite)} texts are not "
             f"finite (first: text {bad[0]}): run the model in a wider dtype"
         )
-    return x

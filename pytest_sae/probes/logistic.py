@@ -45,9 +45,28 @@ def fit_logistic(
     Raises:
         MeasurementError: x is not finite, a probe sees one label only, or a fit doesn't converge.
     """
+    if sparse.issparse(x):
+        return _of_used_columns(x, labels, weights, l2)
+    return _fit(_dense(np.asarray(x), l2), labels, weights, l2)
+
+
+def _of_used_columns(
+    x: sparse.csr_array, labels: Bools, weights: NDArray[np.floating], l2: float
+) -> LinearProbes:
+    """A column without an entry gets no weight: however many there are, they cost nothing."""
+    used = np.union1d(x.indices, [0]).astype(np.int64)  # one at least
+    found = _fit(_sparse(sparse.csr_array(x[:, used]), l2), labels, weights, l2)
+    weight = np.zeros((len(found.weight), x.shape[1]), np.float32)
+    weight[:, used] = found.weight
+    return LinearProbes(weight, found.bias)
+
+
+def _fit(
+    given: tuple[Inputs, Floats, Floats], labels: Bools, weights: NDArray[np.floating], l2: float
+) -> LinearProbes:
     signs = torch.as_tensor(np.where(labels, 1.0, -1.0))
     shares = shares_of(labels, np.asarray(weights, np.float64))
-    inputs, mean, scale = _sparse(x, l2) if sparse.issparse(x) else _dense(np.asarray(x), l2)
+    inputs, mean, scale = given
     found = minimise(Logistic(inputs, signs, shares, l2)).numpy()
     weight = found[:, :-1] / scale
     bias = found[:, -1] - weight @ mean

@@ -31,6 +31,7 @@ class CheckRequest:
         judge: as --sae-judge names it, None for none.
         judge_api_base: URL of the judge's server, None for its provider's.
         activations: directory of recorded activations, None to run the model.
+        estimate: whether to tell what the run will cost.
     """
 
     saes: Sequence[str] = ()
@@ -42,6 +43,7 @@ class CheckRequest:
     judge: str | None = None
     judge_api_base: str | None = None
     activations: Path | None = None
+    estimate: bool = False
 
 
 def check(wanted: CheckRequest) -> Iterator[Checked]:
@@ -54,6 +56,7 @@ def check(wanted: CheckRequest) -> Iterator[Checked]:
         What was found, dictionaries last, for they take longest.
     """
     from pytest_sae.run import check_data, check_recording, check_saes
+    from pytest_sae.run.estimate import Costs, together
     from pytest_sae.run.run import bundled_sae, shipped_thresholds
     from pytest_sae.session.suites import SUITES
 
@@ -77,6 +80,7 @@ def check(wanted: CheckRequest) -> Iterator[Checked]:
     yield from _judge(wanted)
     yield from _extras()
     words = _words(tasks, gating, wanted.suite) if wanted.activations is None else None
+    costs = Costs(tasks, SUITES[wanted.suite]) if wanted.estimate and tasks else None
     beside = check_saes.Beside(
         check_saes.Outlines(),
         SUITES[wanted.suite].context,
@@ -84,9 +88,12 @@ def check(wanted: CheckRequest) -> Iterator[Checked]:
         words,
         recording,
         recorded=wanted.activations is not None,
+        costs=costs,
     )
     for text in wanted.saes or [str(bundled_sae())]:
         yield from check_saes.saes(text, beside)
+    if costs and costs.found:
+        yield Checked("estimate", together(costs.found))
 
 
 def _read_thresholds(path: Path) -> tuple[Thresholds | None, Checked]:

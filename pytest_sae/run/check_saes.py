@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pytest_sae.dictionaries.base import Dictionary, DictionaryInfo
     from pytest_sae.dictionaries.spec import SAESpec
     from pytest_sae.models.model import LanguageModel
+    from pytest_sae.run.estimate import Costs
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class Beside:
         words: what absorption needs, None where nothing of it is known.
         recording: the recorded activations, None where there are none that can be read.
         recorded: whether the run is on recorded activations, and needs no model.
+        costs: estimates what the run will cost, None where nobody asks.
     """
 
     outlines: Outlines
@@ -77,6 +79,7 @@ class Beside:
     words: NeededWords | None = None
     recording: Recording | None = None
     recorded: bool = False
+    costs: Costs | None = None
 
 
 def saes(text: str, beside: Beside) -> Iterator[Checked]:
@@ -117,6 +120,23 @@ def _sae(spec: SAESpec, beside: Beside) -> Iterator[Checked]:
         info = replace(dictionary.info, model=beside.model or dictionary.info.model)
         what = f"model {info.model} of {spec.id}"
         yield from _placed(dictionary, str(info.model), what, beside.words, beside.outlines)
+        if beside.costs:
+            yield _estimated(spec, dictionary, str(info.model), beside)
+
+
+def _estimated(spec: SAESpec, dictionary: Dictionary, model: str, beside: Beside) -> Checked:
+    """What measuring it will cost, stage by stage."""
+    from pytest_sae.session.loaded import sites_of
+
+    costs = beside.costs
+    assert costs is not None
+
+    def look() -> str:
+        outline = beside.outlines.of(model)
+        found = costs.of(dictionary, outline, sites_of(dictionary.info, outline))
+        return "\n".join(("estimated", *(f"     {line}" for line in found.table)))
+
+    return checked(f"cost of {spec.id}", look)
 
 
 def _unknown(spec: SAESpec, info: DictionaryInfo) -> Iterator[Checked]:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pytest_sae.run.run import Run
 
 # What may differ between two halves of a run: it changes no value.
-_OWN = ("resume", "report", "cache", "cache_limit", "progress", "ci", "partial",
+_OWN = ("resume", "report", "cache", "cache_limit", "memory", "progress", "ci", "partial",
         "accept_regressions", "judge_timeout", "judge_concurrency", "asked")  # fmt: skip
 #: Set on a report that was taken from a journal.
 REPLAYED = "sae_replayed"

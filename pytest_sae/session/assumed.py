@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
+from pytest_sae.activations.codes import reconstructed
 from pytest_sae.dictionaries.base import Contextual, Dictionary, DictionaryInfo
 from pytest_sae.errors import DictionaryError, SiteError
 from pytest_sae.models import precision
@@ -70,6 +71,6 @@ def _explained(
 ) -> float:
     """1 - Σ |y - ŷ|² / Σ |y - mean|² over the texts' tokens, the definition of the metric."""
     x, y = (precision.activations(model, site, texts, bos) for site in sites)
-    rebuilt = dictionary.reconstruct(x.to(dictionary.device, dictionary.dtype))
+    rebuilt = reconstructed(x, dictionary)
     y = y.to(rebuilt.device).double()
     return float(1 - (y - rebuilt).square().sum() / (y - y.mean(0)).square().sum())

@@ -28,6 +28,7 @@ from pytest_sae.families.registry import card_of
 from pytest_sae.measure import recorded_latents, scr_and_tpp
 from pytest_sae.measure.given import Given, marked, measured
 from pytest_sae.measure.recorded_latents import RecordedLatents
+from pytest_sae.models import tf32
 from pytest_sae.models.absent import AbsentModel
 from pytest_sae.models.load import load as load_model
 from pytest_sae.models.model import LanguageModel
@@ -36,7 +37,7 @@ from pytest_sae.numbers.control import Control
 from pytest_sae.numbers.estimate import Estimate, not_applicable, undefined
 from pytest_sae.numbers.keys import metric_key
 from pytest_sae.records.measurement import Measurement
-from pytest_sae.session import assumed, half_precision, repeats
+from pytest_sae.session import assumed, half_precision, memory, repeats
 from pytest_sae.session.controls import NOTHING, Controls, Needed
 from pytest_sae.session.judges import Judges
 from pytest_sae.session.loaded import LoadedSAE, peak_memory, sites_of
@@ -148,6 +149,7 @@ class EvalSession:
 
         Raises:
             DataError, DictionaryError, ModelError: with what to do about it.
+            OptionError: it needs more memory than --sae-memory allows.
         """
         tasks = self.tasks
         with self.store.work.timed("load dictionary"):
@@ -182,7 +184,7 @@ class EvalSession:
                 exact = self._dictionary(spec, torch.float32)
                 texts = self._few_texts()
                 self._precision[spec.id] = half_precision.compared(sae, exact, texts, self.store)
-        return sae
+        return self._within_memory(sae)
 
     def _on_recording(
         self, spec: SAESpec, dictionary: Dictionary, recording: Recording
@@ -199,8 +201,8 @@ class EvalSession:
             "suite": self._how_much,
             "activations": recording.fingerprint,
         }
-        return LoadedSAE(
-            spec.id, dictionary, recording.model, recording.site, site_out, fingerprints
+        return self._within_memory(
+            LoadedSAE(spec.id, dictionary, recording.model, recording.site, site_out, fingerprints)
         )
 
     def release(self, sae: LoadedSAE) -> None:
@@ -220,21 +222,33 @@ class EvalSession:
 
     def latents(self, sae: LoadedSAE) -> Latents:
         """Return the SAE's latents over any texts, each text encoded once."""
-        if sae.id not in self._latents and self.recording:
-            self._latents[sae.id] = RecordedLatents(
+        if sae.id not in self._latents:
+            self._latents[sae.id] = self._made(sae)
+        return self._latents[sae.id]
+
+    def _made(self, sae: LoadedSAE) -> Latents:
+        if self.recording:
+            return RecordedLatents(
                 self.recording, sae.dictionary, self.store, self.progress, sae.site_out
             )
-        if sae.id not in self._latents:
-            self._latents[sae.id] = Latents(
-                sae.dictionary,
-                sae.model,
-                sae.site,
-                self.store,
-                self.suite.context,
-                self.progress,
-                sae.site_out,
-            )
-        return self._latents[sae.id]
+        return Latents(
+            sae.dictionary,
+            sae.model,
+            sae.site,
+            self.store,
+            self.suite.context,
+            self.progress,
+            sae.site_out,
+        )
+
+    def _within_memory(self, sae: LoadedSAE) -> LoadedSAE:
+        """Keep no more of an SAE's latents than the limit leaves, or say that it is too low."""
+        if self.options.memory:
+            latents = self.latents(sae)
+            needed = memory.Needed.of(sae.dictionary, memory.Texts.of(latents, self.tasks))
+            held = memory.resident() - needed.weights
+            latents.keep(memory.kept_bytes(self.options.memory, sae.id, needed, held))
+        return sae
 
     def measure(self, family: str, sae: LoadedSAE) -> tuple[Measurement, ...]:
         """Measure a family of metrics on an SAE, once.
@@ -323,6 +337,7 @@ class EvalSession:
             **({"remarks": self._remarks} if self._remarks else {}),
             **({"activations": self._recorded()} if self.options.activations else {}),
             "judges": self.judges.describe(),
+            **({"model_products": tf32.SAID} if self._tf32 else {}),
             "models": {name: each.fingerprint for name, each in sorted(self._models.items())},
             "data": self._summary if "tasks" in vars(self) else {},
             "work": {
@@ -331,6 +346,10 @@ class EvalSession:
                 "peak_memory": peak_memory(),
             },
         }
+
+    @property
+    def _tf32(self) -> bool:
+        return any(tf32.used(each.device, each.dtype) for each in self._models.values())
 
     @cached_property
     def _summary(self) -> dict[str, object]:

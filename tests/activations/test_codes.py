@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_sae.activations.codes import Codes, Keeper
+from pytest_sae.activations.codes import Codes, Keeper, Room
 from pytest_sae.activations.pooled import encoded
 from pytest_sae.activations.store import Store
 from pytest_sae.activations.stream import TokenActivations
@@ -34,7 +34,7 @@ def test_dense_codes_are_the_latents_of_the_tokens_of_a_mask(stream: TokenActiva
 
 
 def test_a_batch_with_codes_is_not_encoded_again(stream: TokenActivations) -> None:
-    dictionary, work, keeper = TinyDictionary(), Work(), Keeper()
+    dictionary, work, keeper = TinyDictionary(), Work(), Keeper(Room())
     first = [z for part in keeper.coded(stream, dictionary, work) for z in _latents(part)]
     once = dictionary.encoded_tokens
     again = [z for part in keeper.coded(stream, dictionary, work) for z in _latents(part)]
@@ -51,7 +51,7 @@ def _latents(part):
 
 
 def test_codes_too_large_to_keep_are_made_again_and_counted(stream: TokenActivations) -> None:
-    dictionary, work, keeper = TinyDictionary(), Work(), Keeper(limit=1000)
+    dictionary, work, keeper = TinyDictionary(), Work(), Keeper(Room(1000))
     for _ in range(2):
         list(keeper.coded(stream, dictionary, work))
     assert work.encoded_texts == 80
@@ -60,7 +60,7 @@ def test_codes_too_large_to_keep_are_made_again_and_counted(stream: TokenActivat
 
 
 def test_an_abandoned_pass_keeps_nothing(stream: TokenActivations) -> None:
-    dictionary, work, keeper = TinyDictionary(), Work(), Keeper()
+    dictionary, work, keeper = TinyDictionary(), Work(), Keeper(Room())
     next(iter(keeper.coded(stream, dictionary, work)))
     assert len(list(keeper.coded(stream, dictionary, work))) == len(stream.batches)
     assert work.bytes_kept == sum(

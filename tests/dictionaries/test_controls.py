@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pytest_sae.dictionaries.affine import AffineDictionary
-from pytest_sae.dictionaries.base import Dictionary, DictionaryInfo
+from pytest_sae.dictionaries.base import Dictionary, DictionaryInfo, Scaled
 from pytest_sae.dictionaries.controls import (
     alive,
     best_k,
@@ -171,6 +171,7 @@ def test_best_k_cuts_a_decoder_that_is_not_affine_too(tmp_path: Path) -> None:
     control = best_k(normalised, x, 10)
     prove(control)
     assert control.decoder_rows is None
+    assert isinstance(control, Scaled)
     assert int(control.encode(x).any(0).sum()) == 10
 
 

@@ -9,11 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
+from pytest_sae.metrics import ablation
 from pytest_sae.metrics.ablation import (
     AffineRemoval,
     MeasuredRemoval,
+    lengths,
     mean_difference,
     order,
+    rows_of,
     written,
 )
 
@@ -118,6 +121,40 @@ def test_the_measured_removal_agrees_with_the_affine_one() -> None:
         rtol=1e-5,
         atol=1e-5,
     )
+
+
+@pytest.mark.parametrize(("room", "calls"), [(0, 4), (2**28, 2)])
+def test_orders_are_measured_together_as_far_as_there_is_room(
+    monkeypatch: pytest.MonkeyPatch, room: int, calls: int
+) -> None:
+    asked: list[int] = []
+
+    def means(sets: list[np.ndarray]) -> np.ndarray:
+        asked.append(len(sets))
+        return np.array([np.full((5, 3), latents.sum()) for latents in sets])
+
+    monkeypatch.setattr(ablation, "_MEASURED_BYTES", room)
+    ranked = [np.arange(start, start + 4) for start in range(4)]
+    found = MeasuredRemoval(means).logits(ranked, (1, 3), np.ones((2, 3)))
+    assert len(asked) == calls
+    for each, latents in zip(found, ranked, strict=True):
+        for row, n in zip(each, (1, 3), strict=True):
+            np.testing.assert_array_equal(row, np.full((5, 2), 3 * latents[:n].sum()))
+
+
+@pytest.mark.parametrize("make", [np.asarray, torch.from_numpy])
+def test_rows_may_be_arrays_or_tensors(make: Callable[[np.ndarray], object]) -> None:
+    rng = np.random.default_rng(0)
+    rows, weight, z = rng.normal(size=(9, 4)), rng.normal(size=(2, 4)), rng.poisson(1.0, (6, 9))
+    removal = AffineRemoval(sparse.csr_array(z.astype(np.float32)), make(rows))
+    chosen = np.array([7, 2])
+    taken = [z[:, chosen[:n]] @ rows[chosen[:n]] for n in (1, 2)]
+    np.testing.assert_allclose(removal.means([chosen])[0], taken[1], rtol=1e-12)
+    for found, expected in zip(removal.prefixes(chosen, (1, 2)), taken, strict=True):
+        np.testing.assert_allclose(found.numpy(), expected, rtol=1e-12)
+    np.testing.assert_allclose(written(make(rows), weight), rows @ weight.T, rtol=1e-12)
+    np.testing.assert_allclose(lengths(make(rows)), np.linalg.norm(rows, axis=1), rtol=1e-12)
+    np.testing.assert_array_equal(rows_of(make(rows), chosen), rows[chosen])
 
 
 def test_an_empty_order_removes_exactly_nothing() -> None:

@@ -47,6 +47,16 @@ def told(capsys: pytest.CaptureFixture[str]) -> Told:
     return lines
 
 
+def test_what_a_run_will_cost_is_told_stage_by_stage(here: Path, told: Told) -> None:
+    lines = told(*GOOD, "--estimate", beginning="     ", status=0)
+    assert lines[0].split() == ["stage", "seconds", "memory", "disk"]
+    stages = [line[:20].strip() for line in lines[1:]]
+    assert stages[:4] == ["load", "model", "encode", "core"]
+    assert stages[-1] == "in all"
+    (whole,) = told(*GOOD, "--estimate", beginning="ok   estimate", status=0)
+    assert "for 1 SAE one after the other" in whole
+
+
 def test_what_is_good_is_said_to_be(here: Path, told: Told) -> None:
     assert told(*GOOD, beginning="ok", status=0) == [
         "ok   thresholds bounds.toml: 1 rule, of which 1 gate",

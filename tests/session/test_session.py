@@ -49,7 +49,7 @@ def test_scr_reads_what_explicit_ablation_gives(world: Path, arch: str) -> None:
     x = latents.pooled(texts).x[latents.places(texts, task.train.texts)]
     quadrants = scr.Quadrants(np.array(task.train.intended), np.array(task.train.spurious))
     probes = scr.fit_probes(task.name, x, quadrants, 0, 2).published
-    rows = latents.written_rows(texts)
+    rows = latents.written_rows(texts).numpy()
     for direction in scr.DIRECTIONS:
         labels = np.array(getattr(task.train, direction))
         reads = rows.astype(float) @ probes.weight[scr.CONCEPTS.index(direction)].astype(float)
@@ -96,7 +96,7 @@ def test_canonical_tpp_is_what_explicit_ablation_gives(world: Path, arch: str) -
 
     clean, score = accuracies(explicit_means(sae, task.test.texts, np.array([], np.int64))), 0.0
     for c in range(3):
-        reads = latents.written_rows(texts).astype(float) @ weight[c]
+        reads = latents.written_rows(texts).double().numpy() @ weight[c]
         order = explicit_order(sae, task.train.texts, train == c, reads, signed=True)
         lost = clean - accuracies(explicit_means(sae, task.test.texts, order[:20]))
         score += (lost[c] - np.delete(lost, c).mean()) / 3
