@@ -205,6 +205,8 @@ CLAIMS: dict[str, Claim] = {
     "meta_structure": Claim(UNDEFINED, UNDEFINED, UNDEFINED),  # fewer rows than it is fitted on
     "concept_deletion": Claim(silent=0.0, rises=True),
     "concept_insertion": Claim(silent=0.0, rises=True),
+    "concept_fidelity": Claim(silent=0.0),
+    "concept_stability": Claim(silent=0.0),
 }
 
 #: There is no model, no twin, no second data set and no pair of replies in a world.
