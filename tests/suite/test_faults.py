@@ -27,8 +27,8 @@ KILLED = [
     ("journal write", "half a line and death"),
 ]
 REFUSED = [("cache write", "no space"), ("fit", "no memory"), ("encode", "no memory")]
-# One of each kind is run in CI, all of them, and with workers, on demand (-m "whole and slow").
-OFTEN = [("fit", "death"), ("journal write", "half a line and death"), ("cache write", "no space")]
+# One is run in CI; all of them, and with workers, on demand (-m "whole and slow").
+OFTEN = [("fit", "death")]
 FAULTS = [
     pytest.param(*each, id=" ".join(each), marks=() if each in OFTEN else pytest.mark.slow)
     for each in (*KILLED, *REFUSED)
