@@ -16,7 +16,8 @@ from tests.timeless import without_times
 from tests.tiny import tiny_model, tiny_sae
 from tests.whole import whole_report
 
-pytestmark = pytest.mark.whole
+# On demand, -m "whole and slow"; CI kills runs in test_small_runs.py and plugin/test_resume.py.
+pytestmark = [pytest.mark.whole, pytest.mark.slow]
 TESTS = ("evals/test_scr.py", "evals/test_sparse_probing.py")
 KILLED = [
     ("model pass", "death"),
@@ -27,12 +28,7 @@ KILLED = [
     ("journal write", "half a line and death"),
 ]
 REFUSED = [("cache write", "no space"), ("fit", "no memory"), ("encode", "no memory")]
-# One is run in CI; all of them, and with workers, on demand (-m "whole and slow").
-OFTEN = [("fit", "death")]
-FAULTS = [
-    pytest.param(*each, id=" ".join(each), marks=() if each in OFTEN else pytest.mark.slow)
-    for each in (*KILLED, *REFUSED)
-]
+FAULTS = [pytest.param(*each, id=" ".join(each)) for each in (*KILLED, *REFUSED)]
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +70,7 @@ def comparable(told: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("place", "what"), FAULTS)
-@pytest.mark.parametrize("workers", ["0", pytest.param("2", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("workers", ["0", "2"])
 def test_a_run_that_fails_anywhere_is_not_green_and_can_be_gone_on_with(
     tiny: Path,
     unbroken: dict[str, Any],
