@@ -73,12 +73,9 @@ def packaged(kind: Kind, cache: Path) -> World:
         for code in codes:
             scale = concept_packaged.written(world, code)
             read = concept_packaged.packaged(tasks, code, scale).items()
-            found[code.name] = {
-                "kind": code.kind,
-                "values": {key: each.value for key, each in read if each.value is not None}
-                | {"explained_variance": _written(code, truth)[1]},
-                "truth": concept_panels.recovery(code, world, truth.x, truth.features),
-            }
+            values = {key: each.value for key, each in read if each.value is not None}
+            values["explained_variance"] = _written(code, truth)[1]
+            found[code.name] = _row(world, code, truth, values)
         path.write_text(json.dumps({"0": found}), encoding="utf-8")
     read_back: World = json.loads(path.read_text(encoding="utf-8"))
     return read_back
@@ -152,11 +149,8 @@ def _measure(
                   for each in texts}  # fmt: skip
         read = concept_definitions.Code(halves, code.rows.double().numpy(), factor)
         values = concept_definitions.definitions(tasks, read, erasure)
-        found[code.name] = {
-            "kind": code.kind,
-            "values": values | {"explained variance": explained},
-            "truth": concept_panels.recovery(code, world, truth.x, truth.features),
-        }
+        values["explained variance"] = explained
+        found[code.name] = _row(world, code, truth, values)
     return found
 
 
@@ -166,12 +160,17 @@ def _shift(world: KindWorld, codes: Sequence[concept_panels.Code], seed: int) ->
     found: dict[str, Row] = {}
     for code in codes:
         values = concept_shift.shift(world, code, texts)
-        found[code.name] = {
-            "kind": code.kind,
-            "values": values | {"explained_variance": _written(code, truth)[1]},
-            "truth": concept_panels.recovery(code, world, truth.x, truth.features),
-        }
+        values["explained_variance"] = _written(code, truth)[1]
+        found[code.name] = _row(world, code, truth, values)
     return found
+
+
+def _row(
+    world: KindWorld, code: concept_panels.Code, truth: Sample, values: Mapping[str, float]
+) -> Row:
+    """What is kept of a member: its values, beside how much of the truth it recovers."""
+    recovered = concept_panels.recovery(code, world, truth.x, truth.features)
+    return {"kind": code.kind, "values": values, "truth": recovered}
 
 
 def _task(texts: Labelled) -> Task:

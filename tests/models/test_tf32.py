@@ -76,28 +76,27 @@ def test_what_was_set_is_restored_after_a_pass(
         assert torch.get_float32_matmul_precision() == before
 
 
+def precisions_of_a_pass(model: LanguageModel) -> list[str]:
+    """What torch's products are made in where the logits of one batch are."""
+    seen: list[str] = []
+    note = lambda *_: seen.append(torch.get_float32_matmul_precision())  # noqa: E731
+    handle = model.hf.get_output_embeddings().register_forward_hook(note)
+    (batch,) = batches(["word one"], model.tokenizer, 32, True)
+    model.logits(batch)
+    handle.remove()
+    return seen
+
+
 def test_a_pass_of_the_model_is_in_it_and_what_reads_its_output_is_not(
     model: LanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tf32, "used", lambda *_: True)
-    seen: list[str] = []
-    note = lambda *_: seen.append(torch.get_float32_matmul_precision())  # noqa: E731
-    handle = model.hf.get_output_embeddings().register_forward_hook(note)
-    (batch,) = batches(["word one"], model.tokenizer, 32, True)
-    model.logits(batch)
-    handle.remove()
-    assert seen == ["high"]
+    assert precisions_of_a_pass(model) == ["high"]
     assert torch.get_float32_matmul_precision() == "highest"
 
 
 def test_a_pass_on_the_cpu_changes_nothing(model: LanguageModel) -> None:
-    seen: list[str] = []
-    note = lambda *_: seen.append(torch.get_float32_matmul_precision())  # noqa: E731
-    handle = model.hf.get_output_embeddings().register_forward_hook(note)
-    (batch,) = batches(["word one"], model.tokenizer, 32, True)
-    model.logits(batch)
-    handle.remove()
-    assert seen == ["highest"]
+    assert precisions_of_a_pass(model) == ["highest"]
 
 
 def test_activations_made_with_it_are_kept_apart(
